@@ -1,0 +1,112 @@
+"""Every error this project raises on purpose. Knows no HTTP: ``api/errors.py`` maps these to responses.
+
+SentimentError
+├── TextError                a text that cannot be classified; says why, names the limit
+│   ├── BlankTextError         empty or only white space
+│   ├── TextTooLongError       more characters than the limit
+│   └── NoWordsError           nothing in it that is a word (only punctuation, only emoji)
+├── ServiceError             the service cannot answer now
+│   ├── OverloadedError        a bound is reached; carries ``retry_after`` seconds
+│   ├── DeadlineError          the answer would come too late
+│   ├── EngineUnavailableError the engine is starting, restarting or gone
+│   └── InferenceError         the forward pass failed for this text
+├── CheckpointError          a stored model is missing, damaged or inconsistent; names the file
+├── DataError                a corpus or data file is not as it should be; names the file
+└── SettingsError            a setting is malformed; names it
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SentimentError(Exception):
+    """Base of all errors raised on purpose. ``str(error)`` is always fit to be shown to the person who caused it."""
+
+
+class TextError(SentimentError):
+    """A text that cannot be classified.
+
+    Attributes:
+        code: stable machine-readable reason.
+    """
+
+    code: ClassVar[str] = "invalid_text"
+
+
+class BlankTextError(TextError):
+    """The text is empty or only white space."""
+
+    code: ClassVar[str] = "blank_text"
+
+    def __init__(self) -> None:
+        super().__init__("text must contain at least 1 non-blank character")
+
+
+class TextTooLongError(TextError):
+    """The text has more characters than the limit."""
+
+    code: ClassVar[str] = "text_too_long"
+
+    def __init__(self, characters: int, limit: int) -> None:
+        super().__init__(f"text has {characters} characters; the limit is {limit}")
+
+
+class NoWordsError(TextError):
+    """The text has characters, but no word and no number."""
+
+    code: ClassVar[str] = "no_words"
+
+    def __init__(self) -> None:
+        super().__init__("text must contain at least 1 word or number")
+
+
+class ServiceError(SentimentError):
+    """The service cannot answer now; the same request may succeed later.
+
+    Attributes:
+        code: stable machine-readable reason.
+        retry_after: seconds after which trying again makes sense, where known.
+    """
+
+    code: ClassVar[str] = "unavailable"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OverloadedError(ServiceError):
+    """A queue or admission bound is reached."""
+
+    code: ClassVar[str] = "overloaded"
+
+
+class DeadlineError(ServiceError):
+    """The deadline passed before the answer was there."""
+
+    code: ClassVar[str] = "deadline_exceeded"
+
+
+class EngineUnavailableError(ServiceError):
+    """The engine is starting, restarting or gone."""
+
+    code: ClassVar[str] = "engine_unavailable"
+
+
+class InferenceError(ServiceError):
+    """The forward pass failed for this text."""
+
+    code: ClassVar[str] = "inference_failed"
+
+
+class CheckpointError(SentimentError):
+    """A stored model is missing, damaged or inconsistent. The message names the file."""
+
+
+class DataError(SentimentError):
+    """A corpus or data file is not as it should be. The message names the file."""
+
+
+class SettingsError(SentimentError):
+    """A setting is malformed. The message names it."""

@@ -1,0 +1,90 @@
+"""Every metric of the service: its name, help, labels and buckets, in one place.
+
+Names follow the Prometheus conventions: prefix ``sentiment_``, base units, ``_total`` for counters. Every label has a
+bounded set of values. With several processes the library's multiprocess mode adds the processes up; each gauge says
+how.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
+from prometheus_client import REGISTRY
+
+__all__ = ["CONTENT_TYPE", "render"]
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+_POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
+
+REQUESTS = Counter("sentiment_requests", "HTTP requests by route template and status.", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "sentiment_request_duration_seconds", "Time from request to response.", ["route"], buckets=_SECONDS
+)
+REQUESTS_IN_FLIGHT = Gauge(
+    "sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum"
+)
+TEXTS = Counter("sentiment_texts", "Texts answered, by outcome.", ["outcome"])
+REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
+TOKENIZE_SECONDS = Histogram(
+    "sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS
+)
+TEXT_TOKENS = Histogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=_TOKENS)
+TRUNCATED = Counter("sentiment_truncated_texts", "Texts longer than the network reads.")
+UNKNOWN_RATIO = Histogram(
+    "sentiment_unknown_token_ratio", "Share of a text's tokens that are not in the vocabulary.", buckets=_SHARES
+)
+PREDICTIONS = Counter("sentiment_predictions", "Predictions by label.", ["label"])
+CONFIDENCE = Histogram(
+    "sentiment_confidence",
+    "Probability of the predicted label.",
+    buckets=(0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0),
+)
+CACHE_LOOKUPS = Counter(
+    "sentiment_cache_lookups", "Texts looked up, by result: hit, miss, error, coalesced.", ["tier", "result"]
+)
+CACHE_WRITES_DROPPED = Counter("sentiment_cache_writes_dropped", "Results not written because the write queue was full.")
+CACHE_BREAKER_OPEN = Gauge(
+    "sentiment_cache_breaker_open", "1 while the shared cache is left alone after failures.", multiprocess_mode="livemax"
+)
+QUEUE_SECONDS = Histogram("sentiment_queue_wait_seconds", "Time a text waited for its batch.", buckets=_SECONDS)
+INFERENCE_SECONDS = Histogram("sentiment_inference_duration_seconds", "Time of one forward pass.", buckets=_SECONDS)
+BATCH_SIZE = Histogram("sentiment_batch_size", "Texts per micro-batch.", buckets=_POWERS)
+BATCH_TOKENS = Histogram(
+    "sentiment_batch_tokens", "Tokens per micro-batch, without padding.", buckets=tuple(64 * power for power in _POWERS)
+)
+PADDING_RATIO = Histogram("sentiment_padding_ratio", "Share of a micro-batch that is padding.", buckets=_SHARES)
+COMPUTED = Counter("sentiment_computed_texts", "Texts that went through the network.")
+DROPPED = Counter(
+    "sentiment_dropped_texts", "Queued texts dropped before they were computed, by reason.", ["reason"]
+)
+INFERENCE_ERRORS = Counter("sentiment_inference_errors", "Forward passes that failed.", ["reason"])
+QUEUE_DEPTH = Gauge("sentiment_queue_depth", "Texts waiting for the engine.", multiprocess_mode="livesum")
+QUEUE_LIMIT = Gauge("sentiment_queue_limit", "Most texts that may wait for the engine.", multiprocess_mode="livemax")
+ENGINE_READY = Gauge("sentiment_engine_ready", "1 while the engine answers.", multiprocess_mode="livemin")
+RESTARTS = Counter("sentiment_process_restarts", "Child processes started again, by role.", ["role"])
+MODEL_INFO = Gauge(
+    "sentiment_model_info",
+    "1; the labels say what is served.",
+    ["model", "version", "architecture", "runtime", "precision", "device"],
+    multiprocess_mode="livemax",
+)
+MEMORY_BYTES = Gauge(
+    "sentiment_process_resident_bytes", "Resident memory.", ["role"], multiprocess_mode="livesum"
+)
+DEVICE_MEMORY_BYTES = Gauge(
+    "sentiment_device_memory_bytes", "Device memory held by the engine.", multiprocess_mode="livesum"
+)
+
+
+def render() -> bytes:
+    """The exposition text of all processes. Blocking: reads files in multiprocess mode."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

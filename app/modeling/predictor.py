@@ -1,0 +1,60 @@
+"""The forward pass behind one interface: token ids of several texts in, scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from app.modeling.batching import pad
+from app.modeling.networks import Outputs, SentimentNetwork
+from app.sentiment import Scores, TokenIds
+
+
+class TorchPredictor:
+    """The reference runtime: PyTorch in float32, on the CPU or a GPU.
+
+    Args:
+        network: the network; moved to ``device`` and put into evaluation mode.
+        device: ``cpu`` or ``cuda[:index]``.
+
+    A score does not depend on who else is in the batch: see ``SentimentNetwork``. On a GPU that needs TF32 off, which
+    is switched off here for the whole process.
+    """
+
+    runtime = "torch"
+    precision = "float32"
+
+    def __init__(self, network: SentimentNetwork, device: str = "cpu") -> None:
+        self.config = network.config
+        self.device = torch.device(device)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        self._network = network.to(self.device).eval()
+
+    @torch.inference_mode()
+    def outputs(self, batch: Sequence[TokenIds[int]]) -> Outputs:
+        """Raw outputs for B texts, on the device."""
+        ids, lengths = pad(batch)
+        return self._network(ids.to(self.device), lengths.to(self.device))  # type: ignore[no-any-return]
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        """Scores of B texts, each of 1 to ``max_tokens`` tokens, in order. Blocking; one caller at a time."""
+        outputs = self.outputs(batch)
+        probabilities = probabilities_of(outputs.logits, self.config.temperature).tolist()
+        if outputs.rating_logits is None:
+            return [Scores(tuple(row)) for row in probabilities]
+        ratings = expected_rating(outputs.rating_logits).tolist()
+        return [Scores(tuple(row), rating) for row, rating in zip(probabilities, ratings, strict=True)]
+
+
+def probabilities_of(logits: Tensor, temperature: float) -> Tensor:
+    """Calibrated class probabilities (B, C) of logits (B, C), in float32."""
+    return torch.softmax(logits.float() / temperature, dim=-1)
+
+
+def expected_rating(rating_logits: Tensor) -> Tensor:
+    """Expected stars (B,), 1 to 10, of rating logits (B, 10)."""
+    stars = torch.arange(1, rating_logits.shape[-1] + 1, dtype=torch.float32, device=rating_logits.device)
+    return torch.softmax(rating_logits.float(), dim=-1) @ stars

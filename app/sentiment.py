@@ -1,0 +1,70 @@
+"""The domain's words, shared by every room: token ids, class probabilities, predictions.
+
+A leaf module: it imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PAD_ID = 0
+"""Id of the padding token; its embedding never reaches a score."""
+
+UNKNOWN_ID = 1
+"""Id of every word that is not in the vocabulary."""
+
+TokenIds = array
+"""Token ids of one text as ``array('i')`` (32-bit signed), oldest word first, already truncated, never padded."""
+
+TOKEN_TYPECODE = "i"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One text after tokenizing.
+
+    Attributes:
+        ids: token ids of what is left after truncation, ``array('i')`` of length at most ``max_tokens``.
+        tokens: number of tokens the whole text has, before truncation.
+        truncated: whether tokens were left out.
+        unknown: how many of ``ids`` are the unknown token.
+    """
+
+    ids: TokenIds[int]
+    tokens: int
+    truncated: bool
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the service says about one text.
+
+    Attributes:
+        probabilities: calibrated probability of every class, in the order of the checkpoint's labels; sums to 1.
+        tokens: number of tokens the whole text has, before truncation.
+        truncated: whether the network saw only the head and the tail of the text.
+        cached: whether the result came out of a cache.
+        rating: expected star rating, where the checkpoint has that output.
+    """
+
+    probabilities: tuple[float, ...]
+    tokens: int
+    truncated: bool
+    cached: bool = False
+    rating: float | None = None
+
+    def best(self, labels: Sequence[str]) -> tuple[str, float]:
+        """The most probable label and its probability; the first of equals, so that ties are stable."""
+        score = max(self.probabilities)
+        return labels[self.probabilities.index(score)], score
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the network computed for one text: class probabilities and, where there is one, the expected rating."""
+
+    probabilities: tuple[float, ...]
+    rating: float | None = None

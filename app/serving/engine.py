@@ -1,0 +1,73 @@
+"""The engine's interface: where micro-batches are formed and computed, wherever that is.
+
+There are placements of one object: in this process (tests, notebooks, development) and in a process of its own behind
+a local socket. Callers see the same ``Engine``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.sentiment import Scores, TokenIds
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What computes: part of every cache key, of ``/models`` and of the metrics."""
+
+    runtime: str
+    precision: str
+    device: str
+
+
+class Predictor(Protocol):
+    """A forward pass. Blocking and thread-compatible: one call at a time per object."""
+
+    runtime: str
+    precision: str
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        """Scores of the texts, in order, exactly one per text."""
+        ...
+
+
+class Engine(Protocol):
+    """Token ids in, futures of scores out."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What computes; known once started."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether a text submitted now would be computed."""
+        ...
+
+    async def start(self) -> None:
+        """Load, warm up, get ready."""
+        ...
+
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+        """Queue texts, all or none.
+
+        Args:
+            texts: token ids of each text, each at least one token long.
+            deadline: ``time.monotonic()`` after which nobody wants the answer.
+
+        Returns:
+            One future per text. Cancelling one tells the engine that its text need not be computed. A future fails
+            with a ``ServiceError``.
+
+        Raises:
+            OverloadedError: a bound would be exceeded.
+            EngineUnavailableError: the engine is gone for good.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, then stop."""
+        ...

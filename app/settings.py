@@ -1,0 +1,104 @@
+"""The environment, read once into one frozen ``Settings``. Only ``main`` and ``cli`` read it; everybody else is handed
+the values it needs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import SettingsError
+
+PREFIX = "SENTIMENT_"
+
+
+class Settings(BaseSettings):
+    """All settings; each is the environment variable ``SENTIMENT_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on; 0.0.0.0 for all."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port to listen on; 0 picks a free one."""
+    workers: int = Field(default=0, ge=0, le=256)
+    """HTTP worker processes; 0 means usable cores less one, at least one."""
+    model_store: Path = Path("model_store")
+    """Folder of the model store."""
+    model: str = Field(default="imdb-gru", min_length=1)
+    """Model to serve: NAME for its highest version, or NAME/VERSION."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
+    runtime: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes the forward pass: auto picks the fastest installed, torch is the float32 reference."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the forward pass: auto is bfloat16 where the CPU computes it natively, else exact float32."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Threads of the forward pass; 0 means as many as there are usable cores."""
+    cache: bool = True
+    """Whether results are cached and identical texts in flight are computed once; off for measurements."""
+    cache_size: int = Field(default=10_000, ge=1, le=10_000_000)
+    """Results kept in each process' own least-recently-used cache."""
+    redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
+    """Shared cache behind the in-process one, for instance redis://localhost:6379/0; unset for none."""
+    redis_timeout: float = Field(default=0.05, gt=0, le=10)
+    """Seconds a connection to Redis, or an answer from it, may take before it counts as a miss."""
+    redis_ttl: int = Field(default=86_400, ge=1, le=31_536_000)
+    """Seconds a result stays in Redis."""
+    max_characters: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Longest text, in characters."""
+    max_texts: int = Field(default=1_000, ge=1, le=100_000)
+    """Most texts in one request."""
+    max_body: int = Field(default=8_388_608, ge=1_024, le=1_073_741_824)
+    """Largest request body, in bytes."""
+    max_batch_size: int = Field(default=64, ge=1, le=8_192)
+    """Most texts in one micro-batch."""
+    max_batch_tokens: int = Field(default=16_384, ge=1, le=100_000_000)
+    """Token budget of one micro-batch: its texts times the length of its longest."""
+    max_batch_age: float = Field(default=0.1, ge=0, le=60)
+    """Seconds after which a waiting text is no longer passed over for neighbours of better length."""
+    max_queue: int = Field(default=5_000, ge=1, le=1_000_000)
+    """Most texts that wait for the engine; a request beyond that is refused at once."""
+    max_queue_seconds: float = Field(default=10.0, gt=0, le=600)
+    """Longest expected wait in the queue, by the measured rate; a request beyond that is refused at once."""
+    timeout: float = Field(default=30.0, gt=0, le=3_600)
+    """Seconds after which a request is answered 504."""
+    drain_timeout: float = Field(default=30.0, ge=0, le=3_600)
+    """Seconds that requests in flight get to finish at shutdown."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """auto: text on a terminal, JSON lines elsewhere."""
+
+    @field_validator("port", "workers", mode="before")
+    @classmethod
+    def _not_kubernetes(cls, value: Any) -> Any:
+        # A Kubernetes service called "sentiment" injects SENTIMENT_PORT=tcp://10.0.0.1:8000.
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError("looks like a Kubernetes service variable; set enableServiceLinks: false")
+        return value
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment, with ``overrides`` (from flags) on top.
+
+    An unknown ``SENTIMENT_*`` variable only warns, because orchestrators inject such names.
+
+    Raises:
+        SettingsError: a value is malformed; the message names its variable.
+    """
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            warnings.warn(f"{name}: unknown setting, ignored", stacklevel=2)
+    try:
+        return Settings(**(overrides or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+        raise SettingsError(f"{name}: {first['msg']} (got {str(first.get('input'))[:80]!r})") from error

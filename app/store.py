@@ -1,0 +1,322 @@
+"""The model store: one self-describing, immutable folder per model and version.
+
+``<root>/<name>/<version>/`` holds
+
+- ``config.json``        architecture, sizes, labels, limits (``ModelConfig``)
+- ``model.safetensors``  the weights; never a pickle
+- ``tokenizer.json``     the vocabulary
+- ``metrics.json``       what the version scored, on what, when, with which command
+- ``README.md``          the model card, with its plots beside it
+- ``SHA256SUMS``         one line per file, in the format of ``sha256sum``; checked at every load
+
+Versions are whole numbers and never change once written. Writing is atomic: a temporary folder beside the version is
+filled, flushed to disk and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.errors import CheckpointError
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+METRICS_FILE = "metrics.json"
+CARD_FILE = "README.md"
+SUMS_FILE = "SHA256SUMS"
+REQUIRED_FILES = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_REFERENCE = re.compile(rf"(?P<name>{_NAME.pattern})(?:/(?P<version>[1-9][0-9]{{0,8}}))?")
+
+Pooling = Literal["last", "mean", "max"]
+Architecture = Literal["gru", "lstm", "rnn"]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ModelConfig(BaseModel):
+    """Everything about a checkpoint that is not a weight. Every field is checked when a checkpoint is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    """Version of this document's layout."""
+    architecture: Architecture
+    """Recurrent cell: ``gru``, ``lstm`` or ``rnn`` (tanh)."""
+    vocabulary_size: int = Field(ge=3, le=2_000_000)
+    """Words in the vocabulary, the padding and the unknown token included."""
+    embedding_size: int = Field(ge=1, le=8192)
+    hidden_size: int = Field(ge=1, le=8192)
+    layers: int = Field(default=1, ge=1, le=8)
+    bidirectional: bool = False
+    pooling: tuple[Pooling, ...] = Field(default=("last",), min_length=1, max_length=3, strict=False)
+    """What becomes of the hidden states: each named pooling, concatenated in this order."""
+    output: Literal["softmax", "sigmoid"] = "softmax"
+    """``sigmoid``: one logit for the second of two labels, served as two classes [1 - p, p]."""
+    labels: tuple[str, ...] = Field(default=("negative", "positive"), min_length=2, max_length=1000, strict=False)
+    """Names of the classes, in the order of the logits."""
+    rating: bool = False
+    """Whether there is a second output: a distribution over ten stars, served as its expectation."""
+    max_tokens: int = Field(ge=1, le=100_000)
+    """Longest text the network reads, in tokens; longer ones keep their head and their tail."""
+    head_tokens: int = Field(default=0, ge=0)
+    """How many of ``max_tokens`` come from the start of a longer text; the rest is its end."""
+    preprocessing: int
+    """``PREPROCESSING_VERSION`` the vocabulary was built with."""
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    """Divides the logits before the softmax (Guo et al. 2017), fitted on the validation split."""
+    embedding_dropout: Rate = 0.0
+    """Training only: probability that a whole embedding channel is zeroed for a text."""
+    word_dropout: Rate = 0.0
+    """Training only: probability that a token becomes the unknown token."""
+    output_dropout: Rate = 0.0
+    """Training only: dropout before the output layer."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.head_tokens > self.max_tokens:
+            raise ValueError("head_tokens must not exceed max_tokens")
+        if len(set(self.pooling)) != len(self.pooling):
+            raise ValueError("pooling names an operation twice")
+        if len(set(self.labels)) != len(self.labels) or not all(self.labels):
+            raise ValueError("labels must be distinct and not empty")
+        if self.output == "sigmoid" and len(self.labels) != 2:
+            raise ValueError("a sigmoid output needs exactly 2 labels")
+        return self
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def features(self) -> int:
+        """Size of the pooled vector the output layer sees."""
+        return self.hidden_size * self.directions * len(self.pooling)
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One version in the store, its checksums verified when it was opened.
+
+    Attributes:
+        name: the model's name.
+        version: its whole-number version.
+        path: its folder.
+        config: its configuration.
+        sums: SHA-256 of every file, by file name.
+    """
+
+    name: str
+    version: int
+    path: Path
+    config: ModelConfig
+    sums: dict[str, str]
+
+    @property
+    def reference(self) -> str:
+        """``name/version``, as ``SENTIMENT_MODEL`` takes it."""
+        return f"{self.name}/{self.version}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal digest of everything that decides a score: weights, configuration, calibration, tokenizer."""
+        digest = hashlib.blake2b(digest_size=16)
+        for file in REQUIRED_FILES:
+            digest.update(bytes.fromhex(self.sums[file]))
+        return digest.hexdigest()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``; empty where there is none."""
+        path = self.path / METRICS_FILE
+        if not path.exists():
+            return {}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return dict(document)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk of all files together."""
+        return sum((self.path / file).stat().st_size for file in self.sums)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Read and check a ``config.json``.
+
+    Raises:
+        CheckpointError: missing, not JSON, or with a field that is off; the message names file and field.
+    """
+    try:
+        return ModelConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "document"
+        raise CheckpointError(f"{path}: {field}: {first['msg']}") from error
+
+
+def write_config(config: ModelConfig, path: Path) -> None:
+    """Write a ``config.json`` that ``read_config`` accepts."""
+    path.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def open_version(path: Path) -> StoredModel:
+    """Open ``<name>/<version>``, verifying every checksum.
+
+    Raises:
+        CheckpointError: a file is missing, differs from its checksum, or the configuration is off.
+    """
+    sums = _read_sums(path / SUMS_FILE)
+    for file in REQUIRED_FILES:
+        if file not in sums:
+            raise CheckpointError(f"{path / SUMS_FILE}: no checksum for {file}")
+    for file, expected in sums.items():
+        if sha256(path / file) != expected:
+            raise CheckpointError(f"{path / file}: content differs from its checksum in {SUMS_FILE}")
+    return StoredModel(path.parent.name, int(path.name), path, read_config(path / CONFIG_FILE), sums)
+
+
+class ModelStore:
+    """The folder of all models.
+
+    Args:
+        root: the store's folder; need not exist before the first version is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model, lowest first; empty where there is no such model."""
+        folder = self.root / _checked_name(name)
+        if not folder.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in folder.iterdir() if re.fullmatch(r"[1-9][0-9]{0,8}", entry.name))
+
+    def models(self) -> dict[str, list[int]]:
+        """All model names with their versions."""
+        if not self.root.is_dir():
+            return {}
+        names = sorted(entry.name for entry in self.root.iterdir() if _NAME.fullmatch(entry.name))
+        return {name: versions for name in names if (versions := self.versions(name))}
+
+    def open(self, reference: str) -> StoredModel:
+        """Open ``name`` (its highest version) or ``name/version``.
+
+        Raises:
+            CheckpointError: no such model or version, or one that fails its checks.
+        """
+        match = _REFERENCE.fullmatch(reference)
+        if match is None:
+            raise CheckpointError(f"model {reference!r}: must be NAME or NAME/VERSION, in lower case")
+        name, version = match["name"], match["version"]
+        versions = self.versions(name)
+        if not versions:
+            raise CheckpointError(f"{self.root}: no model {name!r}; there are: {', '.join(self.models()) or 'none'}")
+        if version and int(version) not in versions:
+            raise CheckpointError(f"{self.root / name}: no version {version}; there are: {versions}")
+        return open_version(self.root / name / (version or str(versions[-1])))
+
+    @contextmanager
+    def new_version(self, name: str) -> Iterator[Path]:
+        """A temporary folder that becomes the next version of ``name`` when the block ends without an error.
+
+        The block writes the files; checksums are added here. Two writers at once get different versions.
+        """
+        folder = self.root / _checked_name(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            write_sums(temporary)
+            _flush(temporary)
+            _rename_to_next(temporary, folder, self.versions(name))
+            _flush_folder(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def write_sums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` over every other file of the folder."""
+    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and entry.name != SUMS_FILE)
+    lines = [f"{sha256(folder / file)}  {file}\n" for file in files]
+    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: not a list of checksums") from error
+    sums = {}
+    for line in lines:
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *]([A-Za-z0-9_.-]+)", line)
+        if match is None:
+            raise CheckpointError(f"{path}: not a list of checksums")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def _checked_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise CheckpointError(f"model name {name!r}: must be 1 to 64 of a-z, 0-9, '-' and '_'")
+    return name
+
+
+def _rename_to_next(temporary: Path, folder: Path, versions: list[int]) -> None:
+    version = versions[-1] + 1 if versions else 1
+    while True:
+        try:
+            # Fails where the target exists, because no version is an empty folder.
+            temporary.rename(folder / str(version))
+            return
+        except OSError:
+            if not (folder / str(version)).exists():
+                raise
+            version += 1
+
+
+def _flush(folder: Path) -> None:
+    for entry in folder.iterdir():
+        with entry.open("rb") as file:
+            os.fsync(file.fileno())
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Corpus, training loop, evaluation and report: how the checkpoints in the model store come to be."""

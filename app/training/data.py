@@ -1,0 +1,79 @@
+"""Labelled texts as encoded examples, and their order in an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.sentiment import TokenIds
+from app.text.tokenizer import Tokenizer
+
+_POOL_BATCHES = 50
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Encoded texts with their labels.
+
+    Attributes:
+        ids: token ids of each text.
+        targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a teacher's opinion a softer one.
+        stars: (N,) star rating of each text, 0 where there is none.
+    """
+
+    ids: Sequence[TokenIds[int]]
+    targets: np.ndarray
+    stars: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) most probable class of each text."""
+        return self.targets.argmax(-1)
+
+    def __add__(self, other: Dataset) -> Dataset:
+        return Dataset(
+            [*self.ids, *other.ids],
+            np.concatenate([self.targets, other.targets]),
+            np.concatenate([self.stars, other.stars]),
+        )
+
+
+def one_hot(labels: Sequence[int], classes: int) -> np.ndarray:
+    """(N,) labels to (N, C) targets."""
+    return np.eye(classes, dtype=np.float32)[np.asarray(labels, dtype=np.int64)]
+
+
+def encode_dataset(
+    texts: Sequence[str], targets: np.ndarray, stars: Sequence[int | None], tokenizer: Tokenizer
+) -> Dataset:
+    """Encode texts once, before training."""
+    return Dataset(
+        [tokenizer.encode(text).ids for text in texts],
+        targets.astype(np.float32),
+        np.asarray([star or 0 for star in stars], dtype=np.int64),
+    )
+
+
+def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """Indices of one epoch's batches: every text once, texts of like length together, batches in random order.
+
+    The order depends on ``seed`` and ``epoch`` alone, so that a resumed epoch continues exactly.
+
+    Args:
+        lengths: (N,) tokens per text.
+    """
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(len(lengths))
+    batches = []
+    pool = batch_size * _POOL_BATCHES
+    for start in range(0, len(order), pool):
+        chunk = order[start : start + pool]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        batches += [chunk[at : at + batch_size] for at in range(0, len(chunk), batch_size)]
+    for index in random.permutation(len(batches)):
+        yield batches[index]

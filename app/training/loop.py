@@ -1,0 +1,333 @@
+"""The training loop: steps, validation, early stopping, interruption and resumption."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from app.errors import DataError
+from app.modeling.batching import pad
+from app.modeling.networks import Outputs, SentimentNetwork
+from app.training.data import Dataset, bucketed_batches
+from app.training.recipe import Recipe
+
+STATE_FILE = "state.pt"
+_SAVE_EVERY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Figures of one pass over the training split."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+    tokens_per_second: float
+
+
+@dataclass
+class _Progress:
+    """Where a run stands; everything beside tensors that a resumed run must know."""
+
+    epoch: int = 0
+    step: int = 0
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best_accuracy: float = -1.0
+    best_epoch: int = -1
+
+
+class Trainer:
+    """Trains one network by one recipe.
+
+    Args:
+        network: freshly initialized; trained in place.
+        recipe: what to do.
+        train: training split.
+        validation: validation split; decides which epoch is kept.
+        device: ``cpu`` or ``cuda``; on a GPU the forward pass runs in bfloat16 mixed precision.
+        seed: decides dropout and the order of batches.
+        folder: where the run's state is kept; a run found there can be resumed.
+
+    On the CPU a resumed run is bit-identical to one that was never interrupted.
+    """
+
+    def __init__(
+        self,
+        network: SentimentNetwork,
+        recipe: Recipe,
+        train: Dataset,
+        validation: Dataset,
+        *,
+        device: str,
+        seed: int,
+        folder: Path,
+    ) -> None:
+        self.network = network.to(device)
+        self.recipe = recipe
+        self.device = torch.device(device)
+        self.seed = seed
+        self.folder = folder
+        self.history: list[Epoch] = []
+        self._train = train
+        self._validation = validation
+        self._lengths = np.array([len(ids) for ids in train.ids])
+        self._steps_per_epoch = sum(1 for _ in bucketed_batches(self._lengths, recipe.batch_size, seed, 0))
+        self._optimizer = torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._average = [parameter.detach().clone() for parameter in network.parameters()]
+        self._best: dict[str, Tensor] = {}
+        self._progress = _Progress()
+        self._interrupted = False
+        torch.manual_seed(seed)
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch whose weights are kept, from 1; 0 before the first validation."""
+        return self._progress.best_epoch + 1
+
+    def run(self) -> None:
+        """Train until the recipe ends or early stopping does; the network then has the best weights.
+
+        Raises:
+            KeyboardInterrupt: after the state was saved, so that ``resume`` continues from this very step.
+        """
+        total = self.recipe.epochs * self._steps_per_epoch
+        try:
+            with self._interruptible(), tqdm(total=total, initial=self._progress.step, desc="all") as overall:
+                while self._progress.epoch < self.recipe.epochs and not self._exhausted():
+                    self._run_epoch(overall)
+        finally:
+            self.use_best()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C take effect between two steps, where the state is consistent."""
+
+        def remember(*_: object) -> None:
+            self._interrupted = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, remember)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def use_best(self) -> None:
+        """Put the best weights so far into the network (the current ones before the first validation)."""
+        if self._best:
+            self.network.load_state_dict(self._best)
+        self.network.eval()
+
+    def save(self) -> None:
+        """Write the state atomically."""
+        state = {
+            "recipe": self.recipe.as_dict(),
+            "seed": self.seed,
+            "progress": asdict(self._progress),
+            "history": [asdict(epoch) for epoch in self.history],
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self._average,
+            "best": self._best,
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f"{STATE_FILE}.part"
+        torch.save(state, temporary)
+        temporary.rename(self.folder / STATE_FILE)
+
+    def resume(self) -> None:
+        """Continue the run found in the folder.
+
+        Raises:
+            DataError: there is none, or it was started with another recipe or seed.
+        """
+        path = self.folder / STATE_FILE
+        if not path.exists():
+            raise DataError(f"{path}: no run to resume")
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["recipe"] != self.recipe.as_dict() or state["seed"] != self.seed:
+            raise DataError(f"{path}: the run there was started with other settings")
+        self._progress = _Progress(**state["progress"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._average = state["average"]
+        self._best = state["best"]
+        torch.set_rng_state(state["random"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all([random.cpu() for random in state["cuda_random"]])
+
+    def _exhausted(self) -> bool:
+        patience = self.recipe.patience
+        return patience is not None and self._progress.epoch - 1 - self._progress.best_epoch >= patience
+
+    def _run_epoch(self, overall: tqdm[Any]) -> None:
+        progress, started, saved = self._progress, time.monotonic(), time.monotonic()
+        seconds_before = progress.seconds
+        self.network.train()
+        batches = self._batches()
+        with tqdm(
+            total=self._steps_per_epoch, initial=progress.step_in_epoch, desc=f"epoch {progress.epoch + 1}", leave=False
+        ) as bar:
+            for batch in batches:
+                self._step(batch)
+                progress.seconds = seconds_before + time.monotonic() - started
+                bar.update()
+                overall.update()
+                bar.set_postfix(
+                    loss=f"{progress.loss_sum / progress.seen:.4f}",
+                    accuracy=f"{progress.correct / progress.seen:.4f}",
+                    tokens_per_s=f"{progress.tokens / progress.seconds:,.0f}",
+                    refresh=False,
+                )
+                if self._interrupted:
+                    self.save()
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > _SAVE_EVERY_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+        self._end_epoch()
+        last = self.history[-1]
+        overall.set_postfix(validation_accuracy=f"{last.validation_accuracy:.4f}", best=self.best_epoch)
+        tqdm.write(
+            f"epoch {last.epoch}: train loss {last.train_loss:.4f} accuracy {last.train_accuracy:.4f}, validation loss "
+            f"{last.validation_loss:.4f} accuracy {last.validation_accuracy:.4f}, {last.seconds:.0f} s, "
+            f"{last.tokens_per_second:,.0f} tokens/s"
+        )
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        batches = bucketed_batches(self._lengths, self.recipe.batch_size, self.seed, self._progress.epoch)
+        for index, batch in enumerate(batches):
+            if index >= self._progress.step_in_epoch:
+                yield batch
+
+    def _step(self, batch: np.ndarray) -> None:
+        progress = self._progress
+        ids, lengths = pad([self._train.ids[row] for row in batch])
+        targets = torch.from_numpy(self._train.targets[batch]).to(self.device)
+        stars = torch.from_numpy(self._train.stars[batch]).to(self.device)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self._schedule(progress.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            outputs: Outputs = self.network(ids.to(self.device), lengths.to(self.device))
+            value = loss(outputs, targets, stars)
+        self._optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self._optimizer.step()
+        self._update_average()
+        progress.step += 1
+        progress.step_in_epoch += 1
+        progress.seen += len(batch)
+        progress.loss_sum += value.item() * len(batch)
+        progress.correct += int((outputs.logits.argmax(-1) == targets.argmax(-1)).sum())
+        progress.tokens += int(lengths.sum())
+
+    def _schedule(self, step: int) -> float:
+        total = self.recipe.epochs * self._steps_per_epoch
+        warmup = max(1, round(self.recipe.warmup * total))
+        if self.recipe.warmup and step < warmup:
+            return (step + 1) / warmup
+        if not self.recipe.decay:
+            return 1.0
+        return max(0.0, (total - step) / max(1, total - warmup))
+
+    def _update_average(self) -> None:
+        if not self.recipe.average:
+            return
+        # Early on a long memory would hold on to the initial weights.
+        keep = min(self.recipe.average, (1 + self._progress.step) / (10 + self._progress.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._average, list(self.network.parameters()), 1 - keep)
+
+    def _end_epoch(self) -> None:
+        progress = self._progress
+        live = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        if self.recipe.average:
+            with torch.no_grad():
+                for parameter, average in zip(self.network.parameters(), self._average, strict=True):
+                    parameter.copy_(average)
+        validation_loss, accuracy = self.validate()
+        self.history.append(
+            Epoch(
+                progress.epoch + 1,
+                progress.loss_sum / progress.seen,
+                progress.correct / progress.seen,
+                validation_loss,
+                accuracy,
+                progress.seconds,
+                progress.tokens / progress.seconds,
+            )
+        )
+        if accuracy > progress.best_accuracy:
+            progress.best_accuracy, progress.best_epoch = accuracy, progress.epoch
+            self._best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self.network.load_state_dict(live)
+        self._progress = _Progress(
+            epoch=progress.epoch + 1,
+            step=progress.step,
+            best_accuracy=progress.best_accuracy,
+            best_epoch=progress.best_epoch,
+        )
+        self.save()
+
+    @torch.inference_mode()
+    def validate(self) -> tuple[float, float]:
+        """Mean loss and accuracy on the validation split, with the network's current weights, in float32."""
+        self.network.eval()
+        total, correct = 0.0, 0
+        for batch in length_sorted_batches(self._validation, self.recipe.batch_size):
+            ids, lengths = pad([self._validation.ids[row] for row in batch])
+            outputs = self.network(ids.to(self.device), lengths.to(self.device))
+            labels = torch.from_numpy(self._validation.labels[batch]).to(self.device)
+            total += nn.functional.cross_entropy(outputs.logits, labels, reduction="sum").item()
+            correct += int((outputs.logits.argmax(-1) == labels).sum())
+        return total / len(self._validation), correct / len(self._validation)
+
+
+def loss(outputs: Outputs, targets: Tensor, stars: Tensor) -> Tensor:
+    """Cross-entropy of the targets plus, where there is a rating output, that of the stars of texts that have some.
+
+    For the sigmoid output this is binary cross-entropy.
+
+    Args:
+        targets: (B, C) probability of each class.
+        stars: (B,) 1 to 10, or 0 for none.
+    """
+    value = nn.functional.cross_entropy(outputs.logits.float(), targets)
+    if outputs.rating_logits is not None and bool((stars > 0).any()):
+        value = value + nn.functional.cross_entropy(outputs.rating_logits.float(), stars - 1, ignore_index=-1)
+    return value
+
+
+def length_sorted_batches(dataset: Dataset, batch_size: int) -> Iterator[np.ndarray]:
+    """Indices of all texts, shortest first, in batches: the least padding."""
+    order = np.argsort([len(ids) for ids in dataset.ids], kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
