@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 __all__ = ["CONTENT_TYPE", "render"]
 
@@ -25,14 +24,10 @@ REQUESTS = Counter("sentiment_requests", "HTTP requests by route template and st
 REQUEST_SECONDS = Histogram(
     "sentiment_request_duration_seconds", "Time from request to response.", ["route"], buckets=_SECONDS
 )
-REQUESTS_IN_FLIGHT = Gauge(
-    "sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum"
-)
+REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
 TEXTS = Counter("sentiment_texts", "Texts answered, by outcome.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
-TOKENIZE_SECONDS = Histogram(
-    "sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS
-)
+TOKENIZE_SECONDS = Histogram("sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS)
 TEXT_TOKENS = Histogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=_TOKENS)
 TRUNCATED = Counter("sentiment_truncated_texts", "Texts longer than the network reads.")
 UNKNOWN_RATIO = Histogram(
@@ -47,9 +42,13 @@ CONFIDENCE = Histogram(
 CACHE_LOOKUPS = Counter(
     "sentiment_cache_lookups", "Texts looked up, by result: hit, miss, error, coalesced.", ["tier", "result"]
 )
-CACHE_WRITES_DROPPED = Counter("sentiment_cache_writes_dropped", "Results not written because the write queue was full.")
+CACHE_WRITES_DROPPED = Counter(
+    "sentiment_cache_writes_dropped", "Results not written because the write queue was full."
+)
 CACHE_BREAKER_OPEN = Gauge(
-    "sentiment_cache_breaker_open", "1 while the shared cache is left alone after failures.", multiprocess_mode="livemax"
+    "sentiment_cache_breaker_open",
+    "1 while the shared cache is left alone after failures.",
+    multiprocess_mode="livemax",
 )
 QUEUE_SECONDS = Histogram("sentiment_queue_wait_seconds", "Time a text waited for its batch.", buckets=_SECONDS)
 INFERENCE_SECONDS = Histogram("sentiment_inference_duration_seconds", "Time of one forward pass.", buckets=_SECONDS)
@@ -59,9 +58,7 @@ BATCH_TOKENS = Histogram(
 )
 PADDING_RATIO = Histogram("sentiment_padding_ratio", "Share of a micro-batch that is padding.", buckets=_SHARES)
 COMPUTED = Counter("sentiment_computed_texts", "Texts that went through the network.")
-DROPPED = Counter(
-    "sentiment_dropped_texts", "Queued texts dropped before they were computed, by reason.", ["reason"]
-)
+DROPPED = Counter("sentiment_dropped_texts", "Queued texts dropped before they were computed, by reason.", ["reason"])
 INFERENCE_ERRORS = Counter("sentiment_inference_errors", "Forward passes that failed.", ["reason"])
 QUEUE_DEPTH = Gauge("sentiment_queue_depth", "Texts waiting for the engine.", multiprocess_mode="livesum")
 QUEUE_LIMIT = Gauge("sentiment_queue_limit", "Most texts that may wait for the engine.", multiprocess_mode="livemax")
@@ -73,9 +70,7 @@ MODEL_INFO = Gauge(
     ["model", "version", "architecture", "runtime", "precision", "device"],
     multiprocess_mode="livemax",
 )
-MEMORY_BYTES = Gauge(
-    "sentiment_process_resident_bytes", "Resident memory.", ["role"], multiprocess_mode="livesum"
-)
+MEMORY_BYTES = Gauge("sentiment_process_resident_bytes", "Resident memory.", ["role"], multiprocess_mode="livesum")
 DEVICE_MEMORY_BYTES = Gauge(
     "sentiment_device_memory_bytes", "Device memory held by the engine.", multiprocess_mode="livesum"
 )

@@ -58,7 +58,9 @@ class SentimentNetwork(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size, padding_idx=PAD_ID)
         self.recurrent = nn.ModuleList(
             nn.ModuleList(
-                cell(config.embedding_size if layer == 0 else config.hidden_size * config.directions, config.hidden_size)
+                cell(
+                    config.embedding_size if layer == 0 else config.hidden_size * config.directions, config.hidden_size
+                )
                 for _ in range(config.directions)
             )
             for layer in range(config.layers)
@@ -104,7 +106,9 @@ class SentimentNetwork(nn.Module):
 
     def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
         """States (T, B, D * H) to features (B, P * D * H)."""
-        return torch.cat([_POOLINGS[name](states, lengths, self.config.hidden_size) for name in self.config.pooling], -1)
+        return torch.cat(
+            [_POOLINGS[name](states, lengths, self.config.hidden_size) for name in self.config.pooling], -1
+        )
 
     def head(self, features: Tensor) -> Outputs:
         """Features (B, P * D * H) to logits."""

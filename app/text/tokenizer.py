@@ -114,6 +114,7 @@ def build_vocabulary(texts: Iterable[str], size: int) -> list[str]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [PAD_TOKEN, UNKNOWN_TOKEN, *(word for word, _ in ranked[: size - 2])]
 
+
 def load_tokenizer(model: StoredModel) -> Tokenizer:
     """The tokenizer of a stored version, checked against its configuration.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 
 from app.modeling.networks import SentimentNetwork
-from app.store import Architecture, ModelStore
+from app.store import Architecture
 from app.text.tokenizer import Tokenizer, build_vocabulary
 from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset, encode_dataset, one_hot

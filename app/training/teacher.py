@@ -23,9 +23,7 @@ _NGRAMS = (1, 3)
 _STRENGTH = 0.2
 
 
-def teach(
-    texts: Sequence[str], labels: Sequence[int], unlabelled: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def teach(texts: Sequence[str], labels: Sequence[int], unlabelled: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Positive-class probabilities of labelled texts (out of fold) and of unlabelled ones.
 
     Args:
@@ -44,7 +42,9 @@ def teach(
     for number in range(_FOLDS):
         inside = fold != number
         held_out[~inside] = _Fitted(features[inside], classes[inside]).probabilities(features[~inside])
-    everywhere = _Fitted(features, classes).probabilities(vectorizer.transform(unlabelled)) if unlabelled else np.zeros(0)
+    everywhere = (
+        _Fitted(features, classes).probabilities(vectorizer.transform(unlabelled)) if unlabelled else np.zeros(0)
+    )
     return held_out, everywhere
 
 

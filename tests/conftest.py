@@ -1,0 +1,24 @@
+"""Fixtures that all rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.store import ModelStore, StoredModel
+from tests.checkpoints import add_checkpoint
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with one tiny GRU, ``tiny/1``. Shared by all tests: do not write to it."""
+    root = tmp_path_factory.mktemp("model_store")
+    add_checkpoint(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_store: Path) -> StoredModel:
+    """The stored version in ``tiny_store``."""
+    return ModelStore(tiny_store).open("tiny")
