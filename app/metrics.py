@@ -7,13 +7,34 @@ how.
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
+
+from app.settings import ROLE_VARIABLE
+from app.store import StoredModel
 
 __all__ = ["CONTENT_TYPE", "render"]
 
+# Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
+# where its predecessor stopped. The supervisor sets both variables before anything imports the library.
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+        lambda: os.environ.get(ROLE_VARIABLE, str(os.getpid()))
+    )
+
+_SAMPLE_SECONDS = 5.0
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -83,3 +104,17 @@ def render() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:
+    """Say what is served."""
+    MODEL_INFO.labels(model.name, str(model.version), model.config.architecture, runtime, precision, device).set(1)
+
+
+async def sample_memory(role: str) -> None:
+    """Keep this process' memory gauge current, for ever: multiprocess mode asks nobody at scrape time."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    while True:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: ASYNC230, PTH123 - a memory file system
+            MEMORY_BYTES.labels(role).set(int(file.read().split()[1]) * page)
+        await asyncio.sleep(_SAMPLE_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -68,3 +69,25 @@ class Scores:
 
     probabilities: tuple[float, ...]
     rating: float | None = None
+
+
+class Predictor(Protocol):
+    """A forward pass of one model. Blocking; one call at a time per object.
+
+    Attributes:
+        runtime: what computes, for instance ``torch``.
+        precision: arithmetic, for instance ``float32``.
+        device: where, for instance ``cpu`` or ``cuda:0``.
+    """
+
+    runtime: str
+    precision: str
+    device: str
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        """Scores of B texts, each of 1 to ``max_tokens`` tokens: exactly one per text, in order.
+
+        Raises:
+            MemoryError: the batch does not fit into the device's memory; a smaller one may.
+        """
+        ...

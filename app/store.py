@@ -245,6 +245,9 @@ class ModelStore:
             temporary.chmod(0o755)
             yield temporary
             write_sums(temporary)
+            # Whatever wrote a file may have made it private; a version is for everybody who reads the store.
+            for entry in temporary.iterdir():
+                entry.chmod(0o644)
             _flush(temporary)
             _rename_to_next(temporary, folder, self.versions(name))
             _flush_folder(folder)

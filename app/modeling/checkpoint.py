@@ -15,10 +15,17 @@ from app.text.tokenizer import Tokenizer
 
 
 def save_checkpoint(folder: Path, network: SentimentNetwork, tokenizer: Tokenizer) -> None:
-    """Write configuration, tokenizer and weights (in half precision) into a folder."""
+    """Write configuration, tokenizer and weights (in half precision) into a folder.
+
+    Raises:
+        CheckpointError: a weight is not finite, or too large for half precision.
+    """
     write_config(network.config, folder / CONFIG_FILE)
     tokenizer.save(folder / TOKENIZER_FILE)
     weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"tensor {name} has values that are not finite in half precision")
     save_file(weights, folder / WEIGHTS_FILE)
 
 
@@ -44,7 +51,7 @@ def build_network(config: ModelConfig, weights: dict[str, torch.Tensor], path: P
     """
     with torch.device("meta"):
         network = SentimentNetwork(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    expected = _shapes(network)
     for name, shape in expected.items():
         if name not in weights:
             raise CheckpointError(f"{path}: tensor {name} is missing")
@@ -56,3 +63,13 @@ def build_network(config: ModelConfig, weights: dict[str, torch.Tensor], path: P
         raise CheckpointError(f"{path}: unexpected tensor {surplus[0]}")
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     return network.eval()
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor a network of this configuration has."""
+    with torch.device("meta"):
+        return _shapes(SentimentNetwork(config))
+
+
+def _shapes(network: SentimentNetwork) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -22,15 +22,17 @@ layer reads each text reversed within its own length, and every pooling looks at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from app.sentiment import PAD_ID, UNKNOWN_ID
-from app.store import ModelConfig
+from app.store import ModelConfig, Pooling
 
-_CELLS: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+# Called with (input size, hidden size); torch's own annotation of these classes misses the shared constructor.
+_CELLS: dict[str, Callable[[int, int], nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 RATING_STARS = 10
 
 
@@ -84,7 +86,7 @@ class SentimentNetwork(nn.Module):
         if self.training and self.config.word_dropout:
             dropped = torch.rand(ids.shape, device=ids.device) < self.config.word_dropout
             ids = ids.masked_fill(dropped & (ids != PAD_ID), UNKNOWN_ID)
-        vectors = self.embedding(ids)
+        vectors: Tensor = self.embedding(ids)
         if self.training and self.config.embedding_dropout:
             # Dropout2d drops whole channels: (B, T, E) -> (B, E, T, 1), the same channels at every time step.
             vectors = self.embedding_dropout(vectors.transpose(1, 2).unsqueeze(-1)).squeeze(-1).transpose(1, 2)
@@ -106,9 +108,13 @@ class SentimentNetwork(nn.Module):
 
     def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
         """States (T, B, D * H) to features (B, P * D * H)."""
-        return torch.cat(
-            [_POOLINGS[name](states, lengths, self.config.hidden_size) for name in self.config.pooling], -1
-        )
+        return torch.cat([self._pooled(name, states, lengths) for name in self.config.pooling], -1)
+
+    def _pooled(self, name: Pooling, states: Tensor, lengths: Tensor) -> Tensor:
+        """One pooling: states (T, B, D * H) to (B, D * H)."""
+        if name == "last":
+            return _pool_last(states, lengths, self.config.hidden_size)
+        return _pool_mean(states, lengths) if name == "mean" else _pool_max(states, lengths)
 
     def head(self, features: Tensor) -> Outputs:
         """Features (B, P * D * H) to logits."""
@@ -142,13 +148,10 @@ def _pool_last(states: Tensor, lengths: Tensor, hidden: int) -> Tensor:
     return torch.cat([forward, states[0, :, hidden:]], dim=-1)
 
 
-def _pool_mean(states: Tensor, lengths: Tensor, hidden: int) -> Tensor:
+def _pool_mean(states: Tensor, lengths: Tensor) -> Tensor:
     return states.masked_fill(~_valid(states, lengths), 0.0).sum(0) / lengths.unsqueeze(-1).to(states.dtype)
 
 
-def _pool_max(states: Tensor, lengths: Tensor, hidden: int) -> Tensor:
+def _pool_max(states: Tensor, lengths: Tensor) -> Tensor:
     # States lie within [-1, 1] for every cell, so -2 is below all of them, in every precision.
     return states.masked_fill(~_valid(states, lengths), -2.0).amax(0)
-
-
-_POOLINGS = {"last": _pool_last, "mean": _pool_mean, "max": _pool_max}

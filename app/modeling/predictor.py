@@ -28,10 +28,10 @@ class TorchPredictor:
 
     def __init__(self, network: SentimentNetwork, device: str = "cpu") -> None:
         self.config = network.config
-        self.device = torch.device(device)
+        self.device = device
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        self._network = network.to(self.device).eval()
+        self._network = network.to(device).eval()
 
     @torch.inference_mode()
     def outputs(self, batch: Sequence[TokenIds[int]]) -> Outputs:

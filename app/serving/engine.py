@@ -23,23 +23,12 @@ class EngineInfo:
     device: str
 
 
-class Predictor(Protocol):
-    """A forward pass. Blocking and thread-compatible: one call at a time per object."""
-
-    runtime: str
-    precision: str
-
-    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
-        """Scores of the texts, in order, exactly one per text."""
-        ...
-
-
 class Engine(Protocol):
     """Token ids in, futures of scores out."""
 
     @property
     def info(self) -> EngineInfo:
-        """What computes; known once started."""
+        """What computes; raises ``EngineUnavailableError`` before the start."""
         ...
 
     @property

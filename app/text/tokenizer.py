@@ -14,8 +14,8 @@ from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding
 from app.store import CONFIG_FILE, TOKENIZER_FILE, StoredModel
 from app.text.preprocessing import PREPROCESSING_VERSION, Span, word_spans, words
 
-PAD_TOKEN = "<pad>"  # noqa: S105 - a token of text, not of access
-UNKNOWN_TOKEN = "<unk>"  # noqa: S105
+PAD_TOKEN = "<pad>"
+UNKNOWN_TOKEN = "<unk>"
 
 _Item = TypeVar("_Item")
 

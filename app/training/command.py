@@ -1,33 +1,49 @@
-"""``python -m app train``: from a corpus to a new version in the model store."""
+"""``python -m app train``: from labelled texts to a new version in the model store."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
+import argparse
+import os
+import re
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+from app.errors import DataError
+from app.store import Architecture, ModelStore
 
-from app.modeling.networks import SentimentNetwork
-from app.store import Architecture
-from app.text.tokenizer import Tokenizer, build_vocabulary
-from app.training.corpus import Corpus, Review, load_corpus
-from app.training.data import Dataset, encode_dataset, one_hot
-from app.training.loop import Trainer
-from app.training.recipe import PRESETS
+if TYPE_CHECKING:
+    from app.text.tokenizer import Tokenizer
+    from app.training.labelled import Splits
+    from app.training.loop import Trainer
+    from app.training.recipe import Recipe
+    from app.training.version import WrittenVersion
 
-LABELS = ("negative", "positive")
+CORPUS_VARIABLE = "SENTIMENT_CORPUS"
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What ``train`` was asked for; see ``--help``."""
+    """What ``train`` was asked for; see ``--help``.
+
+    Attributes:
+        corpus: the corpus' archive or folder; None downloads it, unless there is ``data``.
+        data: any labelled file instead of the corpus.
+        finish: store the best weights of the run so far, without training further.
+    """
 
     name: str
     preset: str
     architecture: Architecture
     corpus: Path | None
+    data: Path | None
+    text_column: str
+    label_column: str
     store: Path
     run: Path
     device: str
@@ -36,57 +52,217 @@ class TrainOptions:
     resume: bool
     finish: bool
 
+    @property
+    def command(self) -> str:
+        """The command line that trains the same again; of paths it keeps only the last part."""
+        parts = ["python", "-m", "app", "train", "--preset", self.preset, "--network", self.architecture]
+        if self.data is not None:
+            parts += ["--data", self.data.name, "--text-column", self.text_column, "--label-column", self.label_column]
+        elif self.corpus is not None:
+            parts += ["--corpus", self.corpus.name]
+        if self.name != default_name(self.architecture, self.data):
+            parts += ["--name", self.name]
+        parts += ["--seed", str(self.seed), "--device", self.device, "--threads", str(self.threads)]
+        return shlex.join(parts)
 
-def train(options: TrainOptions) -> None:
-    """Train, evaluate and store one version."""
-    torch.set_num_threads(options.threads)
-    random.seed(options.seed)
-    torch.manual_seed(options.seed)
-    recipe = PRESETS[options.preset](options.architecture)
-    corpus = load_corpus(options.corpus)
-    vocabulary = build_vocabulary((review.text for review in corpus.train), recipe.network["vocabulary_size"])
-    config = recipe.config(len(vocabulary), LABELS)
-    tokenizer = Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
-    trainer = Trainer(
-        SentimentNetwork(config),
-        recipe,
-        training_data(corpus, recipe.teacher, tokenizer),
-        encode_reviews(corpus.validation, tokenizer),
-        device=options.device,
-        seed=options.seed,
-        folder=options.run,
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train``."""
+    parser.add_argument("--preset", choices=("article", "best"), default="best", help="recipe (default: %(default)s)")
+    parser.add_argument("--network", choices=("gru", "lstm", "rnn"), default="gru", help="default: %(default)s")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--corpus",
+        type=Path,
+        help=f"archive or folder of the review corpus (default: ${CORPUS_VARIABLE}; without either it is downloaded)",
     )
-    if options.resume:
+    source.add_argument("--data", type=Path, help="train on a labelled .csv, .tsv or .jsonl file instead")
+    add_column_arguments(parser)
+    parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
+    parser.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")
+    # The attribute "run" is left to whoever dispatches commands.
+    parser.add_argument(
+        "--run",
+        type=Path,
+        dest="folder",
+        metavar="FOLDER",
+        help="where the state of the run is kept (default: runs/NAME-PRESET)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
+    parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
+
+
+def add_column_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which columns of a labelled file are meant."""
+    parser.add_argument("--text-column", default="text", help="column of --data with the text (default: %(default)s)")
+    parser.add_argument(
+        "--label-column", default="label", help="column of --data with the label (default: %(default)s)"
+    )
+
+
+def corpus_path(given: Path | None) -> Path | None:
+    """The corpus' path: as given, else from the environment, else None."""
+    if given is not None:
+        return given
+    named = os.environ.get(CORPUS_VARIABLE)
+    return Path(named) if named else None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``train`` as parsed; the exit status.
+
+    Raises:
+        SentimentError: the data, the run or an option is not as it should be.
+    """
+    require_extra()
+    options = options_of(args)
+    try:
+        written = train(options)
+    except KeyboardInterrupt:
+        _explain_interruption(options)
+        return INTERRUPTED
+    judged = written.test or written.validation
+    split = "test" if written.test else "validation"
+    print(f"{written.model.path}: {split} accuracy {judged.accuracy:.5f} on {judged.texts:,} texts")
+    return 0
+
+
+def require_extra() -> None:
+    """Check that what only training and evaluation need is installed.
+
+    Raises:
+        DataError: it is not; says how to install it.
+    """
+    if any(find_spec(name) is None for name in ("matplotlib", "sklearn")):
+        raise DataError("scikit-learn and matplotlib are needed: pip install 'sentiment-service[train]'")
+
+
+def options_of(args: argparse.Namespace) -> TrainOptions:
+    """The options behind parsed arguments, defaults filled in."""
+    # torch is imported late so that other commands start fast.
+    from app.modeling.runtimes import resolve_device
+
+    name = args.name or default_name(args.network, args.data)
+    return TrainOptions(
+        name=name,
+        preset=args.preset,
+        architecture=args.network,
+        corpus=corpus_path(args.corpus) if args.data is None else None,
+        data=args.data,
+        text_column=args.text_column,
+        label_column=args.label_column,
+        store=args.store,
+        run=args.folder or Path("runs") / f"{name}-{args.preset}",
+        device=resolve_device(args.device),
+        seed=args.seed,
+        threads=args.threads or os.cpu_count() or 1,
+        resume=args.resume,
+        finish=args.finish,
+    )
+
+
+def default_name(architecture: str, data: Path | None) -> str:
+    """Name of a model for which none was given."""
+    stem = "imdb" if data is None else re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-")[:48] or "model"
+    return f"{stem}-{architecture}"
+
+
+def train(options: TrainOptions) -> WrittenVersion:
+    """Train, evaluate and store one version.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; once training has begun its state is kept.
+        SentimentError: the data or the run is not as it should be.
+    """
+    import torch
+
+    from app.training.loop import STATE_FILE
+    from app.training.version import TrainingRecord, write_version
+
+    state = options.run / STATE_FILE
+    if state.exists() and not (options.resume or options.finish):
+        raise DataError(f"{state}: a run is there already; give --resume, --finish or another --run")
+    torch.set_num_threads(options.threads)
+    splits = load_splits(options)
+    recipe = recipe_for(options, splits)
+    trainer, tokenizer, teacher_seconds = prepare(options, recipe, splits)
+    if options.resume or options.finish:
         trainer.resume()
     if options.finish:
         trainer.use_best()
     else:
         trainer.run()
+    record = TrainingRecord(
+        recipe=recipe,
+        seed=options.seed,
+        command=options.command,
+        device=options.device,
+        threads=options.threads,
+        seconds=trainer.seconds + teacher_seconds,
+        teacher_seconds=teacher_seconds,
+        best_epoch=trainer.best_epoch,
+        history=trainer.history,
+    )
+    return write_version(ModelStore(options.store), options.name, trainer.network.cpu(), tokenizer, splits, record)
 
 
-def encode_reviews(reviews: list[Review], tokenizer: Tokenizer) -> Dataset:
-    """The labelled reviews of one split."""
-    targets = one_hot(_labels(reviews), len(LABELS))
-    return encode_dataset([review.text for review in reviews], targets, [review.stars for review in reviews], tokenizer)
+def load_splits(options: TrainOptions) -> Splits:
+    """The data the options name."""
+    from app.training.corpus import load_corpus
+    from app.training.labelled import corpus_splits, file_splits
+
+    if options.data is not None:
+        return file_splits(options.data, options.text_column, options.label_column, options.seed)
+    return corpus_splits(load_corpus(options.corpus))
 
 
-def training_data(corpus: Corpus, teacher: float, tokenizer: Tokenizer) -> Dataset:
-    """The training split and, where a teacher has a share, the unlabelled reviews with its opinion."""
-    labelled = encode_reviews(corpus.train, tokenizer)
-    if not teacher:
-        return labelled
-    # Only training needs scikit-learn.
-    from app.training.teacher import teach
+def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
+    """The preset, fitted to the data: without unlabelled texts no teacher, beyond two classes no sigmoid output."""
+    from app.training.recipe import PRESETS
 
-    unlabelled = [review.text for review in corpus.unsup]
-    held_out, opinion = teach([review.text for review in corpus.train], _labels(corpus.train), unlabelled)
-    labelled.targets[:] = (1 - teacher) * labelled.targets + teacher * _two_classes(held_out)
-    return labelled + encode_dataset(unlabelled, _two_classes(opinion), [None] * len(unlabelled), tokenizer)
+    recipe = PRESETS[options.preset](options.architecture)
+    if not splits.unlabelled:
+        recipe = replace(recipe, teacher=0.0)
+    if len(splits.labels) > 2:
+        recipe = replace(recipe, network={**recipe.network, "output": "softmax"})
+    return recipe
 
 
-def _two_classes(positive: np.ndarray) -> np.ndarray:
-    return np.stack([1 - positive, positive], axis=-1).astype(np.float32)
+def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trainer, Tokenizer, float]:
+    """The trainer on encoded data, its tokenizer, and the seconds its teacher took."""
+    import torch
+
+    from app.modeling.networks import SentimentNetwork
+    from app.text.tokenizer import Tokenizer, build_vocabulary
+    from app.training.loop import Trainer
+    from app.training.prepare import encode_examples, form_opinion, training_data
+
+    vocabulary = build_vocabulary(splits.train.texts, recipe.network["vocabulary_size"])
+    config = recipe.config(len(vocabulary), splits.labels)
+    tokenizer = Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
+    opinion = form_opinion(splits, options.run) if recipe.teacher else None
+    data = training_data(splits, recipe.teacher, opinion, tokenizer)
+    torch.manual_seed(options.seed)
+    trainer = Trainer(
+        SentimentNetwork(config),
+        recipe,
+        data,
+        encode_examples(splits.validation, len(splits.labels), tokenizer),
+        device=options.device,
+        seed=options.seed,
+        folder=options.run,
+    )
+    return trainer, tokenizer, opinion.seconds if opinion else 0.0
 
 
-def _labels(reviews: list[Review]) -> list[int]:
-    return [review.label for review in reviews if review.label is not None]
+def _explain_interruption(options: TrainOptions) -> None:
+    from app.training.loop import STATE_FILE
+
+    if not (options.run / STATE_FILE).exists():
+        print("\ninterrupted before training began; nothing is kept", file=sys.stderr)
+        return
+    again = f"the same command with --resume, or with --finish to store the best so far (state: {options.run})"
+    print(f"\ninterrupted; the state is saved. Continue with {again}", file=sys.stderr)

@@ -8,11 +8,14 @@ path is given.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import re
 import tarfile
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -66,10 +69,11 @@ def load_corpus(path: Path | None, cache: Path = Path("data")) -> Corpus:
         cache: where a downloaded archive is kept.
 
     Raises:
-        DataError: nothing usable there, or the download's checksum is off.
+        DataError: nothing usable there, a review twice, or the download's checksum is off.
 
-    The validation split is fixed: of each label the tenth of the training reviews with the highest numbers. The
-    numbering keeps reviews of one film together, so that, as in the test split, hardly any film is on both sides.
+    The order depends on the reviews' numbers alone, never on that of the archive or of the file system. The validation
+    split is fixed: of each label the tenth of the training reviews with the highest numbers. The numbering keeps
+    reviews of one film together, so that, as in the test split, hardly any film is on both sides.
     """
     source = path if path is not None else download(cache)
     if not source.exists():
@@ -80,13 +84,20 @@ def load_corpus(path: Path | None, cache: Path = Path("data")) -> Corpus:
             continue
         split, folder, number, stars = match.groups()
         label = {"pos": 1, "neg": 0}.get(folder)
-        review = Review(content.decode("utf-8"), label, int(stars) if label is not None else None, int(number))
+        review = Review(_decoded(source, name, content), label, int(stars) if label is not None else None, int(number))
         parts.setdefault((split, folder), []).append(review)
     for part in (("train", "pos"), ("train", "neg"), ("test", "pos"), ("test", "neg")):
         if part not in parts:
             raise DataError(f"{source}: holds no reviews in {'/'.join(part)}")
-    for reviews in parts.values():
+    for (split, folder), reviews in parts.items():
         reviews.sort(key=lambda review: review.number)
+        for first, second in pairwise(reviews):
+            if first.number == second.number:
+                raise DataError(f"{source}: holds review {first.number} of {split}/{folder} twice")
+    return _split(parts)
+
+
+def _split(parts: dict[tuple[str, str], list[Review]]) -> Corpus:
     train, validation = [], []
     for folder in ("neg", "pos"):
         reviews = parts["train", folder]
@@ -125,6 +136,13 @@ def download(folder: Path) -> Path:
     return partial.rename(target)
 
 
+def _decoded(source: Path, name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: {name} is not UTF-8") from error
+
+
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
         for path in source.rglob("*.txt"):
@@ -136,5 +154,5 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(member) if member.isfile() else None
                 if file is not None:
                     yield member.name, file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{source}: not a readable tar archive") from error

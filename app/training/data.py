@@ -19,7 +19,8 @@ class Dataset:
 
     Attributes:
         ids: token ids of each text.
-        targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a teacher's opinion a softer one.
+        targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a teacher's opinion a softer
+            one.
         stars: (N,) star rating of each text, 0 where there is none.
     """
 
@@ -33,7 +34,7 @@ class Dataset:
     @property
     def labels(self) -> np.ndarray:
         """(N,) most probable class of each text."""
-        return self.targets.argmax(-1)
+        return np.asarray(self.targets.argmax(-1))
 
     def __add__(self, other: Dataset) -> Dataset:
         return Dataset(
@@ -45,7 +46,9 @@ class Dataset:
 
 def one_hot(labels: Sequence[int], classes: int) -> np.ndarray:
     """(N,) labels to (N, C) targets."""
-    return np.eye(classes, dtype=np.float32)[np.asarray(labels, dtype=np.int64)]
+    targets = np.zeros((len(labels), classes), dtype=np.float32)
+    targets[np.arange(len(labels)), np.asarray(labels, dtype=np.int64)] = 1
+    return targets
 
 
 def encode_dataset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import threading
 import time
@@ -89,6 +90,7 @@ class Trainer:
         self.history: list[Epoch] = []
         self._train = train
         self._validation = validation
+        self._data = _fingerprint(train, validation)
         self._lengths = np.array([len(ids) for ids in train.ids])
         self._steps_per_epoch = sum(1 for _ in bucketed_batches(self._lengths, recipe.batch_size, seed, 0))
         self._optimizer = torch.optim.AdamW(
@@ -104,6 +106,11 @@ class Trainer:
     def best_epoch(self) -> int:
         """Number of the epoch whose weights are kept, from 1; 0 before the first validation."""
         return self._progress.best_epoch + 1
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs so far, the unfinished one included, validation not."""
+        return sum(epoch.seconds for epoch in self.history) + self._progress.seconds
 
     def run(self) -> None:
         """Train until the recipe ends or early stopping does; the network then has the best weights.
@@ -146,6 +153,7 @@ class Trainer:
         state = {
             "recipe": self.recipe.as_dict(),
             "seed": self.seed,
+            "data": self._data,
             "progress": asdict(self._progress),
             "history": [asdict(epoch) for epoch in self.history],
             "network": self.network.state_dict(),
@@ -164,14 +172,17 @@ class Trainer:
         """Continue the run found in the folder.
 
         Raises:
-            DataError: there is none, or it was started with another recipe or seed.
+            DataError: there is none, or it was started with another recipe, seed or data.
         """
         path = self.folder / STATE_FILE
         if not path.exists():
             raise DataError(f"{path}: no run to resume")
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if state["recipe"] != self.recipe.as_dict() or state["seed"] != self.seed:
+        # Through Recipe, so that a run from before a field was added counts as having its default.
+        if Recipe(**state["recipe"]) != self.recipe or state["seed"] != self.seed:
             raise DataError(f"{path}: the run there was started with other settings")
+        if state.get("data", self._data) != self._data:
+            raise DataError(f"{path}: the run there was started on other data")
         self._progress = _Progress(**state["progress"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.network.load_state_dict(state["network"])
@@ -309,6 +320,17 @@ class Trainer:
             total += nn.functional.cross_entropy(outputs.logits, labels, reduction="sum").item()
             correct += int((outputs.logits.argmax(-1) == labels).sum())
         return total / len(self._validation), correct / len(self._validation)
+
+
+def _fingerprint(*parts: Dataset) -> str:
+    """Digest of all token ids, in order: two runs on the same one see the same texts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        for ids in part.ids:
+            digest.update(len(ids).to_bytes(4, "big"))
+            digest.update(ids)
+    return digest.hexdigest()
 
 
 def loss(outputs: Outputs, targets: Tensor, stars: Tensor) -> Tensor:

@@ -1,0 +1,128 @@
+"""The commands: ``python -m app serve | train | evaluate | models``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app import logs
+from app.errors import SentimentError
+from app.settings import PREFIX, Settings, load_settings
+
+_FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
+_HEARTBEAT_LIMIT = 30.0
+"""Seconds without a sign of life, loading included, after which the engine counts as hung."""
+
+_CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json' \\
+     -d '{{"text": "A wonderful little film, I loved every minute."}}'"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors made on purpose become one line and exit status 1."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except SentimentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="A self-hosted sentiment service.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="serve a model over HTTP", description=_serve.__doc__)
+    for name in _FLAGS:
+        _add_flag(serve, name)
+    serve.set_defaults(run=_serve)
+    # What the supervisor starts; nothing for people to type.
+    worker = commands.add_parser("_worker")
+    worker.add_argument("--listener", type=int, required=True)
+    worker.add_argument("--engine", type=Path, required=True)
+    worker.set_defaults(run=_worker)
+    engine = commands.add_parser("_engine")
+    engine.add_argument("--socket", type=Path, required=True)
+    engine.add_argument("--pulse", type=int)
+    engine.set_defaults(run=_engine)
+    _add_tools(commands)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
+    documentation = Settings.model_json_schema()["properties"][name].get("description", "")
+    flag = "--" + name.replace("_", "-")
+    parser.add_argument(
+        flag, dest=name, default=argparse.SUPPRESS, metavar="VALUE", help=f"{documentation} [{PREFIX}{name.upper()}]"
+    )
+
+
+def _add_tools(commands: Any) -> None:
+    from app import models
+    from app.training import command, evaluate_command
+
+    for name, module, text in (
+        ("train", command, "train a network and store it as a new version"),
+        ("evaluate", evaluate_command, "score a stored model on labelled texts"),
+        ("models", models, "list, show, verify and import models"),
+    ):
+        parser = commands.add_parser(name, help=text)
+        module.add_arguments(parser)
+        parser.set_defaults(run=module.run)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve a model: one engine process, HTTP workers, and a supervisor that keeps them alive. Every setting is an
+    environment variable SENTIMENT_*; the main ones are flags too."""
+    from app.serving import supervisor
+    from app.store import ModelStore
+
+    given = {name: value for name, value in vars(options).items() if name in Settings.model_fields}
+    settings = load_settings(given)
+    logs.configure(settings.log_level, settings.log_format)
+    # Fails early, with the file's name, and before anything is bound.
+    model = ModelStore(settings.model_store).open(settings.model)
+    try:
+        listener = supervisor.bind(settings.host, settings.port)
+    except OSError as error:
+        raise SentimentError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    address = f"{'127.0.0.1' if host == '0.0.0.0' else shown}:{port}"
+    print(f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}", flush=True)
+    with supervisor.runtime_folder() as folder:
+        metrics_folder = Path(folder) / "metrics"
+        metrics_folder.mkdir()
+        environment = {**_as_environment(given), "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
+        parent = supervisor.Supervisor(environment, settings.drain_timeout)
+        socket_path = str(Path(folder) / "engine.sock")
+        parent.add(supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=_HEARTBEAT_LIMIT))
+        for number in range(settings.workers or max(1, supervisor.usable_cores() - 1)):
+            command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
+            parent.add(supervisor.Child(f"worker-{number}", command, fds=[listener.fileno()]))
+        return parent.run()
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from app.main import run_worker
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    return run_worker(settings, options.listener, options.engine)
+
+
+def _engine(options: argparse.Namespace) -> int:
+    from app.engine import run_engine
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    return run_engine(settings, options.socket, options.pulse)
+
+
+def _as_environment(given: Mapping[str, Any]) -> dict[str, str]:
+    """Flags as the environment variables that the child processes read."""
+    return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}

@@ -1,0 +1,150 @@
+"""The composition root of the HTTP application: here, and in ``cli``, the rooms meet.
+
+``uvicorn app.main:app`` serves with the engine in the same process, for development; ``python -m app serve`` is the
+production placement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from app import logs, metrics
+from app.api.application import build_application
+from app.engine import make_batcher
+from app.errors import SentimentError
+from app.serving.cache import MemoryCache, RedisCache
+from app.serving.classifier import Classifier, ClassifierLimits
+from app.serving.engine import Engine
+from app.serving.remote import RemoteEngine
+from app.serving.supervisor import end_with_parent, usable_cores
+from app.settings import Settings, load_settings
+from app.store import ModelStore, StoredModel
+from app.text.tokenizer import load_tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    # ``app.main:app`` is made when asked for: importing this module must not read the environment.
+    if name == "app":
+        return create_app(load_settings())
+    raise AttributeError(name)
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The HTTP application.
+
+    Args:
+        settings: all settings.
+        engine: where texts are computed; None makes one in this process.
+
+    Raises (when the application starts):
+        CheckpointError: the model is missing, damaged or inconsistent.
+    """
+    holder: list[Classifier] = []
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        logs.configure(settings.log_level, settings.log_format)
+        model = ModelStore(settings.model_store).open(settings.model)
+        actual = engine or make_batcher(model, settings)
+        shared = _shared_cache(settings, len(model.config.labels))
+        if shared is not None:
+            shared.start()
+        holder.append(_classifier(model, actual, shared, settings))
+        background = [asyncio.create_task(_start(actual, model)), asyncio.create_task(metrics.sample_memory("worker"))]
+        try:
+            yield
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await actual.close()
+            if shared is not None:
+                await shared.close()
+            holder.clear()
+
+    return build_application(settings, lifespan, lambda: holder[0] if holder else None)
+
+
+def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
+    if not settings.cache or settings.redis_url is None:
+        return None
+    return RedisCache(settings.redis_url, classes, settings.redis_timeout, settings.redis_ttl)
+
+
+def _classifier(model: StoredModel, engine: Engine, shared: RedisCache | None, settings: Settings) -> Classifier:
+    limits = ClassifierLimits(settings.max_characters, settings.max_queue, settings.timeout)
+    memory = MemoryCache(settings.cache_size) if settings.cache else None
+    return Classifier(model, load_tokenizer(model), engine, limits, memory, shared)
+
+
+async def _start(engine: Engine, model: StoredModel) -> None:
+    try:
+        await engine.start()
+    except SentimentError as error:
+        logger.critical("cannot serve %s: %s", model.reference, error)
+        signal.raise_signal(signal.SIGTERM)
+        return
+    except Exception:
+        logger.exception("cannot serve %s", model.reference)
+        signal.raise_signal(signal.SIGTERM)
+        return
+    info = engine.info
+    metrics.ENGINE_READY.set(1)
+    metrics.set_model_info(model, info.runtime, info.precision, info.device)
+    logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
+
+
+def run_worker(settings: Settings, listener: int, engine: Path) -> int:
+    """One HTTP worker process, until SIGTERM. Started by the supervisor.
+
+    Args:
+        settings: all settings.
+        listener: file descriptor of the listening socket.
+        engine: Unix socket of the engine.
+
+    Returns:
+        Exit status.
+    """
+    end_with_parent()
+    share = max(1, settings.max_queue // worker_count(settings))
+    remote = RemoteEngine(engine, share, settings.max_queue_seconds)
+    return run_server(create_app(settings, remote), settings, listener)
+
+
+def worker_count(settings: Settings) -> int:
+    """HTTP workers to start."""
+    return settings.workers or max(1, usable_cores() - 1)
+
+
+def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
+    """Serve an application on an inherited socket until SIGTERM, then drain."""
+    config = uvicorn.Config(
+        app,
+        fd=listener,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout),
+        backlog=2048,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1

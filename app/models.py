@@ -1,0 +1,174 @@
+"""``python -m app models``: list, show, verify and import versions of the model store.
+
+torch is imported only where tensors are looked at, so that ``list`` and ``show`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.errors import CheckpointError
+from app.store import WEIGHTS_FILE, ModelStore, StoredModel
+
+DEFAULT_STORE = Path("model_store")
+DEFAULT_MODEL = "imdb-gru"
+
+
+def add_arguments(parser: argparse.ArgumentParser, served: str = DEFAULT_MODEL) -> None:
+    """Add the subcommands of ``models``.
+
+    Args:
+        parser: the parser of ``models``.
+        served: the reference that is served unless told otherwise; marked in the list.
+    """
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", type=Path, default=DEFAULT_STORE, help="default: %(default)s")
+    listing = commands.add_parser("list", parents=[shared], help="all versions, with size and test accuracy")
+    listing.set_defaults(action=_list, served=served)
+    show = commands.add_parser("show", parents=[shared], help="configuration and figures of one version")
+    show.add_argument("reference", metavar="MODEL", help="NAME or NAME/VERSION")
+    show.set_defaults(action=_show)
+    verify = commands.add_parser("verify", parents=[shared], help="check checksums, shapes and values")
+    verify.add_argument("reference", metavar="MODEL", nargs="?", help="NAME or NAME/VERSION (default: the whole store)")
+    verify.set_defaults(action=_verify)
+    importing = commands.add_parser("import", parents=[shared], help="store a PyTorch state dict as a new version")
+    importing.add_argument("name", metavar="NAME", help="name in the model store")
+    importing.add_argument("--weights", type=Path, required=True, help="state dict written by torch.save")
+    importing.add_argument("--config", type=Path, required=True, help="configuration, as config.json in the store")
+    importing.add_argument("--vocabulary", type=Path, required=True, help="words by id, .txt or .json")
+    importing.set_defaults(action=_import)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the parsed subcommand; the exit status.
+
+    Raises:
+        CheckpointError: a version or a file is not as it should be.
+    """
+    return int(args.action(args))
+
+
+def parameters(model: StoredModel) -> int:
+    """Number of weights, from the header of the weights file alone.
+
+    Raises:
+        CheckpointError: not a safetensors file.
+    """
+    path = model.path / WEIGHTS_FILE
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file") from error
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows in aligned columns."""
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *rows)
+    )
+
+
+def _list(args: argparse.Namespace) -> int:
+    store = ModelStore(args.store)
+    rows = [_row(store, name, version, args.served) for name, version in _references(store)]
+    if not rows:
+        print(f"{args.store}: no models")
+        return 0
+    print(table(("name", "version", "architecture", "parameters", "size", "test accuracy", ""), rows))
+    return 0
+
+
+def _row(store: ModelStore, name: str, version: int, served: str) -> tuple[str, ...]:
+    try:
+        model = store.open(f"{name}/{version}")
+        count = parameters(model)
+    except CheckpointError as error:
+        # One damaged version must not hide the others.
+        return name, str(version), "damaged", "", "", "", str(error)
+    accuracy = model.metrics.get("test", {}).get("accuracy")
+    highest = version == store.versions(name)[-1]
+    default = served == model.reference or (served == name and highest)
+    return (
+        name,
+        str(version),
+        model.config.architecture,
+        f"{count:,}",
+        f"{model.size / 1e6:.1f} MB",
+        "" if accuracy is None else f"{accuracy:.5f}",
+        "served by default" if default else "",
+    )
+
+
+def _references(store: ModelStore) -> list[tuple[str, int]]:
+    return [(name, version) for name, versions in store.models().items() for version in versions]
+
+
+def _show(args: argparse.Namespace) -> int:
+    model = ModelStore(args.store).open(args.reference)
+    metrics = model.metrics
+    rows = [
+        ("model", model.reference),
+        ("folder", str(model.path)),
+        ("digest", model.digest),
+        ("parameters", f"{parameters(model):,}"),
+        ("size", f"{model.size / 1e6:.1f} MB"),
+        *((name, _plain(value)) for name, value in model.config.model_dump().items()),
+    ]
+    rows += [(name, _plain(metrics[name])) for name in ("date", "command", "seed") if name in metrics]
+    for part in ("data", "training", "calibration", "validation", "test", "machine"):
+        rows += [(f"{part} {name}", _plain(value)) for name, value in metrics.get(part, {}).items() if _shown(value)]
+    print(table(("", ""), rows).lstrip("\n"))
+    return 0
+
+
+def _shown(value: object) -> bool:
+    """Tables within the figures are for the model card."""
+    return not isinstance(value, list) or not any(isinstance(item, (list, dict)) for item in value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return str(value)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from app.modeling.checkpoint import load_network
+    from app.text.tokenizer import load_tokenizer
+
+    store = ModelStore(args.store)
+    references = [args.reference] if args.reference else [f"{name}/{version}" for name, version in _references(store)]
+    if not references:
+        raise CheckpointError(f"{args.store}: no models")
+    failed = 0
+    for reference in references:
+        try:
+            model = store.open(reference)
+            load_tokenizer(model)
+            load_network(model.path, model.config)
+        except CheckpointError as error:
+            failed += 1
+            print(f"{reference}: FAILED: {error}", file=sys.stderr)
+        else:
+            print(f"{model.reference}: ok, {len(model.sums)} files")
+    return 1 if failed else 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from app.modeling.importing import import_model
+
+    model = import_model(ModelStore(args.store), args.name, args.weights, args.config, args.vocabulary)
+    print(f"{model.path}: {parameters(model):,} parameters")
+    return 0

@@ -1,0 +1,321 @@
+"""The way of a text through one HTTP worker: key, caches, coalescing, tokenizing, engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app import metrics
+from app.errors import (
+    BlankTextError,
+    DeadlineError,
+    NoWordsError,
+    OverloadedError,
+    ServiceError,
+    TextError,
+    TextTooLongError,
+)
+from app.sentiment import Encoding, Prediction, Scores
+from app.serving.cache import KeyMaker, MemoryCache, RedisCache
+from app.serving.engine import Engine, EngineInfo
+from app.store import StoredModel
+from app.text.tokenizer import Tokenizer
+
+Outcome = Prediction | TextError | ServiceError
+
+_LONG_CHARACTERS = 50_000
+"""Characters in one request from which on tokenizing leaves the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierLimits:
+    """Bounds of one worker.
+
+    Attributes:
+        max_characters: longest text.
+        max_texts_in_flight: most texts admitted and not yet answered.
+        timeout: seconds until a text without an answer is given up.
+    """
+
+    max_characters: int
+    max_texts_in_flight: int
+    timeout: float
+
+
+class _Flight:
+    """One text on its way through the engine, with everybody who waits for it."""
+
+    __slots__ = ("encoding", "future", "key", "waiters")
+
+    def __init__(self, key: bytes | None, encoding: Encoding, future: asyncio.Future[Scores]) -> None:
+        self.key = key
+        self.encoding = encoding
+        self.future = future
+        self.waiters = 0
+
+
+class Classifier:
+    """Classifies texts with one model.
+
+    Args:
+        model: what is served.
+        tokenizer: the model's tokenizer.
+        engine: where texts are computed.
+        limits: bounds.
+        memory: cache in this process; None turns caching and coalescing off.
+        shared: cache behind it.
+    """
+
+    def __init__(
+        self,
+        model: StoredModel,
+        tokenizer: Tokenizer,
+        engine: Engine,
+        limits: ClassifierLimits,
+        memory: MemoryCache | None = None,
+        shared: RedisCache | None = None,
+    ) -> None:
+        self.model = model
+        self._tokenizer = tokenizer
+        self._engine = engine
+        self._limits = limits
+        self._memory = memory
+        self._shared = shared if memory is not None else None
+        self._key: KeyMaker | None = None
+        self._key_info: EngineInfo | None = None
+        self._flights: dict[bytes, _Flight] = {}
+        self._in_flight = 0
+        labels = model.config.labels
+        self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
+        self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
+        self._memory_misses = metrics.CACHE_LOOKUPS.labels("memory", "miss")
+        self._coalesced = metrics.CACHE_LOOKUPS.labels("memory", "coalesced")
+
+    @property
+    def info(self) -> EngineInfo:
+        """What computes."""
+        return self._engine.info
+
+    @property
+    def ready(self) -> bool:
+        """Whether a text sent now would be answered."""
+        return self._engine.ready
+
+    async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
+        """One outcome per text, in order; a text that fails does not touch the others.
+
+        Args:
+            texts: any strings.
+            timeout: seconds after which an unfinished text is a ``DeadlineError``; at most the limit.
+
+        Raises:
+            OverloadedError: the whole request is refused, before any work.
+            EngineUnavailableError: likewise.
+        """
+        if self._in_flight + len(texts) > self._limits.max_texts_in_flight:
+            raise OverloadedError(
+                f"{self._in_flight} texts are in flight, {len(texts)} more would exceed the limit of "
+                f"{self._limits.max_texts_in_flight}",
+                retry_after=1.0,
+            )
+        deadline = time.monotonic() + min(timeout or self._limits.timeout, self._limits.timeout)
+        self._in_flight += len(texts)
+        try:
+            outcomes = await self._classify(texts, deadline)
+        finally:
+            self._in_flight -= len(texts)
+        for outcome in outcomes:
+            self._count(outcome)
+        return outcomes
+
+    async def _classify(self, texts: Sequence[str], deadline: float) -> list[Outcome]:
+        outcomes: list[Outcome | None] = [self._refuse(text) for text in texts]
+        keys: list[bytes | None] = [None] * len(texts)
+        if self._memory is not None:
+            key_of = self._key_maker()
+            keys = [key_of(text) if outcome is None else None for text, outcome in zip(texts, outcomes, strict=True)]
+            await self._look_up(keys, outcomes)
+        flights: dict[int, _Flight] = {}
+        try:
+            await self._board(texts, keys, outcomes, flights)
+            await _land_or_pass(flights, deadline)
+            for index, flight in flights.items():
+                outcomes[index] = _outcome(flight)
+        finally:
+            for flight in flights.values():
+                self._leave(flight)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _refuse(self, text: str) -> TextError | None:
+        if len(text) > self._limits.max_characters:
+            return TextTooLongError(len(text), self._limits.max_characters)
+        return BlankTextError() if not text or text.isspace() else None
+
+    def _key_maker(self) -> KeyMaker:
+        info = self._engine.info
+        if self._key is None or info is not self._key_info:
+            self._key = KeyMaker(self.model.digest, info.runtime, info.precision)
+            self._key_info = info
+        return self._key
+
+    async def _look_up(self, keys: Sequence[bytes | None], outcomes: list[Outcome | None]) -> None:
+        """Fill in what the caches know."""
+        assert self._memory is not None  # noqa: S101 - the caller's condition, for the type checker
+        missing = []
+        for index, key in enumerate(keys):
+            if key is None:
+                continue
+            outcomes[index] = self._memory.get(key)
+            if outcomes[index] is None:
+                missing.append((index, key))
+        hits = sum(isinstance(outcome, Prediction) for outcome in outcomes)
+        if hits:
+            self._memory_hits.inc(hits)
+        if missing:
+            self._memory_misses.inc(len(missing))
+        if self._shared is None or not missing:
+            return
+        found = await self._shared.get_many([key for _, key in missing])
+        for (index, key), value in zip(missing, found, strict=True):
+            metrics.CACHE_LOOKUPS.labels("redis", "miss" if value is None else "hit").inc()
+            if value is not None:
+                outcomes[index] = value
+                self._memory.put(key, value)
+
+    async def _board(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[bytes | None],
+        outcomes: list[Outcome | None],
+        flights: dict[int, _Flight],
+    ) -> None:
+        """Put every text without an outcome on a flight: that of an identical text, where there is one, or its own.
+
+        ``flights`` is filled by index as soon as each is boarded, so that the caller can leave them all again.
+        """
+        wanted: dict[bytes | int, list[int]] = {}
+        for index, outcome in enumerate(outcomes):
+            if outcome is None:
+                wanted.setdefault(keys[index] or index, []).append(index)
+        self._join(wanted, flights)
+        if not wanted:
+            return
+        encoded = await self._encode([texts[indices[0]] for indices in wanted.values()])
+        # Others may have started flights of the same texts while these were tokenized in a thread.
+        encodings = dict(zip(wanted, encoded, strict=True))
+        self._join(wanted, flights)
+        for key, indices in wanted.items():
+            if isinstance(error := encodings[key], NoWordsError):
+                for index in indices:
+                    outcomes[index] = error
+        self._start({key: (encodings[key], indices) for key, indices in wanted.items()}, keys, flights)
+
+    def _join(self, wanted: dict[bytes | int, list[int]], flights: dict[int, _Flight]) -> None:
+        """Move what is in the air already from ``wanted`` to ``flights``."""
+        for key in [key for key in wanted if isinstance(key, bytes) and key in self._flights]:
+            indices = wanted.pop(key)
+            flight = self._flights[key]
+            flight.waiters += len(indices)
+            flights.update(dict.fromkeys(indices, flight))
+            self._coalesced.inc(len(indices))
+
+    def _start(
+        self,
+        texts: dict[bytes | int, tuple[Encoding | NoWordsError, list[int]]],
+        keys: Sequence[bytes | None],
+        flights: dict[int, _Flight],
+    ) -> None:
+        new = [(encoding, indices) for encoding, indices in texts.values() if isinstance(encoding, Encoding)]
+        if not new:
+            return
+        # A flight may be joined by callers with later deadlines, so only the longest one can bind the engine.
+        deadline = time.monotonic() + self._limits.timeout
+        futures = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
+        for (encoding, indices), future in zip(new, futures, strict=True):
+            flight = _Flight(keys[indices[0]], encoding, future)
+            flight.waiters = len(indices)
+            flights.update(dict.fromkeys(indices, flight))
+            if flight.key is not None:
+                self._flights[flight.key] = flight
+                self._coalesced.inc(len(indices) - 1)
+            future.add_done_callback(lambda _, flight=flight: self._land(flight))  # type: ignore[misc]
+
+    def _leave(self, flight: _Flight) -> None:
+        """One waiter less; a text that nobody waits for is given up."""
+        flight.waiters -= 1
+        if flight.waiters or flight.future.done():
+            return
+        # A new identical text must not board what is being given up.
+        if flight.key is not None and self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        flight.future.cancel()
+
+    def _land(self, flight: _Flight) -> None:
+        """Keep the result of a flight, whoever still waits for it."""
+        if flight.key is None:
+            return
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        if flight.future.cancelled() or flight.future.exception() is not None:
+            return
+        prediction = replace(_prediction(flight), cached=True)
+        if self._memory is not None:
+            self._memory.put(flight.key, prediction)
+        if self._shared is not None:
+            self._shared.put(flight.key, prediction)
+
+    async def _encode(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
+        if sum(map(len, texts)) > _LONG_CHARACTERS:
+            return await asyncio.to_thread(self._encode_all, texts)
+        return self._encode_all(texts)
+
+    def _encode_all(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
+        results: list[Encoding | NoWordsError] = []
+        for text in texts:
+            started = time.perf_counter()
+            try:
+                encoding = self._tokenizer.encode(text)
+            except NoWordsError as error:
+                results.append(error)
+                continue
+            metrics.TOKENIZE_SECONDS.observe(time.perf_counter() - started)
+            metrics.TEXT_TOKENS.observe(encoding.tokens)
+            metrics.UNKNOWN_RATIO.observe(encoding.unknown / len(encoding.ids))
+            if encoding.truncated:
+                metrics.TRUNCATED.inc()
+            results.append(encoding)
+        return results
+
+    def _count(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Prediction):
+            label, score = outcome.best(self.model.config.labels)
+            self._label_counters[label].inc()
+            metrics.CONFIDENCE.observe(score)
+            metrics.TEXTS.labels("predicted").inc()
+        else:
+            metrics.TEXTS.labels(outcome.code).inc()
+
+
+async def _land_or_pass(flights: dict[int, _Flight], deadline: float) -> None:
+    """Wait until all flights have landed or the deadline has passed; cancels none."""
+    pending = {flight.future for flight in flights.values()}
+    if pending:
+        await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
+
+
+def _prediction(flight: _Flight) -> Prediction:
+    scores, encoding = flight.future.result(), flight.encoding
+    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
+
+
+def _outcome(flight: _Flight) -> Outcome:
+    if not flight.future.done() or flight.future.cancelled():
+        return DeadlineError("the deadline passed before the text was classified")
+    error = flight.future.exception()
+    if error is None:
+        return _prediction(flight)
+    if isinstance(error, ServiceError):
+        return error
+    raise error

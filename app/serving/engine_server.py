@@ -1,0 +1,158 @@
+"""The engine's side of the local socket: submissions of all workers into one micro-batcher, results back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError, ServiceError
+from app.sentiment import Scores, TokenIds
+from app.serving import frames
+from app.serving.batcher import MicroBatcher
+
+logger = logging.getLogger(__name__)
+
+ERRORS: dict[str, type[ServiceError]] = {
+    error.code: error for error in (DeadlineError, EngineUnavailableError, InferenceError, OverloadedError)
+}
+"""The errors that travel, by code."""
+
+
+class _Shared:
+    """One text in the batcher, with everybody in any worker who waits for it."""
+
+    __slots__ = ("future", "waiters")
+
+    def __init__(self, future: asyncio.Future[Scores]) -> None:
+        self.future = future
+        self.waiters = 0
+
+
+class EngineServer:
+    """Serves a micro-batcher on a Unix socket.
+
+    Args:
+        batcher: the engine, started before ``serve``.
+        coalesce: whether identical texts in flight are computed once, whichever workers they came through.
+    """
+
+    def __init__(self, batcher: MicroBatcher, *, coalesce: bool) -> None:
+        self.batcher = batcher
+        self._coalesce = coalesce
+        self._in_flight: dict[bytes, _Shared] = {}
+        self._server: asyncio.Server | None = None
+
+    async def serve(self, path: Path) -> None:
+        """Listen; workers are greeted, so the batcher must be ready."""
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - one call, before anybody waits
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Connection(self), str(path))
+
+    async def close(self) -> None:
+        """Compute what is queued, then stop."""
+        if self._server is not None:
+            self._server.close()
+        await self.batcher.close()
+        await asyncio.sleep(0)
+
+    def board(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
+        """One flight per text, shared with identical texts already in flight. All or none.
+
+        Raises:
+            ServiceError: the batcher refuses.
+        """
+        keys = [text.tobytes() for text in texts] if self._coalesce else []
+        new: dict[bytes | int, TokenIds[int]] = {}
+        for index, text in enumerate(texts):
+            key = keys[index] if keys else index
+            if key not in self._in_flight:
+                new[key] = text
+        started = dict(zip(new, map(_Shared, self.batcher.submit(list(new.values()), deadline)), strict=True))
+        for key, flight in started.items():
+            if isinstance(key, bytes):
+                self._in_flight[key] = flight
+                flight.future.add_done_callback(lambda _, key=key: self._in_flight.pop(key, None))  # type: ignore[misc]
+        flights = [self._in_flight[keys[index]] if keys else started[index] for index in range(len(texts))]
+        for flight in flights:
+            flight.waiters += 1
+        return flights
+
+
+class _Connection(asyncio.Protocol):
+    """One worker."""
+
+    def __init__(self, server: EngineServer) -> None:
+        self._server = server
+        self._reader = frames.FrameReader(self._handle)
+        self._flights: dict[int, _Shared] = {}
+        self._outbox: list[list[object]] = []
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_unix_server promises
+        self._transport = transport
+        info = self._server.batcher.info
+        transport.write(frames.hello(info.runtime, info.precision, info.device))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._cancel(list(self._flights))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except frames.FrameError as error:
+            logger.error("a worker sent a malformed frame: %s", error)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _handle(self, kind: int, body: memoryview) -> None:
+        if kind == frames.SUBMIT:
+            self._submit(frames.read_submit(body))
+        elif kind == frames.CANCEL:
+            self._cancel(frames.read_cancel(body))
+        else:
+            raise frames.FrameError(f"kind {kind}")
+
+    def _submit(self, submission: frames.Submission) -> None:
+        try:
+            flights = self._server.board(submission.texts, submission.deadline)
+        except ServiceError as error:
+            for number in submission.ids:
+                self._answer([number, error.code])
+            return
+        for number, flight in zip(submission.ids, flights, strict=True):
+            self._flights[number] = flight
+            flight.future.add_done_callback(lambda future, number=number: self._land(number, future))  # type: ignore[misc]
+
+    def _cancel(self, ids: list[int]) -> None:
+        for number in ids:
+            flight = self._flights.pop(number, None)
+            if flight is None:
+                continue
+            flight.waiters -= 1
+            if not flight.waiters:
+                flight.future.cancel()
+
+    def _land(self, number: int, future: asyncio.Future[Scores]) -> None:
+        if self._flights.pop(number, None) is None:
+            return
+        if future.cancelled():
+            self._answer([number, EngineUnavailableError.code])
+        elif (error := future.exception()) is not None:
+            self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
+        else:
+            scores = future.result()
+            self._answer([number, scores.probabilities, scores.rating])
+
+    def _answer(self, entry: list[object]) -> None:
+        """Collect the answers of one batch into one frame."""
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(entry)
+
+    def _flush(self) -> None:
+        entries, self._outbox = self._outbox, []
+        if self._transport is not None:
+            batcher = self._server.batcher
+            self._transport.write(frames.results(batcher.queued, batcher.texts_per_second, entries))

@@ -1,0 +1,154 @@
+"""What travels between an HTTP worker and the engine: length-prefixed binary frames over a local stream socket.
+
+Every frame is ``length:u32 kind:u8 body``, little-endian, ``length`` counting kind and body. Token ids travel, not
+text. Both ends run the same version of this program on the same machine, so there is no version negotiation, and
+deadlines are values of the machine-wide monotonic clock.
+
+======== ======================================================================================================
+kind     body
+======== ======================================================================================================
+HELLO    engine to worker, once, when ready: MessagePack map of runtime, precision, device
+SUBMIT   ``count:u32 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
+CANCEL   ids as u32
+RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, probabilities, rating]`` or ``[id, code]``
+======== ======================================================================================================
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+from app.sentiment import TOKEN_TYPECODE, TokenIds
+
+HELLO, SUBMIT, CANCEL, RESULT = range(1, 5)
+
+MAX_FRAME = 256 * 1024 * 1024
+"""Longest frame, in bytes; a peer that announces more is disconnected."""
+
+_HEADER = struct.Struct("<IB")
+_SUBMIT = struct.Struct("<Id")
+_RESULT = struct.Struct("<Id")
+_ID_BYTES = 4
+
+
+class FrameError(Exception):
+    """The peer sent something that is no frame."""
+
+
+class Submission(NamedTuple):
+    """A decoded SUBMIT frame: ids and token ids of each text, one deadline for all."""
+
+    ids: list[int]
+    texts: list[TokenIds[int]]
+    deadline: float
+
+
+class Results(NamedTuple):
+    """A decoded RESULT frame."""
+
+    queued: int
+    texts_per_second: float
+    entries: list[list[Any]]
+
+
+class FrameReader:
+    """Cuts a byte stream into frames.
+
+    Args:
+        handle: called with kind and body of each frame.
+    """
+
+    def __init__(self, handle: Callable[[int, memoryview], None]) -> None:
+        self._handle = handle
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they arrive.
+
+        Raises:
+            FrameError: the stream is no sequence of frames.
+        """
+        self._buffer += data
+        at = 0
+        while len(self._buffer) - at >= _HEADER.size:
+            length, kind = _HEADER.unpack_from(self._buffer, at)
+            if not 1 <= length <= MAX_FRAME:
+                raise FrameError(f"frame of {length} bytes")
+            end = at + _HEADER.size - 1 + length
+            if len(self._buffer) < end:
+                break
+            # A copy, because the buffer shrinks while the frame may still be referred to.
+            self._handle(kind, memoryview(bytes(self._buffer[at + _HEADER.size : end])))
+            at = end
+        if at:
+            del self._buffer[:at]
+
+
+def _frame(kind: int, *parts: bytes) -> bytes:
+    return b"".join((_HEADER.pack(1 + sum(map(len, parts)), kind), *parts))
+
+
+def hello(runtime: str, precision: str, device: str) -> bytes:
+    """A HELLO frame."""
+    return _frame(HELLO, msgpack.packb({"runtime": runtime, "precision": precision, "device": device}))
+
+
+def read_hello(body: memoryview) -> dict[str, str]:
+    """Decode a HELLO frame."""
+    decoded: dict[str, str] = msgpack.unpackb(body)
+    return decoded
+
+
+def submit(ids: Sequence[int], texts: Sequence[TokenIds[int]], deadline: float) -> bytes:
+    """A SUBMIT frame."""
+    heads = array("I")
+    for number, text in zip(ids, texts, strict=True):
+        heads.append(number)
+        heads.append(len(text))
+    return _frame(SUBMIT, _SUBMIT.pack(len(ids), deadline), heads.tobytes(), *(text.tobytes() for text in texts))
+
+
+def read_submit(body: memoryview) -> Submission:
+    """Decode a SUBMIT frame.
+
+    Raises:
+        FrameError: the lengths do not add up.
+    """
+    count, deadline = _SUBMIT.unpack_from(body)
+    at = _SUBMIT.size + 2 * _ID_BYTES * count
+    heads = array("I", bytes(body[_SUBMIT.size : at]))
+    texts = []
+    for length in heads[1::2]:
+        text = array(TOKEN_TYPECODE)
+        text.frombytes(body[at : at + length * text.itemsize])
+        at += length * text.itemsize
+        texts.append(text)
+    if at != len(body) or len(texts) != count:
+        raise FrameError("lengths of a submission do not add up")
+    return Submission(list(heads[::2]), texts, deadline)
+
+
+def cancel(ids: Sequence[int]) -> bytes:
+    """A CANCEL frame."""
+    return _frame(CANCEL, array("I", ids).tobytes())
+
+
+def read_cancel(body: memoryview) -> list[int]:
+    """Decode a CANCEL frame."""
+    return list(array("I", bytes(body)))
+
+
+def results(queued: int, texts_per_second: float, entries: Sequence[Sequence[Any]]) -> bytes:
+    """A RESULT frame."""
+    return _frame(RESULT, _RESULT.pack(queued, texts_per_second), msgpack.packb(entries))
+
+
+def read_results(body: memoryview) -> Results:
+    """Decode a RESULT frame."""
+    queued, rate = _RESULT.unpack_from(body)
+    return Results(queued, rate, msgpack.unpackb(body[_RESULT.size :]))

@@ -1,0 +1,224 @@
+"""The parent of all processes: binds the port, starts engine and HTTP workers, restarts what dies, ends in order.
+
+Imports neither torch nor the web framework, so that it stays small and has nothing in it that could crash. As process
+1 of a container it also reaps orphans.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.settings import ROLE_VARIABLE
+
+logger = logging.getLogger(__name__)
+
+MAX_FAILURES = 5
+FAILURE_WINDOW = 60.0
+"""A supervisor whose children fail ``MAX_FAILURES`` times within so many seconds gives up."""
+
+HEARTBEAT_SECONDS = 0.25
+_TICK = 0.1
+_BACKLOG = 2048
+_LIFELINE_VARIABLE = "SENTIMENT_LIFELINE"
+
+
+@dataclass
+class Child:
+    """One process that is kept alive.
+
+    Attributes:
+        role: its name in logs and metrics, such as ``worker-0``.
+        command: arguments after ``python -m app``.
+        fds: file descriptors it inherits.
+        heartbeat: seconds without a sign of life after which it is killed; None: it gives none.
+    """
+
+    role: str
+    command: Sequence[str]
+    fds: Sequence[int] = ()
+    heartbeat: float | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pulse: int = -1
+    last_beat: float = field(default=0.0)
+
+
+class Supervisor:
+    """Runs children until told to stop.
+
+    Args:
+        environment: variables for the children, on top of this process' own.
+        grace: seconds that each stage of an orderly end may take.
+    """
+
+    def __init__(self, environment: Mapping[str, str], grace: float) -> None:
+        self._environment = dict(environment)
+        self._grace = grace
+        self._children: list[Child] = []
+        self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
+        self._signals: list[int] = []
+        self._restarts: dict[str, int] = {}
+        # Children hold the reading end: it reports end of file when this process is gone, however it ended.
+        self._lifeline_read, self._lifeline_write = os.pipe()
+
+    def add(self, child: Child) -> None:
+        """Add a child; children end in the reverse of this order."""
+        self._children.append(child)
+
+    def run(self) -> int:
+        """Start all children and keep them alive until a signal.
+
+        Returns:
+            Exit status: 0 after an orderly end, 1 where children kept failing or had to be killed.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _: self._signals.append(received))
+        for child in self._children:
+            self._start(child)
+        try:
+            while not self._signals:
+                self._reap()
+                self._watch_heartbeats()
+                if self._given_up():
+                    logger.critical("%d child processes failed within %d s, giving up", MAX_FAILURES, FAILURE_WINDOW)
+                    self._stop()
+                    return 1
+                time.sleep(_TICK)
+            return self._stop()
+        finally:
+            for child in self._children:
+                if child.process is not None and child.process.poll() is None:
+                    child.process.kill()
+
+    def _start(self, child: Child) -> None:
+        environment = {**os.environ, **self._environment, ROLE_VARIABLE: child.role}
+        fds = [*child.fds, self._lifeline_read]
+        environment[_LIFELINE_VARIABLE] = str(self._lifeline_read)
+        command = [sys.executable, "-m", "app", *child.command]
+        pulse_write = -1
+        if child.heartbeat is not None:
+            if child.pulse >= 0:
+                os.close(child.pulse)
+            child.pulse, pulse_write = os.pipe()
+            os.set_blocking(child.pulse, False)
+            fds.append(pulse_write)
+            command += ["--pulse", str(pulse_write)]
+        child.process = subprocess.Popen(command, env=environment, pass_fds=fds)  # noqa: S603 - our own program
+        child.started = child.last_beat = time.monotonic()
+        if pulse_write >= 0:
+            os.close(pulse_write)
+
+    def _reap(self) -> None:
+        """Collect dead children, and as process 1 orphans too, and start children again."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for child in self._children:
+                if child.process is not None and child.process.pid == pid:
+                    child.process.returncode = os.waitstatus_to_exitcode(status)
+                    self._replace(child)
+
+    def _replace(self, child: Child) -> None:
+        assert child.process is not None  # noqa: S101 - the caller found it by its process id
+        self._failures.append(time.monotonic())
+        logger.error("%s ended with status %s", child.role, child.process.returncode)
+        if not self._signals and not self._given_up():
+            self._start(child)
+
+    def _given_up(self) -> bool:
+        return len(self._failures) == MAX_FAILURES and self._failures[-1] - self._failures[0] < FAILURE_WINDOW
+
+    def _watch_heartbeats(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.heartbeat is None or child.process is None:
+                continue
+            with suppress(BlockingIOError):
+                if os.read(child.pulse, 4096):
+                    child.last_beat = now
+            if now - child.last_beat > child.heartbeat:
+                logger.error("%s gives no sign of life, killing it", child.role)
+                child.process.kill()
+                child.last_beat = now
+
+    def _stop(self) -> int:
+        """End children in order, last added first, each stage within the grace time; a second signal ends at once."""
+        first = len(self._signals)
+        clean = True
+        roles = dict.fromkeys(child.role.rpartition("-")[0] for child in reversed(self._children))
+        for role in roles:
+            stage = [child for child in self._children if child.role.startswith(role)]
+            for child in stage:
+                if child.process is not None and child.process.poll() is None:
+                    child.process.terminate()
+            deadline = time.monotonic() + self._grace
+            while any(child.process is not None and child.process.poll() is None for child in stage):
+                if time.monotonic() > deadline or len(self._signals) > first:
+                    clean = False
+                    break
+                time.sleep(_TICK / 2)
+        return 0 if clean else 1
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket that children inherit.
+
+    Raises:
+        OSError: the address is not to be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def runtime_folder() -> tempfile.TemporaryDirectory[str]:
+    """A private folder for the engine's socket and the metrics' files."""
+    return tempfile.TemporaryDirectory(prefix="sentiment-")
+
+
+def end_with_parent() -> None:
+    """In a child: make this process end when the supervisor is gone. Does nothing without a supervisor."""
+    descriptor = os.environ.pop(_LIFELINE_VARIABLE, None)
+    if descriptor is None:
+        return
+    import threading
+
+    def wait(fd: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(fd, selectors.EVENT_READ)
+            selector.select()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(HEARTBEAT_SECONDS * 20)
+        os._exit(1)
+
+    threading.Thread(target=wait, args=(int(descriptor),), daemon=True, name="lifeline").start()
+
+
+def usable_cores() -> int:
+    """Cores this process may use: affinity, and the CPU quota of its control group (v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, max(1, round(int(quota) / int(period))))
+    return cores

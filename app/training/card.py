@@ -1,0 +1,176 @@
+"""The model card: README.md of a stored version (Mitchell et al. 2019, "Model cards for model reporting")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.store import ModelConfig
+from app.training.evaluation import Evaluation, LengthBucket
+from app.training.report import CONFUSION_FILE, CURVES_FILE, LENGTH_FILE, RELIABILITY_FILE, ROC_FILE
+
+_CELLS = {"gru": "GRU", "lstm": "LSTM", "rnn": "tanh RNN"}
+
+
+def model_card(name: str, config: ModelConfig, metrics: dict[str, Any], judged: Evaluation, split: str) -> str:
+    """The card as Markdown.
+
+    Args:
+        name: the model's name in the store.
+        config: its configuration, temperature included.
+        metrics: the document written to ``metrics.json``.
+        judged: the figures shown, measured on the stored weights.
+        split: what they were measured on.
+    """
+    sections = [
+        f"# {name}\n\n{_summary(config, metrics, judged, split)}",
+        f"## Network\n\n{_network(config, metrics)}",
+        f"## Training\n\n{_training(metrics)}",
+        f"## Figures on the {split} split\n\n{_figures(judged)}",
+        f"## Calibration\n\n{_calibration(config, metrics)}",
+        f"## Limits of use\n\n{_limits(config, metrics)}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def figures_table(judged: Evaluation) -> str:
+    """The main figures as a Markdown table."""
+    rows = [
+        ("texts", f"{judged.texts:,}"),
+        ("accuracy", f"{judged.accuracy:.5f}"),
+        ("precision", f"{judged.precision:.5f}"),
+        ("recall", f"{judged.recall:.5f}"),
+        ("F1", f"{judged.f1:.5f}"),
+        ("ROC AUC", "undefined" if judged.roc_auc is None else f"{judged.roc_auc:.5f}"),
+        ("expected calibration error (15 bins)", f"{judged.calibration_error:.5f}"),
+        ("Brier score", f"{judged.brier:.5f}"),
+        ("negative log-likelihood", f"{judged.nll:.5f}"),
+        ("truncated texts", f"{judged.truncated:.1%}"),
+        ("reviews/s, tokenizing included", f"{judged.reviews_per_second:,.0f}"),
+    ]
+    if judged.rating_mae is not None:
+        rows.append(("rating, mean absolute error in stars", f"{judged.rating_mae:.4f}"))
+    if judged.rating_rank_correlation is not None:
+        rows.append(("rating, rank correlation", f"{judged.rating_rank_correlation:.4f}"))
+    if judged.skipped:
+        rows.append(("skipped, no word", f"{judged.skipped:,}"))
+    return _table(("figure", "value"), rows)
+
+
+def length_table(judged: Evaluation) -> str:
+    """Accuracy by review length as a Markdown table."""
+    rows = [(_range(bucket), f"{bucket.texts:,}", f"{bucket.accuracy:.4f}") for bucket in judged.by_length]
+    return _table(("tokens", "texts", "accuracy"), rows)
+
+
+def _summary(config: ModelConfig, metrics: dict[str, Any], judged: Evaluation, split: str) -> str:
+    return (
+        f"A {_CELLS[config.architecture]} that tells {_listed(config.labels)} texts apart. Accuracy "
+        f"**{judged.accuracy:.4f}** on the {judged.texts:,} texts of the {split} split, measured on the weights stored "
+        f"here. Trained on {metrics['data']['source']}, {metrics['date']}."
+    )
+
+
+def _network(config: ModelConfig, metrics: dict[str, Any]) -> str:
+    direction = "both directions" if config.bidirectional else "one direction"
+    tail = config.max_tokens - config.head_tokens
+    kept = f"first {config.head_tokens} and last {tail}" if config.head_tokens else f"last {tail}"
+    rows = [
+        ("architecture", f"{_CELLS[config.architecture]}, {config.layers} layer(s), {direction}"),
+        ("vocabulary", f"{config.vocabulary_size:,} words"),
+        ("embedding", str(config.embedding_size)),
+        ("hidden units", str(config.hidden_size)),
+        ("pooling", ", ".join(config.pooling)),
+        ("output", f"{config.output}, {len(config.labels)} classes" + (", star rating" if config.rating else "")),
+        ("longest text", f"{config.max_tokens} tokens; of a longer one the {kept}"),
+        ("parameters", f"{metrics['parameters']:,}, stored in half precision"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _training(metrics: dict[str, Any]) -> str:
+    training, recipe, data = metrics["training"], metrics["recipe"], metrics["data"]
+    sizes = ", ".join(f"{name} {count:,}" for name, count in data["sizes"].items() if count)
+    rows = [
+        ("data", f"{data['source']}: {sizes}"),
+        ("preset", f"`{recipe['preset']}`"),
+        ("epochs", f"{len(training['history'])} of at most {recipe['epochs']}, epoch {training['best_epoch']} kept"),
+        ("batch size", str(recipe["batch_size"])),
+        ("optimizer", _optimizer(recipe)),
+        ("dropout", _dropout(recipe["network"])),
+        ("seed", str(metrics["seed"])),
+        ("time", f"{training['seconds']:,.0f} s on {training['device']}, {training['threads']} thread(s)"),
+        ("versions", f"Python {metrics['machine']['python']}, PyTorch {metrics['machine']['torch']}"),
+    ]
+    if training["teacher_seconds"]:
+        share = recipe["teacher"]
+        rows.insert(5, ("teacher", f"n-gram teacher, share {share:g} of the targets, all on the unlabelled texts"))
+    return f"{_table(('', ''), rows)}\n\n```\n{metrics['command']}\n```\n\n![Training curves]({CURVES_FILE})"
+
+
+def _optimizer(recipe: dict[str, Any]) -> str:
+    parts = [f"Adam, learning rate {recipe['learning_rate']:g}"]
+    if recipe["weight_decay"]:
+        parts.append(f"weight decay {recipe['weight_decay']:g}")
+    if recipe["warmup"]:
+        parts.append(f"warm-up over {recipe['warmup']:.0%} of the steps")
+    if recipe["decay"]:
+        parts.append("linear decay")
+    if recipe["clip"]:
+        parts.append(f"gradient norm at most {recipe['clip']:g}")
+    if recipe["average"]:
+        parts.append(f"weights averaged ({recipe['average']:g} per step)")
+    return ", ".join(parts)
+
+
+def _dropout(network: dict[str, Any]) -> str:
+    parts = [
+        f"{kind} {share:g}" for kind in ("embedding", "word", "output") if (share := network.get(f"{kind}_dropout"))
+    ]
+    return ", ".join(parts) or "none"
+
+
+def _figures(judged: Evaluation) -> str:
+    return "\n\n".join(
+        [
+            figures_table(judged),
+            f"![ROC curve]({ROC_FILE}) ![Confusion matrix]({CONFUSION_FILE})",
+            length_table(judged),
+            f"![Accuracy by length]({LENGTH_FILE})",
+        ]
+    )
+
+
+def _calibration(config: ModelConfig, metrics: dict[str, Any]) -> str:
+    fitted = metrics["calibration"]
+    return (
+        f"Logits are divided by a temperature of {config.temperature:g}, fitted on the validation split (Guo et al. "
+        f"2017). There the expected calibration error went from {fitted['error_before']:.4f} to "
+        f"{fitted['error_after']:.4f} and the negative log-likelihood from {fitted['nll_before']:.4f} to "
+        f"{fitted['nll_after']:.4f}.\n\n![Reliability diagram]({RELIABILITY_FILE})"
+    )
+
+
+def _limits(config: ModelConfig, metrics: dict[str, Any]) -> str:
+    source, labels = metrics["data"]["source"], _listed(config.labels)
+    return (
+        f"- It knows texts like those of {source} and always answers one of {labels}, whatever a text is about and in "
+        "whatever language.\n"
+        "- Its probabilities are calibrated on such texts only; on others it is usually surer than it should be.\n"
+        "- Words outside the vocabulary all look the same to it; irony, quotations and comparisons mislead it.\n"
+        "- What reviewers wrote about groups of people is in its weights: do not judge people with it."
+    )
+
+
+def _listed(labels: tuple[str, ...]) -> str:
+    shown = labels if len(labels) <= 10 else (*labels[:10], f"{len(labels) - 10} more")
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _range(bucket: LengthBucket) -> str:
+    return f"{bucket.low} or more" if bucket.high is None else f"{bucket.low} to {bucket.high}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -1,0 +1,98 @@
+"""``python -m app evaluate``: what a stored model scores on labelled texts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import DataError
+from app.store import METRICS_FILE, ModelStore
+from app.training.command import add_column_arguments, corpus_path, require_extra
+
+if TYPE_CHECKING:
+    from app.training.labelled import Examples
+
+SPLITS = ("train", "validation", "test")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``evaluate``."""
+    parser.add_argument("model", metavar="MODEL", help="NAME (its highest version) or NAME/VERSION")
+    parser.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--corpus",
+        type=Path,
+        help="archive or folder of the review corpus (default: $SENTIMENT_CORPUS; without either it is downloaded)",
+    )
+    source.add_argument("--data", type=Path, help="a labelled .csv, .tsv or .jsonl file instead")
+    add_column_arguments(parser)
+    parser.add_argument("--split", choices=SPLITS, default="test", help="split of the corpus (default: %(default)s)")
+    parser.add_argument(
+        "--runtime", choices=("torch", "auto", "openvino"), default="torch", help="default: %(default)s"
+    )
+    parser.add_argument("--precision", default="auto", help="arithmetic of the runtime (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="threads of the forward pass; 0: all cores")
+    parser.add_argument("--out", type=Path, help="folder for the figures as JSON and the plots")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``evaluate`` as parsed; the exit status.
+
+    Raises:
+        SentimentError: the model, the data or an option is not as it should be.
+    """
+    require_extra()
+    from app.modeling.runtimes import load_predictor
+    from app.text.tokenizer import load_tokenizer
+    from app.training.card import figures_table, length_table
+    from app.training.evaluation import judge, measure
+    from app.training.report import plot_outcome
+
+    model = ModelStore(args.store).open(args.model)
+    tokenizer = load_tokenizer(model)
+    examples = load_examples(args, model.config.labels)
+    predictor = load_predictor(model, args.device, args.runtime, args.precision, args.threads)
+    outcome = judge(predictor, tokenizer, model.config.labels, examples)
+    judged = measure(outcome)
+    document = {
+        "model": model.reference,
+        "digest": model.digest,
+        "data": args.data.name if args.data is not None else f"corpus, {args.split} split",
+        "runtime": predictor.runtime,
+        "precision": predictor.precision,
+        **judged.as_dict(),
+    }
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        plot_outcome(outcome, args.out)
+    if args.json:
+        print(json.dumps(document, indent=2))
+    else:
+        print(f"{model.reference} on {document['data']}, {predictor.runtime} {predictor.precision}\n")
+        print(f"{figures_table(judged)}\n\n{length_table(judged)}")
+    return 0
+
+
+def load_examples(args: argparse.Namespace, labels: tuple[str, ...]) -> Examples:
+    """The labelled texts the options name, classes numbered as in ``labels``.
+
+    Raises:
+        DataError: they cannot be read, or are labelled otherwise than the model.
+    """
+    from app.training.corpus import load_corpus
+    from app.training.labelled import corpus_examples, file_examples
+
+    if args.data is not None:
+        examples = file_examples(args.data, args.text_column, args.label_column, labels)
+    else:
+        corpus = load_corpus(corpus_path(args.corpus))
+        examples = corpus_examples(getattr(corpus, args.split), labels)
+    if not len(examples):
+        raise DataError("no text with a word to evaluate on")
+    return examples

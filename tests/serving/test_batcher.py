@@ -1,0 +1,255 @@
+"""The micro-batcher: what is drawn when, and what becomes of texts that fail, expire or are given up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from array import array
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
+from app.sentiment import Scores, TokenIds
+from app.serving.batcher import BatchLimits, LengthQueue, MicroBatcher, _Entry
+
+FAR = 1e12
+
+
+def text(length: int) -> TokenIds[int]:
+    return array("i", [2]) * length
+
+
+class Recorder:
+    """A predictor that scores a text by its length, remembers batches, and can be held, or made to fail."""
+
+    runtime, precision, device = "fake", "float32", "cpu"
+
+    def __init__(self, fault: Callable[[Sequence[TokenIds[int]]], None] = lambda batch: None) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self._fault = fault
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        self.gate.wait(10)
+        self.batches.append([len(ids) for ids in batch])
+        self._fault(batch)
+        return [Scores((1 / len(ids), 1 - 1 / len(ids))) for ids in batch]
+
+
+def limits(**changes: float) -> BatchLimits:
+    values = {"max_batch_size": 4, "max_batch_tokens": 1000, "max_batch_age": 60.0, "max_queue": 100}
+    return BatchLimits(**{**values, "max_queue_seconds": 1e6, **changes})  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running(recorder: Recorder, **changes: float) -> AsyncIterator[MicroBatcher]:
+    batcher = MicroBatcher(lambda: [recorder], limits(**changes))
+    await batcher.start()
+    try:
+        yield batcher
+    finally:
+        recorder.gate.set()
+        await batcher.close()
+
+
+async def busy(batcher: MicroBatcher, recorder: Recorder) -> asyncio.Future[Scores]:
+    """Hold the device with one text, so that what follows has to queue."""
+    recorder.gate.clear()
+    future = batcher.submit([text(1)], FAR)[0]
+    while batcher.queued:  # noqa: ASYNC110 - no event says so
+        await asyncio.sleep(0)
+    return future
+
+
+async def test_every_text_gets_its_own_score() -> None:
+    """Futures resolve with the score of the text they belong to, whatever the order in the batch."""
+    async with running(Recorder()) as batcher:
+        lengths = [9, 2, 7, 2, 30, 1]
+        scores = await asyncio.gather(*batcher.submit([text(length) for length in lengths], FAR))
+        assert [score.probabilities[0] for score in scores] == [1 / length for length in lengths]
+
+
+async def test_batches_form_while_the_device_is_busy() -> None:
+    """Texts that arrive during a forward pass go out together in the next, neighbours in length first."""
+    recorder = Recorder()
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(length) for length in (100, 8, 101, 9, 102, 10, 103, 11)], FAR)
+        recorder.gate.set()
+        await asyncio.gather(held, *futures)
+    assert recorder.batches == [[1], [100, 101, 102, 103], [8, 9, 10, 11]]
+
+
+async def test_old_texts_are_not_passed_over() -> None:
+    """Beyond the age cap texts go by age, not by length."""
+    recorder = Recorder()
+    async with running(recorder, max_batch_age=0.0, max_batch_size=2) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(length) for length in (100, 8, 101, 9)], FAR)
+        await asyncio.sleep(0.01)
+        recorder.gate.set()
+        await asyncio.gather(held, *futures)
+    assert recorder.batches == [[1], [8, 100], [9, 101]]
+
+
+async def test_token_budget_bounds_a_batch() -> None:
+    """The number of texts times the longest stays within the budget; a single longer text still goes alone."""
+    recorder = Recorder()
+    async with running(recorder, max_batch_tokens=100, max_batch_size=50) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(30)] * 5 + [text(300)], FAR)
+        recorder.gate.set()
+        await asyncio.gather(held, *futures)
+    assert all(len(batch) == 1 or len(batch) * max(batch) <= 100 for batch in recorder.batches)
+    assert sum(map(len, recorder.batches)) == 7
+
+
+async def test_a_full_queue_refuses_the_whole_submission() -> None:
+    """Over the bound nothing is queued, and the caller learns when to come back."""
+    recorder = Recorder()
+    async with running(recorder, max_queue=3) as batcher:
+        held = await busy(batcher, recorder)
+        kept = batcher.submit([text(5)] * 2, FAR)
+        with pytest.raises(OverloadedError) as refused:
+            batcher.submit([text(5)] * 2, FAR)
+        assert refused.value.retry_after is not None
+        assert refused.value.retry_after >= 1
+        assert batcher.queued == 2
+        recorder.gate.set()
+        await asyncio.gather(held, *kept)
+
+
+async def test_a_long_expected_wait_refuses() -> None:
+    """Once the rate is known, texts that would wait longer than the limit are refused though the queue has room."""
+    recorder = Recorder(fault=lambda _: time.sleep(0.05))
+    async with running(recorder, max_queue_seconds=0.5) as batcher:
+        await asyncio.gather(*batcher.submit([text(5)], FAR))
+        with pytest.raises(OverloadedError):
+            batcher.submit([text(5)] * 90, FAR)
+
+
+async def test_a_cancelled_text_is_not_computed_and_harms_nobody() -> None:
+    """A caller who is gone takes its text along; the neighbours in the queue get their scores."""
+    recorder = Recorder()
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        gone, stays = batcher.submit([text(6), text(7)], FAR)
+        gone.cancel()
+        await asyncio.sleep(0)
+        assert batcher.queued == 1
+        recorder.gate.set()
+        await asyncio.gather(held, stays)
+    assert recorder.batches == [[1], [7]]
+
+
+async def test_a_late_text_is_not_computed() -> None:
+    """A text whose deadline passed in the queue fails without costing a forward pass."""
+    recorder = Recorder()
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        late = batcher.submit([text(6)], time.monotonic() - 1)[0]
+        on_time = batcher.submit([text(7)], FAR)[0]
+        recorder.gate.set()
+        with pytest.raises(DeadlineError):
+            await late
+        await asyncio.gather(held, on_time)
+    assert recorder.batches == [[1], [7]]
+
+
+async def test_exhausted_memory_splits_the_batch() -> None:
+    """Halves are retried until they fit; only a text that does not fit alone fails."""
+
+    def fault(batch: Sequence[TokenIds[int]]) -> None:
+        if len(batch) > 1 or len(batch[0]) == 13:
+            raise MemoryError
+
+    recorder = Recorder(fault)
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(length) for length in (11, 12, 13, 14)], FAR)
+        recorder.gate.set()
+        results = await asyncio.gather(held, *futures, return_exceptions=True)
+    assert [isinstance(result, InferenceError) for result in results] == [False, False, False, True, False]
+
+
+async def test_a_model_error_fails_its_batch_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The batch gets errors without internals, one traceback is logged, and the next batch is computed."""
+
+    def fault(batch: Sequence[TokenIds[int]]) -> None:
+        if len(batch[0]) == 13:
+            raise RuntimeError("secret detail")
+
+    async with running(Recorder(fault)) as batcher:
+        with pytest.raises(InferenceError) as failed:
+            await batcher.submit([text(13)], FAR)[0]
+        assert "secret" not in str(failed.value)
+        assert (await batcher.submit([text(4)], FAR)[0]).probabilities == (0.25, 0.75)
+        assert batcher.ready
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+async def test_a_score_that_is_not_finite_fails_alone() -> None:
+    """A text with a broken score is an error, its neighbour in the batch is not."""
+
+    class Broken(Recorder):
+        def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+            return [Scores((float("nan"),) * 2 if len(ids) == 13 else (0.5, 0.5)) for ids in batch]
+
+    async with running(Broken()) as batcher:
+        bad, good = await asyncio.gather(*batcher.submit([text(13), text(12)], FAR), return_exceptions=True)
+    assert isinstance(bad, InferenceError)
+    assert isinstance(good, Scores)
+
+
+async def test_a_missing_score_is_noticed() -> None:
+    """A predictor that returns fewer scores than texts fails its batch instead of shifting answers."""
+
+    class Short(Recorder):
+        def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+            return [Scores((0.5, 0.5))] * (len(batch) - 1)
+
+    async with running(Short()) as batcher:
+        results = await asyncio.gather(*batcher.submit([text(1), text(2)], FAR), return_exceptions=True)
+    assert all(isinstance(result, InferenceError) for result in results)
+
+
+async def test_close_computes_what_is_queued_and_refuses_the_rest() -> None:
+    """Everything admitted is answered; texts that come later are not accepted."""
+    recorder = Recorder()
+    batcher = MicroBatcher(lambda: [recorder], limits())
+    await batcher.start()
+    futures = batcher.submit([text(length) for length in range(1, 12)], FAR)
+    await batcher.close()
+    assert all(future.done() and not future.exception() for future in futures)
+    assert not batcher.ready
+    with pytest.raises(EngineUnavailableError):
+        batcher.submit([text(1)], FAR)
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=40))
+def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool]]) -> None:
+    """Whatever is added and removed: by age and by length the same texts are there, each once."""
+    loop = asyncio.new_event_loop()
+    queue = LengthQueue()
+    expected: list[_Entry] = []
+    for length, remove in operations:
+        if remove and expected:
+            entry = expected.pop(length % len(expected))
+            queue.remove(entry)
+            queue.remove(entry)
+        else:
+            entry = _Entry(text(length), FAR, 0.0, loop.create_future())
+            queue.add(entry)
+            expected.append(entry)
+    assert list(queue.by_age()) == expected
+    assert queue.oldest() is (expected[0] if expected else None)
+    if expected:
+        found = list(queue.neighbours(expected[0]))
+        assert sorted(map(id, found)) == sorted(map(id, expected))
+    loop.close()
