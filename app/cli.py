@@ -13,6 +13,7 @@ from app.errors import SentimentError
 from app.settings import PREFIX, Settings, load_settings
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
+_ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _HEARTBEAT_LIMIT = 30.0
 """Seconds without a sign of life, loading included, after which the engine counts as hung."""
 
@@ -92,7 +93,7 @@ def _serve(options: argparse.Namespace) -> int:
         raise SentimentError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    address = f"{'127.0.0.1' if host == '0.0.0.0' else shown}:{port}"
+    address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"
     print(f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}", flush=True)
     with supervisor.runtime_folder() as folder:
         metrics_folder = Path(folder) / "metrics"

@@ -8,6 +8,7 @@ how.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
@@ -95,6 +96,12 @@ MEMORY_BYTES = Gauge("sentiment_process_resident_bytes", "Resident memory.", ["r
 DEVICE_MEMORY_BYTES = Gauge(
     "sentiment_device_memory_bytes", "Device memory held by the engine.", multiprocess_mode="livesum"
 )
+
+
+@functools.lru_cache(maxsize=64)
+def request_seconds(route: str) -> Histogram:
+    """``REQUEST_SECONDS`` of one route; the set of routes is fixed."""
+    return REQUEST_SECONDS.labels(route)
 
 
 def render() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import cast
 
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError, ServiceError
 from app.sentiment import Scores, TokenIds
@@ -89,10 +90,9 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_unix_server promises
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         info = self._server.batcher.info
-        transport.write(frames.hello(info.runtime, info.precision, info.device))
+        self._transport.write(frames.hello(info.runtime, info.precision, info.device))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -1,0 +1,49 @@
+# Needs Python 3.11, 3.12 or 3.13 and make. PYTHON chooses the interpreter; TORCH_INDEX names a wheel index for torch
+# (for machines without a GPU: https://download.pytorch.org/whl/cpu).
+PYTHON ?= $(firstword $(foreach v,python3.13 python3.12 python3.11 python3,$(shell $(v) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3,11),(3,12),(3,13)))' 2>/dev/null && echo $(v))))
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test test-all lint bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) ..."
+	$(PIP_INSTALL) --editable .
+	$(BIN)/python -m app.modeling.native.build
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.serve  ## set up .venv with what serving needs
+
+serve: install  ## serve the default model on http://127.0.0.1:8000 (settings: SENTIMENT_*)
+	@exec $(BIN)/python -m app serve
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## everything that needs only Python
+	$(BIN)/python -m pytest -m "not extra"
+
+test-all: $(VENV)/.dev  ## what needs more than Python: a redis-server from the system
+	$(BIN)/python -m pytest -m extra
+
+bench: $(VENV)/.dev  ## compare with other servers; see benchmarks/README.md
+	$(BIN)/python -m benchmarks.bench
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

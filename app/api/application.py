@@ -1,0 +1,103 @@
+"""Assembles the HTTP application out of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.classify import ClassifyEndpoint
+from app.api.middleware import RequestMiddleware
+from app.api.problems import Problem
+from app.api.routes import build_router
+from app.api.schemas import ClassifyRequest, ProblemDocument
+from app.serving.classifier import Classifier
+from app.settings import Settings
+
+TITLE = "Sentiment service"
+VERSION = "1.0.0"
+_DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
+_TAGS = [
+    {"name": "classify", "description": "What this service is for."},
+    {"name": "models", "description": "What it answers with."},
+    {"name": "health", "description": "For those who run it."},
+]
+
+
+def build_application(
+    settings: Settings, lifespan: Callable[[Any], Any], classifier: Callable[[], Classifier | None]
+) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: limits and the model store.
+        lifespan: what starts and stops with it.
+        classifier: gives the classifier, or None while there is none.
+    """
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        lifespan=lifespan,
+        redoc_url=None,
+        exception_handlers={HTTPException: _http_error, RequestValidationError: _validation_error},
+    )
+    endpoint = ClassifyEndpoint(classifier, settings)
+    app.include_router(build_router(classifier, settings, endpoint))
+    app.add_middleware(_ShortCut, path="/classify", endpoint=endpoint)
+    app.add_middleware(RequestMiddleware)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+class _ShortCut:
+    """Takes the one hot operation past routing and dependency machinery, which would cost more than its cache hits."""
+
+    def __init__(self, app: ASGIApp, path: str, endpoint: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._path and scope["method"] == "POST":
+            scope["template"] = self._path
+            await self._endpoint(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    headers = dict(error.headers or {})
+    return Problem(error.status_code, code, str(error.detail or phrase), headers=headers).response()
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+    errors = [{"field": ".".join(map(str, item["loc"])), "message": str(item["msg"])} for item in error.errors()]
+    return Problem(422, "invalid_request", "the request is not as it should be", errors).response()
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, tags=app.openapi_tags, routes=app.routes
+        )
+        schemas = document["components"]["schemas"]
+        for model in (ClassifyRequest, ProblemDocument):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {})
+            schemas[model.__name__] = schema
+        app.openapi_schema = document
+    return app.openapi_schema

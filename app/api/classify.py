@@ -1,0 +1,142 @@
+"""``POST /classify``, the operation that everything else is for. A plain ASGI application: nothing stands between the
+server and the classifier but reading, checking and writing JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app import metrics
+from app.api.body import ClientGoneError, read_json_body
+from app.api.problems import Problem, entry_of, problem_of
+from app.api.schemas import parse_request
+from app.errors import EngineUnavailableError, ServiceError
+from app.sentiment import Prediction
+from app.serving.classifier import Classifier, Outcome
+from app.settings import Settings
+
+TIMEOUT_HEADER = b"x-timeout-seconds"
+_WATCH_AFTER = 0.05
+"""Seconds after which a request without an answer is worth watching for its client's disconnection."""
+
+
+class ClassifyEndpoint:
+    """Answers ``POST /classify``.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        settings: limits.
+    """
+
+    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+        self._classifier = classifier
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._respond(scope, receive)
+        except Problem as problem:
+            metrics.REJECTED.labels(problem.code).inc()
+            response = problem.response()
+        except ServiceError as error:
+            metrics.REJECTED.labels(error.code).inc()
+            response = problem_of(error).response()
+        except ClientGoneError:
+            # Nobody reads this; the status is what the metrics count.
+            response = Response(status_code=499)
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        timeout = self._timeout(scope)
+        body = await read_json_body(scope, receive, self._settings.max_body)
+        request = parse_request(body, self._settings.max_texts)
+        classifier = self._classifier()
+        if classifier is None:
+            raise EngineUnavailableError("the service is starting", retry_after=1.0)
+        texts = request.texts if request.texts is not None else [request.text or ""]
+        outcomes: Sequence[Outcome] | None = classifier.recall(texts)
+        if outcomes is None:
+            outcomes = await _while_connected(classifier.classify(texts, timeout=timeout), receive)
+        identity = {"model": classifier.model.name, "version": classifier.model.version}
+        labels = classifier.model.config.labels
+        if request.texts is None:
+            outcome = outcomes[0]
+            if not isinstance(outcome, Prediction):
+                raise problem_of(outcome)
+            return _json({**_entry(outcome, labels), **identity})
+        first = outcomes[0]
+        if isinstance(first, ServiceError) and all(type(outcome) is type(first) for outcome in outcomes):
+            raise first
+        return _json({**identity, "results": [_entry(outcome, labels) for outcome in outcomes]})
+
+    def _timeout(self, scope: Scope) -> float | None:
+        for name, value in scope["headers"]:
+            if name == TIMEOUT_HEADER:
+                try:
+                    seconds = float(value)
+                except ValueError:
+                    seconds = -1.0
+                if not 0 < seconds < float("inf"):
+                    message = "must be a positive number of seconds"
+                    raise Problem(
+                        422,
+                        "invalid_header",
+                        f"X-Timeout-Seconds: {message}",
+                        [{"field": "X-Timeout-Seconds", "message": message}],
+                    )
+                return seconds
+        return None
+
+
+async def _while_connected(work: Any, receive: Receive) -> list[Outcome]:
+    """Do the work unless the client goes away meanwhile.
+
+    Raises:
+        ClientGoneError: the client disconnected; the work is cancelled.
+    """
+    task: asyncio.Task[list[Outcome]] = asyncio.ensure_future(work)
+    watcher: asyncio.Task[Any] | None = None
+    try:
+        done, _ = await asyncio.wait({task}, timeout=_WATCH_AFTER)
+        if not done:
+            watcher = asyncio.ensure_future(_disconnected(receive))
+            await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGoneError
+        return task.result()
+    finally:
+        for pending in (task, watcher):
+            if pending is not None and not pending.done():
+                pending.cancel()
+                await asyncio.gather(pending, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
+
+
+def _entry(outcome: Outcome, labels: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(outcome, Prediction):
+        return entry_of(outcome)
+    label, score = outcome.best(labels)
+    entry: dict[str, Any] = {
+        "label": label,
+        "score": score,
+        "scores": dict(zip(labels, outcome.probabilities, strict=True)),
+        "tokens": outcome.tokens,
+        "truncated": outcome.truncated,
+        "cached": outcome.cached,
+    }
+    if outcome.rating is not None:
+        entry["rating"] = outcome.rating
+    return entry

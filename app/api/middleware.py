@@ -1,0 +1,85 @@
+"""What happens to every request: an id, metrics, a log line, security headers, and no exception that escapes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import metrics
+from app.api.problems import internal_error
+from app.logs import request_id
+
+logger = logging.getLogger("app.access")
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestMiddleware:
+    """The outermost layer. Plain ASGI, and frugal: it is paid for by every request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._counters: dict[tuple[str, str, int], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        current = self._id(scope)
+        token = request_id.set(current)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", current.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        metrics.REQUESTS_IN_FLIGHT.inc()
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
+            if not status:
+                await internal_error().response()(scope, receive, send_with_headers)
+        finally:
+            metrics.REQUESTS_IN_FLIGHT.dec()
+            self._observe(scope, status or 499, time.perf_counter() - started)
+            request_id.reset(token)
+
+    def _id(self, scope: Scope) -> str:
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+                return str(value, "ascii")
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("route")
+        template: str = getattr(route, "path", None) or scope.get("template", "unmatched")
+        method: str = scope["method"] if scope["method"] in _METHODS else "other"
+        key = (template, method, status)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
+        counter.inc()
+        metrics.request_seconds(template).observe(seconds)
+        # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
+        level = logging.WARNING if status >= 500 else logging.DEBUG
+        if logger.isEnabledFor(level):
+            extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
+            logger.log(level, "%s %s %d", method, template, status, extra=extras)

@@ -1,0 +1,133 @@
+"""The other operations: health, metrics, models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+from fastapi import APIRouter
+from starlette.responses import RedirectResponse, Response
+
+from app import metrics
+from app.api.documentation import CLASSIFY, MODELS, READY
+from app.api.problems import problem_of
+from app.api.schemas import ModelEntry, ModelsResponse, StatusResponse
+from app.errors import CheckpointError, EngineUnavailableError
+from app.serving.classifier import Classifier
+from app.settings import Settings
+from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
+
+
+def build_router(
+    classifier: Callable[[], Classifier | None], settings: Settings, classify: Callable[..., object]
+) -> APIRouter:
+    """All routes.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        settings: limits and the model store.
+        classify: the ASGI application behind ``POST /classify``.
+    """
+    router = APIRouter()
+
+    @router.post("/classify", **CLASSIFY)
+    async def classify_operation() -> Response:
+        """Sentiment of one text or of several."""
+        return _Delegated(classify)
+
+    @router.get("/models", tags=["models"], operation_id="models", response_model=ModelsResponse, responses=MODELS)
+    async def models() -> Response:
+        """All models and versions in the store, and which one answers."""
+        found = await asyncio.to_thread(_list_models, settings.model_store, classifier())
+        return Response(
+            orjson.dumps({"models": [entry.model_dump(exclude_none=True) for entry in found]}),
+            media_type="application/json",
+        )
+
+    @router.get("/health/live", tags=["health"], operation_id="live", response_model=StatusResponse)
+    async def live() -> dict[str, str]:
+        """Whether the process answers at all."""
+        return {"status": "ok"}
+
+    @router.get("/health/ready", tags=["health"], operation_id="ready", response_model=StatusResponse, responses=READY)
+    async def ready() -> Response:
+        """Whether texts sent now would be answered: 503 until warmed up and while the engine is down."""
+        current = classifier()
+        if current is None or not current.ready:
+            return problem_of(EngineUnavailableError("the engine is not ready", retry_after=1.0)).response()
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    @router.get(
+        "/metrics",
+        tags=["health"],
+        operation_id="metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def exposition() -> Response:
+        """Metrics of all processes in the Prometheus text format."""
+        return Response(await asyncio.to_thread(metrics.render), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    @router.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/docs")
+
+    return router
+
+
+class _Delegated(Response):
+    """A response that is produced by another ASGI application."""
+
+    def __init__(self, app: Callable[..., object]) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        await self._app(scope, receive, send)  # type: ignore[misc]
+
+
+def _list_models(root: Path, classifier: Classifier | None) -> list[ModelEntry]:
+    entries = []
+    for name, versions in ModelStore(root).models().items():
+        for version in versions:
+            try:
+                entries.append(_describe(root, name, version))
+            except CheckpointError:
+                # A damaged version must not hide the others; ``python -m app models verify`` tells.
+                continue
+    if classifier is None:
+        return entries
+    model, served = classifier.model, []
+    for entry in entries:
+        if (entry.model, entry.version) != (model.name, model.version):
+            served.append(entry)
+            continue
+        update: dict[str, object] = {"served": True}
+        if classifier.ready:
+            info = classifier.info
+            update |= {"runtime": info.runtime, "precision": info.precision, "device": info.device}
+        served.append(entry.model_copy(update=update))
+    return served
+
+
+@lru_cache(maxsize=1024)
+def _describe(root: Path, name: str, version: int) -> ModelEntry:
+    # Versions never change once written, so what was read once stays true.
+    folder = root / name / str(version)
+    config = read_config(folder / CONFIG_FILE)
+    accuracy = None
+    if (folder / METRICS_FILE).exists():
+        accuracy = orjson.loads((folder / METRICS_FILE).read_bytes()).get("test", {}).get("accuracy")
+    return ModelEntry(
+        model=name,
+        version=version,
+        served=False,
+        architecture=config.architecture,
+        labels=list(config.labels),
+        max_tokens=config.max_tokens,
+        rating=config.rating,
+        test_accuracy=accuracy,
+    )

@@ -1,0 +1,153 @@
+"""What ``POST /classify`` takes and gives, checked on the way in and documented on the way out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.api.problems import Problem
+
+REVIEW = "A wonderful little film. The acting is superb and I loved every minute of it."
+LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far too long!"
+
+
+class ClassifyRequest(BaseModel):
+    """One text or several; exactly one of the two fields."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": REVIEW}, {"texts": [REVIEW, LONG_REVIEW]}]},
+    )
+
+    text: Annotated[str | None, Field(description="One review.")] = None
+    texts: Annotated[list[str] | None, Field(description="Several reviews.", min_length=1)] = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.text is None) == (self.texts is None):
+            raise ValueError("exactly one of text and texts must be given")
+        return self
+
+
+class PredictionEntry(BaseModel):
+    """The answer for one text."""
+
+    label: Annotated[str, Field(description="The most probable class.", examples=["positive"])]
+    score: Annotated[float, Field(description="Probability of that class.", ge=0, le=1)]
+    scores: Annotated[dict[str, float], Field(description="Probability of every class; they add up to 1.")]
+    tokens: Annotated[int, Field(description="Tokens in the whole text.", ge=1)]
+    truncated: Annotated[bool, Field(description="Whether only head and tail of the text were read.")]
+    cached: Annotated[bool, Field(description="Whether the answer came out of a cache.")]
+    rating: Annotated[float | None, Field(description="Expected stars, where the model has them.", ge=1, le=10)] = None
+
+
+class ErrorDetail(BaseModel):
+    """Why one text has no prediction."""
+
+    code: Annotated[str, Field(examples=["blank_text"])]
+    detail: str
+    status: Annotated[int, Field(description="The HTTP status the text would have had alone.", ge=400, le=599)]
+
+
+class ErrorEntry(BaseModel):
+    """The answer for one text that could not be classified."""
+
+    error: ErrorDetail
+
+
+class SingleResponse(PredictionEntry):
+    """The answer to ``text``."""
+
+    model: Annotated[str, Field(examples=["imdb-gru"])]
+    version: Annotated[int, Field(examples=[2])]
+
+
+class BatchResponse(BaseModel):
+    """The answer to ``texts``: one entry per text, in order."""
+
+    model: Annotated[str, Field(examples=["imdb-gru"])]
+    version: Annotated[int, Field(examples=[2])]
+    results: list[PredictionEntry | ErrorEntry]
+
+
+class FieldError(BaseModel):
+    """One invalid field of a request."""
+
+    field: Annotated[str, Field(examples=["texts.3"])]
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """Problem details (RFC 9457); the shape of every error."""
+
+    type: Annotated[str, Field(examples=["urn:sentiment:problem:blank_text"])]
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Field(description="Stable, machine-readable.", examples=["blank_text"])]
+    errors: list[FieldError] | None = None
+    request_id: str | None = None
+
+
+class ModelEntry(BaseModel):
+    """One version in the model store."""
+
+    model: str
+    version: int
+    served: Annotated[bool, Field(description="Whether this is the version that answers.")]
+    architecture: str
+    labels: list[str]
+    max_tokens: int
+    rating: bool
+    test_accuracy: Annotated[float | None, Field(description="On the test split, where it was measured.")] = None
+    runtime: Annotated[str | None, Field(description="What computes; for the served version.")] = None
+    precision: str | None = None
+    device: str | None = None
+
+
+class ModelsResponse(BaseModel):
+    """All versions in the model store."""
+
+    models: list[ModelEntry]
+
+
+class StatusResponse(BaseModel):
+    """Answer of the health checks."""
+
+    status: Annotated[str, Field(examples=["ok"])]
+
+
+def parse_request(body: bytes, max_texts: int) -> ClassifyRequest:
+    """Check a request body.
+
+    Raises:
+        Problem: 422, naming every invalid field, or the limit on the number of texts.
+    """
+    try:
+        request = ClassifyRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error) from None
+    if request.texts is not None and len(request.texts) > max_texts:
+        message = f"has {len(request.texts)} texts; the limit is {max_texts}"
+        raise Problem(422, "too_many_texts", f"texts: {message}", [{"field": "texts", "message": message}])
+    return request
+
+
+_MOST_ERRORS = 20
+
+
+def _invalid(error: ValidationError) -> Problem:
+    errors = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_ERRORS]:
+        where = ".".join(map(str, item["loc"])) or "body"
+        errors.append({"field": where[:200], "message": _message(item)})
+    code = "invalid_json" if error.errors()[0]["type"] == "json_invalid" else "invalid_request"
+    return Problem(422, code, f"{errors[0]['field']}: {errors[0]['message']}", errors)
+
+
+def _message(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return "unknown field"
+    return str(item["msg"]).removeprefix("Value error, ")

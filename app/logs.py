@@ -1,0 +1,66 @@
+"""Structured logs: readable text on a terminal, one JSON object a line elsewhere. Never holds review texts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from contextvars import ContextVar
+from typing import Any
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Id of the request being answered, for every record that is logged meanwhile."""
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str, style: str) -> None:
+    """Set up the root logger, replacing what was there.
+
+    Args:
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        style: ``text``, ``json``, or ``auto`` for text on a terminal.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Its own access lines would say what ours say.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    if "request_id" not in extras and (current := request_id.get()) is not None:
+        extras["request_id"] = current
+    return extras
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, extras, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        document = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """``time level message key=value ...``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
+        extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
+        line = f"{stamp} {record.levelname.lower():<8}{record.getMessage()}{extras}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

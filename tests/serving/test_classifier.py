@@ -1,0 +1,188 @@
+"""The classifier: outcomes per text, cache and coalescing, cancellation, deadlines, admission."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedError, TextTooLongError
+from app.sentiment import Prediction, Scores, TokenIds
+from app.serving.cache import MemoryCache, RedisCache
+from app.serving.classifier import Classifier, ClassifierLimits
+from app.serving.engine import EngineInfo
+from app.store import StoredModel
+from app.text.tokenizer import load_tokenizer
+from tests.redis_server import RedisServer
+
+
+class HandEngine:
+    """An engine whose texts are computed when the test says so."""
+
+    info = EngineInfo("fake", "float32", "cpu")
+    ready = True
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[Scores]] = []
+        self.texts: list[TokenIds[int]] = []
+        self.automatic = False
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+        futures: list[asyncio.Future[Scores]] = [asyncio.get_running_loop().create_future() for _ in texts]
+        self.texts += texts
+        self.waiting += futures
+        if self.automatic:
+            self.compute()
+        return futures
+
+    def compute(self) -> None:
+        for future, ids in zip(self.waiting, self.texts[-len(self.waiting) :], strict=True):
+            if not future.done():
+                future.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
+        self.waiting.clear()
+
+
+def make(
+    model: StoredModel, engine: HandEngine, *, cache: bool = True, shared: RedisCache | None = None, **changes: float
+) -> Classifier:
+    limits = {"max_characters": 1000, "max_texts_in_flight": 100, "timeout": 5.0, **changes}
+    memory = MemoryCache(100) if cache else None
+    return Classifier(model, load_tokenizer(model), engine, ClassifierLimits(**limits), memory, shared)  # type: ignore[arg-type]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_each_text_has_its_outcome(tiny_model: StoredModel) -> None:
+    """Predictions and errors stand in the order of the texts, and a bad text leaves the others alone."""
+    engine = HandEngine()
+    engine.automatic = True
+    texts = ["good film", "", " \n", "x" * 1001, "!!!", "...", "a very good film", "\u202e\U0001f600"]
+    outcomes = await make(tiny_model, engine).classify(texts)
+    kinds = [Prediction, BlankTextError, BlankTextError, TextTooLongError, Prediction, NoWordsError, Prediction]
+    assert [type(outcome) for outcome in outcomes] == [*kinds, NoWordsError]
+    assert outcomes[6] == Prediction((0.25, 0.75), tokens=4, truncated=False)
+
+
+async def test_repeated_texts_come_from_the_cache(tiny_model: StoredModel) -> None:
+    """The second time nothing is computed, and the answer says so."""
+    engine = HandEngine()
+    engine.automatic = True
+    classifier = make(tiny_model, engine)
+    first = (await classifier.classify(["good film"]))[0]
+    second = (await classifier.classify(["good film"]))[0]
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Prediction)
+    assert (first.cached, second.cached) == (False, True)
+    assert first.probabilities == second.probabilities
+    assert len(engine.texts) == 1
+
+
+async def test_identical_texts_in_flight_are_computed_once(tiny_model: StoredModel) -> None:
+    """Callers that ask for the same text at the same time, or in one request, share one computation."""
+    engine = HandEngine()
+    classifier = make(tiny_model, engine)
+    calls = [asyncio.create_task(classifier.classify(["good film", "bad film", "good film"])) for _ in range(3)]
+    await settle()
+    engine.compute()
+    results = await asyncio.gather(*calls)
+    assert len(engine.texts) == 2
+    assert results[0] == results[1] == results[2]
+
+
+async def test_without_cache_every_text_is_computed(tiny_model: StoredModel) -> None:
+    """With caching off nothing is shared, so that measurements measure."""
+    engine = HandEngine()
+    engine.automatic = True
+    classifier = make(tiny_model, engine, cache=False)
+    await classifier.classify(["good film"] * 3)
+    await classifier.classify(["good film"])
+    assert len(engine.texts) == 4
+
+
+async def test_a_gone_caller_leaves_the_others_their_computation(tiny_model: StoredModel) -> None:
+    """The computation goes on while anybody waits, and is given up when nobody does."""
+    engine = HandEngine()
+    classifier = make(tiny_model, engine)
+    first, second = (asyncio.create_task(classifier.classify(["good film"])) for _ in range(2))
+    await settle()
+    first.cancel()
+    await settle()
+    assert not engine.waiting[0].cancelled()
+    second.cancel()
+    await settle()
+    assert engine.waiting[0].cancelled()
+    third = asyncio.create_task(classifier.classify(["good film"]))
+    await settle()
+    engine.compute()
+    assert isinstance((await third)[0], Prediction)
+
+
+async def test_each_caller_has_its_own_deadline(tiny_model: StoredModel) -> None:
+    """A caller with a short timeout gets a deadline error; one that joined with a longer one gets the answer."""
+    engine = HandEngine()
+    classifier = make(tiny_model, engine)
+    hasty = asyncio.create_task(classifier.classify(["good film"], timeout=0.02))
+    patient = asyncio.create_task(classifier.classify(["good film"]))
+    assert isinstance((await hasty)[0], DeadlineError)
+    engine.compute()
+    assert isinstance((await patient)[0], Prediction)
+
+
+async def test_admission_is_decided_for_the_whole_request(tiny_model: StoredModel) -> None:
+    """Over the bound nothing of a request is computed; what is in flight stays, and its place becomes free again."""
+    engine = HandEngine()
+    classifier = make(tiny_model, engine, max_texts_in_flight=3)
+    running = asyncio.create_task(classifier.classify(["good film", "bad film"]))
+    await settle()
+    with pytest.raises(OverloadedError):
+        await classifier.classify(["dull", "slow"])
+    assert len(engine.texts) == 2
+    engine.compute()
+    await running
+    engine.automatic = True
+    assert len(await classifier.classify(["dull", "slow", "sad"])) == 3
+
+
+async def test_long_texts_are_tokenized_off_the_loop(tiny_model: StoredModel) -> None:
+    """A request beyond the size for the event loop gives the same answers, shared flights included."""
+    engine = HandEngine()
+    classifier = make(tiny_model, engine, max_characters=1_000_000)
+    long = "good film " * 20_000
+    calls = asyncio.gather(classifier.classify([long]), classifier.classify([long, "good"]))
+    async with asyncio.timeout(10):
+        while len(engine.waiting) < 2 or len(classifier._flights) < 2:  # noqa: ASYNC110 - no event says so
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    engine.compute()
+    one, two = await calls
+    assert isinstance(one[0], Prediction)
+    assert one[0].tokens == 40_000
+    assert one[0].truncated
+    assert isinstance(two[0], Prediction)
+    assert two[0].probabilities == one[0].probabilities
+    assert len(engine.texts) == 2
+
+
+async def test_a_second_worker_finds_results_in_redis(tiny_model: StoredModel, redis_server: RedisServer) -> None:
+    """What one worker computed, another one answers from Redis."""
+    engines = [HandEngine(), HandEngine()]
+    caches = [RedisCache(redis_server.url, 2, 0.5, 60) for _ in engines]
+    for engine, cache in zip(engines, caches, strict=True):
+        engine.automatic = True
+        cache.start()
+    await make(tiny_model, engines[0], shared=caches[0]).classify(["good film"])
+    await asyncio.wait_for(caches[0]._writes.join(), 5)
+    answer = (await make(tiny_model, engines[1], shared=caches[1]).classify(["good film"]))[0]
+    assert isinstance(answer, Prediction)
+    assert answer.cached
+    assert not engines[1].texts
+    for cache in caches:
+        await cache.close()

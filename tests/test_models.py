@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+
+from app import models
+from app.errors import CheckpointError
+from app.store import WEIGHTS_FILE, write_config
+from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN
+from tests.checkpoints import WORDS, add_checkpoint, tiny_config, tiny_network
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    models.add_arguments(parser, served="tiny")
+    return models.run(parser.parse_args(arguments))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    add_checkpoint(tmp_path)
+    add_checkpoint(tmp_path, architecture="lstm")
+    return tmp_path
+
+
+def test_list_shows_every_version_and_what_is_served(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list", "--store", str(store)) == 0
+    _, first, second = capsys.readouterr().out.splitlines()
+    count = sum(tensor.numel() for tensor in tiny_network(tiny_config()).state_dict().values())
+    assert first.split()[:4] == ["tiny", "1", "gru", f"{count:,}"]
+    assert "served" not in first
+    assert second.endswith("served by default")
+
+
+def test_list_goes_on_past_a_damaged_version(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store / "tiny" / "1" / WEIGHTS_FILE).write_bytes(b"")
+    assert run("list", "--store", str(store)) == 0
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert "damaged" in first
+    assert WEIGHTS_FILE in first
+    assert "lstm" in second
+
+
+def test_list_of_an_empty_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list", "--store", str(tmp_path / "none")) == 0
+    assert "no models" in capsys.readouterr().out
+
+
+def test_show(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "tiny/1", "--store", str(store)) == 0
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert shown["model"] == "tiny/1"
+    assert shown["architecture"] == "gru"
+    assert shown["labels"] == "negative, positive"
+
+
+def test_verify_passes_and_names_what_fails(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("verify", "--store", str(store)) == 0
+    (store / "tiny" / "2" / WEIGHTS_FILE).write_bytes(b"damaged")
+    assert run("verify", "--store", str(store)) == 1
+    captured = capsys.readouterr()
+    assert "tiny/1: ok" in captured.out
+    assert "tiny/2: FAILED" in captured.err
+    assert WEIGHTS_FILE in captured.err
+    assert run("verify", "tiny/1", "--store", str(store)) == 0
+
+
+def test_verify_of_an_empty_store_fails(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no models"):
+        run("verify", "--store", str(tmp_path))
+
+
+def test_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny_config()
+    torch.save(tiny_network(config).state_dict(), tmp_path / "w.pt")
+    write_config(config, tmp_path / "c.json")
+    (tmp_path / "v.txt").write_text("\n".join([PAD_TOKEN, UNKNOWN_TOKEN, *WORDS]))
+    files = ["--weights", tmp_path / "w.pt", "--config", tmp_path / "c.json", "--vocabulary", tmp_path / "v.txt"]
+    assert run("import", "mine", "--store", str(tmp_path / "s"), *map(str, files)) == 0
+    assert "mine/1" in capsys.readouterr().out
+    assert run("verify", "mine", "--store", str(tmp_path / "s")) == 0

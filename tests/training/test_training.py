@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.errors import DataError
+from app.modeling.networks import Outputs
+from app.store import METRICS_FILE, ModelStore
+from app.training import command, evaluate_command
+from app.training.command import TrainOptions, prepare, recipe_for, train
+from app.training.data import bucketed_batches
+from app.training.loop import STATE_FILE, Trainer, loss
+from app.training.recipe import PRESETS, Recipe, article, best
+from app.training.teacher import teach
+from tests.training.synthetic import options, tiny_recipe, write_corpus
+
+SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "brier", "nll", "confusion")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the made-up corpus; the preset ``tiny`` exists."""
+    monkeypatch.setitem(PRESETS, "tiny", lambda architecture: _with_network(tiny_recipe(), architecture=architecture))
+    write_corpus(tmp_path)
+    return tmp_path
+
+
+def _with_network(recipe: Recipe, **changes: Any) -> Recipe:
+    return Recipe(**{**recipe.as_dict(), "network": {**recipe.network, **changes}})
+
+
+def _trainer(chosen: TrainOptions, recipe: Recipe | None = None) -> Trainer:
+    splits = command.load_splits(chosen)
+    return prepare(chosen, recipe or recipe_for(chosen, splits), splits)[0]
+
+
+def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _command(module: Any, *arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(arguments)))
+
+
+def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = train(options(root))
+    model = ModelStore(root / "store").open("synthetic/1")
+    assert written.test is not None
+    assert written.test.accuracy > 0.8
+    assert {path.name for path in model.path.iterdir()} > {"README.md", "training.png", "roc.png", "length.png"}
+    assert all(path.stat().st_size < 60_000 for path in model.path.glob("*.png"))
+    recorded = json.loads((model.path / METRICS_FILE).read_text())
+    capsys.readouterr()
+    for split in ("validation", "test"):
+        source = ["--corpus", str(root / "aclImdb"), "--split", split]
+        out = root / f"out-{split}"
+        assert _command(evaluate_command, "synthetic", "--store", str(root / "store"), *source, "--out", str(out)) == 0
+        again = json.loads((out / METRICS_FILE).read_text())
+        assert {name: again[name] for name in SCORES} == {name: recorded[split][name] for name in SCORES}
+        assert (out / "reliability.png").stat().st_size > 0
+    assert f"| accuracy | {written.test.accuracy:.5f} |" in capsys.readouterr().out
+
+
+def test_what_is_recorded(root: Path) -> None:
+    model = train(options(root)).model
+    metrics = model.metrics
+    assert metrics["command"] == (
+        "python -m app train --preset tiny --network gru --corpus aclImdb --name synthetic --seed 1 --device cpu "
+        "--threads 1"
+    )
+    assert metrics["data"]["sizes"] == {"train": 72, "validation": 8, "test": 40, "unlabelled": 10}
+    history = metrics["training"]["history"]
+    assert len(history) == 3
+    assert metrics["training"]["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in history), abs=0.1)
+    assert metrics["calibration"]["temperature"] == model.config.temperature
+    assert metrics["calibration"]["nll_after"] <= metrics["calibration"]["nll_before"]
+    for file in (METRICS_FILE, "README.md"):
+        assert str(root) not in (model.path / file).read_text()
+    card = (model.path / "README.md").read_text()
+    for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", card):
+        assert (model.path / image).exists(), image
+    assert metrics["command"] in card
+
+
+def test_the_seed_reproduces_and_matters(root: Path) -> None:
+    runs = []
+    for number, seed in enumerate((1, 1, 2)):
+        trainer = _trainer(options(root, seed=seed, run=root / f"run{number}"))
+        trainer.run()
+        runs.append(_weights(trainer))
+    assert _same(runs[0], runs[1])
+    assert not _same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("stop", [1, 9, 13])
+def test_a_resumed_run_is_bit_identical(root: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    whole = _trainer(options(root, run=root / "whole"))
+    whole.run()
+
+    interrupted = _trainer(options(root))
+    real, steps = Trainer._step, []
+
+    def step(self: Trainer, batch: np.ndarray) -> None:
+        real(self, batch)
+        steps.append(batch)
+        self._interrupted = len(steps) == stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.run()
+    torch.manual_seed(12345)
+    resumed = _trainer(options(root))
+    resumed.resume()
+    resumed.run()
+    assert _same(_weights(whole), _weights(resumed))
+    for one, other in zip(whole.history, resumed.history, strict=True):
+        assert (one.train_loss, one.validation_loss) == (other.train_loss, other.validation_loss)
+    assert resumed.best_epoch == whole.best_epoch
+
+
+def test_ctrl_c_says_how_to_go_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: Trainer, batch: np.ndarray) -> None:
+        self._progress.seen, self._progress.tokens = 1, 1
+        self._interrupted = True
+
+    monkeypatch.setitem(PRESETS, "article", lambda architecture: tiny_recipe())
+    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run"), "--threads", "1"]
+    arguments += ["--store", str(root / "store"), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupt)
+        assert _command(command, *arguments) == 130
+    told = capsys.readouterr().err
+    assert "--resume" in told
+    assert "--finish" in told
+    assert (root / "run" / STATE_FILE).exists()
+    with pytest.raises(DataError, match="a run is there already"):
+        _command(command, *arguments)
+    assert _command(command, *arguments, "--finish") == 0
+    assert ModelStore(root / "store").models() == {"imdb-gru": [1]}
+
+
+def test_another_recipe_seed_or_data_is_not_resumed(root: Path) -> None:
+    trainer = _trainer(options(root))
+    trainer.save()
+    with pytest.raises(DataError, match="other settings"):
+        _trainer(options(root, seed=2)).resume()
+    with pytest.raises(DataError, match="other settings"):
+        _trainer(options(root), tiny_recipe(epochs=9)).resume()
+    (root / "aclImdb" / "train" / "neg" / "0_1.txt").unlink(missing_ok=True)
+    path = next((root / "aclImdb" / "train" / "neg").glob("5_*.txt"))
+    path.write_text("the film was great")
+    with pytest.raises(DataError, match="other data"):
+        _trainer(options(root)).resume()
+    with pytest.raises(DataError, match="no run to resume"):
+        _trainer(options(root, run=root / "none")).resume()
+
+
+def test_a_run_from_before_a_field_was_added_is_resumed(root: Path) -> None:
+    trainer = _trainer(options(root))
+    trainer.save()
+    state = torch.load(root / "run" / STATE_FILE, weights_only=True)
+    del state["recipe"]["teacher"], state["data"]
+    torch.save(state, root / "run" / STATE_FILE)
+    _trainer(options(root)).resume()
+
+
+def test_early_stopping_keeps_the_best_epoch(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracies = iter([0.5, 0.7, 0.6, 0.65, 0.9])
+    trainer = _trainer(options(root), tiny_recipe(epochs=5, patience=2))
+    seen = []
+
+    def validate(self: Trainer) -> tuple[float, float]:
+        seen.append(_weights(self))
+        return 1.0, next(accuracies)
+
+    monkeypatch.setattr(Trainer, "validate", validate)
+    trainer.run()
+    assert len(trainer.history) == 4
+    assert trainer.best_epoch == 2
+    assert _same(_weights(trainer), seen[1])
+
+
+@pytest.mark.parametrize("architecture", ["lstm", "rnn"])
+def test_a_labelled_file_of_three_classes(root: Path, architecture: str) -> None:
+    rows = [{"review": f"{word} film {n}", "mood": word} for n in range(20) for word in ("great", "dull", "odd")]
+    (root / "moods.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    chosen = options(
+        root,
+        corpus=None,
+        data=root / "moods.jsonl",
+        text_column="review",
+        label_column="mood",
+        architecture=architecture,
+        name="moods",
+    )
+    written = train(chosen)
+    assert written.model.config.labels == ("dull", "great", "odd")
+    assert written.test is None
+    assert written.validation.accuracy > 0.5
+    assert "--data moods.jsonl --text-column review --label-column mood" in written.model.metrics["command"]
+    arguments = ["moods", "--store", str(root / "store"), "--data", str(root / "moods.jsonl"), "--json"]
+    assert _command(evaluate_command, *arguments, "--text-column", "review", "--label-column", "mood") == 0
+
+
+def test_the_teacher_takes_part_and_its_opinion_is_kept(root: Path) -> None:
+    chosen = options(root)
+    splits = command.load_splits(chosen)
+    first, _, seconds = prepare(chosen, tiny_recipe(teacher=0.5), splits)
+    assert len(first._train) == len(splits.train) + len(splits.unlabelled)
+    assert np.allclose(first._train.targets.sum(-1), 1)
+    again, _, seconds_again = prepare(chosen, tiny_recipe(teacher=0.5), splits)
+    assert seconds_again == seconds > 0
+    assert np.array_equal(first._train.targets, again._train.targets)
+
+
+def test_the_teacher_is_right_about_texts_it_has_not_seen_and_repeats_itself(root: Path) -> None:
+    splits = command.load_splits(options(root))
+    assert splits.test is not None
+    held_out, opinion = teach(splits.train.texts, splits.train.labels, splits.test.texts)
+    assert ((held_out > 0.5) == np.array(splits.train.labels)).mean() > 0.9
+    assert ((opinion > 0.5) == np.array(splits.test.labels)).mean() > 0.9
+    assert np.array_equal(teach(splits.train.texts, splits.train.labels, splits.test.texts)[1], opinion)
+
+
+def test_recipes_fit_the_data(root: Path) -> None:
+    chosen = options(root, preset="best")
+    splits = command.load_splits(chosen)
+    assert recipe_for(chosen, splits) == best("gru")
+    (root / "two.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 5)
+    two = options(root, preset="best", corpus=None, data=root / "two.csv")
+    assert recipe_for(two, command.load_splits(two)).teacher == 0
+    (root / "three.csv").write_text("text,label\n" + "good,1\nbad,0\nodd,2\n" * 5)
+    three = options(root, preset="article", corpus=None, data=root / "three.csv")
+    assert recipe_for(three, command.load_splits(three)).network["output"] == "softmax"
+    assert article("gru").network["output"] == "sigmoid"
+
+
+def test_the_corpus_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(command.CORPUS_VARIABLE, raising=False)
+    assert command.corpus_path(None) is None
+    monkeypatch.setenv(command.CORPUS_VARIABLE, "some/corpus")
+    assert command.corpus_path(None) == Path("some/corpus")
+    assert command.corpus_path(Path("given")) == Path("given")
+
+
+def test_batches_cover_an_epoch_and_depend_on_seed_and_epoch_alone() -> None:
+    lengths = np.random.default_rng(0).integers(1, 50, 100)
+    order = [batch.tolist() for batch in bucketed_batches(lengths, 8, seed=1, epoch=2)]
+    assert sorted(row for batch in order for row in batch) == list(range(100))
+    assert order == [batch.tolist() for batch in bucketed_batches(lengths, 8, seed=1, epoch=2)]
+    assert order != [batch.tolist() for batch in bucketed_batches(lengths, 8, seed=1, epoch=3)]
+    spread = [int(lengths[batch].max() - lengths[batch].min()) for batch in order]
+    assert np.mean(spread) < 10
+
+
+def test_rating_loss_counts_texts_with_stars_only() -> None:
+    logits, ratings = torch.zeros(2, 2), torch.zeros(2, 10)
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    without = loss(Outputs(logits, ratings), targets, torch.tensor([0, 0]))
+    some = loss(Outputs(logits, ratings), targets, torch.tensor([0, 7]))
+    assert without.item() == pytest.approx(np.log(2))
+    assert some.item() == pytest.approx(np.log(2) + np.log(10))
