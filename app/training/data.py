@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,3 +81,21 @@ def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
         batches += [chunk[at : at + batch_size] for at in range(0, len(chunk), batch_size)]
     for index in random.permutation(len(batches)):
         yield batches[index]
+
+
+def length_sorted_batches(dataset: Dataset, batch_size: int) -> Iterator[np.ndarray]:
+    """Indices of all texts, shortest first, in batches: the least padding."""
+    order = np.argsort([len(ids) for ids in dataset.ids], kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def fingerprint(*datasets: Dataset) -> str:
+    """Digest of all token ids, in order: two runs with the same one see the same texts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for dataset in datasets:
+        digest.update(len(dataset).to_bytes(8, "big"))
+        for ids in dataset.ids:
+            digest.update(len(ids).to_bytes(4, "big"))
+            digest.update(ids)
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import threading
 import time
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from app.errors import DataError
 from app.modeling.batching import pad
 from app.modeling.networks import Outputs, SentimentNetwork
-from app.training.data import Dataset, bucketed_batches
+from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
 from app.training.recipe import Recipe
 
 STATE_FILE = "state.pt"
@@ -90,7 +89,7 @@ class Trainer:
         self.history: list[Epoch] = []
         self._train = train
         self._validation = validation
-        self._data = _fingerprint(train, validation)
+        self._data = fingerprint(train, validation)
         self._lengths = np.array([len(ids) for ids in train.ids])
         self._steps_per_epoch = sum(1 for _ in bucketed_batches(self._lengths, recipe.batch_size, seed, 0))
         self._optimizer = torch.optim.AdamW(
@@ -322,17 +321,6 @@ class Trainer:
         return total / len(self._validation), correct / len(self._validation)
 
 
-def _fingerprint(*parts: Dataset) -> str:
-    """Digest of all token ids, in order: two runs on the same one see the same texts."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        for ids in part.ids:
-            digest.update(len(ids).to_bytes(4, "big"))
-            digest.update(ids)
-    return digest.hexdigest()
-
-
 def loss(outputs: Outputs, targets: Tensor, stars: Tensor) -> Tensor:
     """Cross-entropy of the targets plus, where there is a rating output, that of the stars of texts that have some.
 
@@ -346,10 +334,3 @@ def loss(outputs: Outputs, targets: Tensor, stars: Tensor) -> Tensor:
     if outputs.rating_logits is not None and bool((stars > 0).any()):
         value = value + nn.functional.cross_entropy(outputs.rating_logits.float(), stars - 1, ignore_index=-1)
     return value
-
-
-def length_sorted_batches(dataset: Dataset, batch_size: int) -> Iterator[np.ndarray]:
-    """Indices of all texts, shortest first, in batches: the least padding."""
-    order = np.argsort([len(ids) for ids in dataset.ids], kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]

@@ -1,0 +1,1 @@
+"""What every speed claim is made with: one command each."""

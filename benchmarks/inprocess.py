@@ -1,0 +1,50 @@
+"""Texts per second of tokenizing and forward passes in one process, no HTTP: the limit for one big request.
+
+Reads a JSON list of lists of texts from a file and prints, as JSON, the seconds each list took.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+from app.modeling.runtimes import load_predictors
+from app.sentiment import Predictor, Scores, TokenIds
+from app.store import open_version
+from app.text.tokenizer import load_tokenizer
+
+_BATCH = 64
+
+
+def main() -> None:
+    folder, file = sys.argv[1:]
+    model = open_version(Path(folder))
+    tokenizer = load_tokenizer(model)
+    predictors = load_predictors(model, "cpu")
+    idle: SimpleQueue[Predictor] = SimpleQueue()
+    for predictor in predictors:
+        idle.put(predictor)
+
+    def predict(batch: list[TokenIds[int]]) -> list[Scores]:
+        predictor = idle.get()
+        try:
+            return predictor.predict(batch)
+        finally:
+            idle.put(predictor)
+
+    seconds = []
+    with ThreadPoolExecutor(len(predictors)) as pool:
+        for texts in json.loads(Path(file).read_text(encoding="utf-8")):
+            start = time.perf_counter()
+            ids = sorted((tokenizer.encode(text).ids for text in texts), key=len)
+            list(pool.map(predict, [ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH)]))
+            seconds.append(time.perf_counter() - start)
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A real service in real processes on a free port, for whole-service tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+START_LIMIT = 60.0
+
+
+class Service:
+    """A running ``python -m app serve``.
+
+    Attributes:
+        url: its address.
+        process: the supervisor.
+        output: file with everything it printed.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self.output = output
+        self.url = ""
+
+    def wait_ready(self) -> None:
+        """Wait for readiness; fails with the service's output where it ends or takes too long."""
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            if not self.url and (match := re.search(r"http://\S+", self.output.read_text())):
+                self.url = match.group()
+            try:
+                if self.url and httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready:\n{self.output.read_text()}")
+
+    def metrics(self) -> dict[str, float]:
+        """All samples of ``/metrics``, by name and labels as they are written."""
+        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    def children(self, role: str) -> list[int]:
+        """Process ids of the engine or the HTTP workers."""
+        tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in tasks if f"_{role}" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def serving(store: Path, model: str = "tiny", **settings: str) -> Iterator[Service]:
+    """Run the service with ``SENTIMENT_<NAME>`` settings; stopped at the end, come what may."""
+    names = {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")},
+        "SENTIMENT_MODEL_STORE": str(store),
+        "SENTIMENT_MODEL": model,
+        "SENTIMENT_PORT": "0",
+        "PYTHONUNBUFFERED": "1",
+        **names,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "output.txt"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "app", "serve"], env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
+        service = Service(process, output)
+        try:
+            service.wait_ready()
+            yield service
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait(10)

@@ -1,0 +1,233 @@
+"""The whole service in its real processes: answers, batching, caching, restarts, drain, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.checkpoints import WORDS, add_checkpoint
+from tests.redis_server import RedisServer
+from tests.service import Service, serving
+
+
+@pytest.fixture(scope="module")
+def service(tiny_store: Path) -> Iterator[Service]:
+    """Two workers, one engine, exact arithmetic, no cache."""
+    with serving(tiny_store, cache="off", workers="2", precision="float32") as running:
+        yield running
+
+
+def reviews(count: int, seed: int = 0) -> list[str]:
+    """Different texts of one to sixty words, written by chance from the tiny vocabulary and words beyond it."""
+    chance = random.Random(seed)
+    words = [*WORDS, "zebra", "Quantum", "naïve"]
+    return [f"{' '.join(chance.choices(words, k=chance.randint(1, 60)))} film" for _ in range(count)]
+
+
+def scores(results: list[dict[str, object]]) -> list[float]:
+    return [result["scores"]["positive"] for result in results]  # type: ignore[index]
+
+
+def test_one_text(service: Service) -> None:
+    """A text gets one object with label, score, scores, tokens, model and version, and a request id."""
+    answer = httpx.post(f"{service.url}/classify", json={"text": "A very good film!"})
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document.keys() == {
+        "label", "score", "scores", "tokens", "truncated", "cached", "model", "version"
+    }  # fmt: skip
+    assert document["scores"][document["label"]] == document["score"] >= 0.5
+    assert sum(document["scores"].values()) == pytest.approx(1)
+    assert (document["tokens"], document["model"], document["version"]) == (5, "tiny", 1)
+    assert answer.headers["x-request-id"]
+
+
+def test_scores_do_not_depend_on_company(service: Service) -> None:
+    """500 texts one by one, in one request and in 500 concurrent requests get the same scores, all computed."""
+    texts = reviews(500)
+    before = service.metrics()
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        single = scores([client.post("/classify", json={"text": text}).json() for text in texts])
+        batch = scores(client.post("/classify", json={"texts": texts}).json()["results"])
+
+    async def concurrently() -> list[float]:
+        limits = httpx.Limits(max_connections=100)
+        async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
+            answers = await asyncio.gather(*(client.post("/classify", json={"text": text}) for text in texts))
+        return scores([answer.json() for answer in answers])
+
+    concurrent = asyncio.run(concurrently())
+    assert batch == pytest.approx(single, abs=1e-5)
+    assert concurrent == pytest.approx(single, abs=1e-5)
+    after = service.metrics()
+    computed = "sentiment_computed_texts_total"
+    assert after[computed] - before.get(computed, 0) == 1500
+    assert not [name for name, value in after.items() if "cache_lookups" in name and "hit" in name and value]
+    batches = after["sentiment_batch_size_count"] - before.get("sentiment_batch_size_count", 0)
+    assert batches < 1500, "batches larger than one were formed"
+    assert after["sentiment_padding_ratio_sum"] > 0
+
+
+def test_workers_and_supervisor_never_import_torch(service: Service) -> None:
+    """Only the engine maps torch into its memory."""
+    pids = [service.process.pid, *service.children("worker")]
+    assert len(pids) == 3
+    for pid in pids:
+        assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_models_names_what_is_served(service: Service) -> None:
+    """The store's versions are listed, and the served one says what computes."""
+    [entry] = httpx.get(f"{service.url}/models").json()["models"]
+    assert (entry["model"], entry["version"], entry["served"], entry["precision"]) == ("tiny", 1, True, "float32")
+    assert entry["runtime"] in ("torch", "native")
+
+
+def test_repeated_texts_are_answered_from_memory(tiny_store: Path) -> None:
+    """With the cache on the second answer says so, and the metrics count it."""
+    with serving(tiny_store, workers="1") as service:
+        answers = [httpx.post(f"{service.url}/classify", json={"text": "good film"}).json() for _ in range(2)]
+        assert [answer["cached"] for answer in answers] == [False, True]
+        assert answers[0]["scores"] == answers[1]["scores"]
+        assert service.metrics()['sentiment_cache_lookups_total{result="hit",tier="memory"}'] == 1
+
+
+def test_redis_failing_under_load_fails_no_request(tiny_store: Path, tmp_path: Path) -> None:
+    """Results are shared through Redis; it dies and comes back under load, and every request is answered 200."""
+    redis = RedisServer(tmp_path)
+    redis.start()
+    texts = reviews(300)
+    try:
+        with serving(tiny_store, redis_url=redis.url, cache_size="1") as service, httpx.Client() as client:
+
+            def one_pass() -> list[bool]:
+                answers = [client.post(f"{service.url}/classify", json={"text": text}) for text in texts]
+                assert {answer.status_code for answer in answers} == {200}
+                return [answer.json()["cached"] for answer in answers]
+
+            one_pass()
+            assert sum(one_pass()) > 290
+            threading.Timer(0.1, redis.stop).start()
+            one_pass()
+            assert not any(one_pass())
+            redis.start()
+            deadline = time.monotonic() + 20
+            while sum(one_pass()) < 290:
+                assert time.monotonic() < deadline, "never hit again"
+    finally:
+        redis.stop()
+
+
+def test_a_killed_engine_comes_back_and_nothing_is_lost(tiny_store: Path) -> None:
+    """Under load the engine is killed; every request is answered 200, and readiness returns."""
+    with serving(tiny_store, cache="off", workers="1") as service:
+        statuses: list[int] = []
+        stop = threading.Event()
+
+        def load() -> None:
+            with httpx.Client(timeout=60) as client:
+                while not stop.is_set():
+                    statuses.append(client.post(f"{service.url}/classify", json={"text": "a good film"}).status_code)
+
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        [engine] = service.children("engine")
+        os.kill(engine, signal.SIGKILL)
+        deadline = time.monotonic() + 2
+        while httpx.get(f"{service.url}/health/ready").status_code != 503:
+            assert time.monotonic() < deadline, "readiness never said 503"
+        service.wait_ready()
+        time.sleep(0.5)
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+        assert service.children("engine") != [engine]
+        assert set(statuses) == {200}
+
+
+def test_a_killed_worker_is_replaced(tiny_store: Path) -> None:
+    """The other worker goes on, and a new one takes the place."""
+    with serving(tiny_store, workers="2") as service:
+        victim = service.children("worker")[0]
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(service.children("worker")) < 2 or victim in service.children("worker"):
+            assert time.monotonic() < deadline, "never replaced"
+            time.sleep(0.05)
+        service.wait_ready()
+        assert httpx.post(f"{service.url}/classify", json={"text": "good"}).status_code == 200
+
+
+def test_sigterm_answers_everything_admitted(tiny_store: Path) -> None:
+    """Requests in flight at SIGTERM are answered 200, the rest is refused a connection, the exit status is 0."""
+    with serving(tiny_store, cache="off", workers="2") as service:
+        statuses: list[int] = []
+        refused = []
+
+        def load() -> None:
+            with httpx.Client(timeout=60) as client:
+                for number in itertools.count():
+                    try:
+                        answer = client.post(f"{service.url}/classify", json={"texts": reviews(20, number)})
+                        statuses.append(answer.status_code)
+                    except httpx.TransportError as error:
+                        refused.append(type(error))
+                        return
+
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        assert service.stop() == 0
+        for thread in threads:
+            thread.join(60)
+        assert statuses
+        assert set(statuses) == {200}
+
+
+def test_children_end_with_a_killed_supervisor(tiny_store: Path) -> None:
+    """When the supervisor is gone, however it ended, engine and workers end too."""
+    with serving(tiny_store, workers="1") as service:
+        pids = [*service.children("engine"), *service.children("worker")]
+        service.process.kill()
+        service.process.wait(10)
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+            assert time.monotonic() < deadline, "children outlive their supervisor"
+            time.sleep(0.05)
+
+
+def test_a_damaged_checkpoint_stops_the_start(tmp_path: Path) -> None:
+    """The message names the file, the exit status is 1, and nothing listens."""
+    model = add_checkpoint(tmp_path)
+    weights = model.path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    command = [sys.executable, "-m", "app", "serve", "--model-store", str(tmp_path), "--model", "tiny", "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "model.safetensors" in ended.stderr
+    assert "Serving" not in ended.stdout
+
+
+def test_a_malformed_setting_stops_the_start(tiny_store: Path) -> None:
+    """The message names the variable; an unknown one only warns."""
+    command = [sys.executable, "-m", "app", "serve"]
+    environment = {**os.environ, "SENTIMENT_PORT": "tcp://10.0.0.1:80", "SENTIMENT_SERVICE_HOST": "10.0.0.1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "SENTIMENT_PORT" in ended.stderr
+    assert "SENTIMENT_SERVICE_HOST: unknown setting" in ended.stderr
