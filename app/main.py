@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,7 +133,6 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
     """Serve an application on an inherited socket until SIGTERM, then drain."""
     config = uvicorn.Config(
         app,
-        fd=listener,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -146,5 +146,6 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
         backlog=2048,
     )
     server = uvicorn.Server(config)
-    server.run()
+    # Not uvicorn's ``fd``, which takes every socket for a Unix one and so leaves Nagle's algorithm on.
+    server.run(sockets=[socket.socket(fileno=listener)])
     return 0 if server.started else 1

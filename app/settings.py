@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import SettingsError
 
 PREFIX = "SENTIMENT_"
+CORPUS_VARIABLE = "SENTIMENT_CORPUS"
+"""Where training finds its corpus; nothing that serving needs."""
 ROLE_VARIABLE = "SENTIMENT_PROCESS_ROLE"
 """Set by the supervisor for its children, such as ``worker-0``; not a setting."""
 
@@ -94,7 +96,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     Raises:
         SettingsError: a value is malformed; the message names its variable.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {ROLE_VARIABLE}
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {ROLE_VARIABLE, CORPUS_VARIABLE}
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known:
             warnings.warn(f"{name}: unknown setting, ignored", stacklevel=2)

@@ -198,7 +198,7 @@ def environment(server: Server, checkpoint: Parameters, port: int, second_port: 
     """
     cores = len(os.sched_getaffinity(0))
     # One text per pass already runs as many passes at once as there are cores.
-    threads = 1 if server.kind is FASTAPI else max(1, cores // server.workers)
+    threads = int(os.environ.get("T","0")) or (1 if server.kind is FASTAPI else max(1, cores // server.workers))
     own = {
         "SENTIMENT_HOST": "127.0.0.1",
         "SENTIMENT_PORT": str(port),

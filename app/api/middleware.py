@@ -79,7 +79,7 @@ class RequestMiddleware:
         counter.inc()
         metrics.request_seconds(template).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
-        level = logging.WARNING if status >= 500 else logging.DEBUG
+        level = logging.WARNING if status >= 500 and template != "/health/ready" else logging.DEBUG
         if logger.isEnabledFor(level):
             extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
             logger.log(level, "%s %s %d", method, template, status, extra=extras)
