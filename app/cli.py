@@ -14,9 +14,6 @@ from app.settings import PREFIX, Settings, load_settings
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
-_HEARTBEAT_LIMIT = 30.0
-"""Seconds without a sign of life, loading included, after which the engine counts as hung."""
-
 _CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json' \\
      -d '{{"text": "A wonderful little film, I loved every minute."}}'"""
 
@@ -101,7 +98,9 @@ def _serve(options: argparse.Namespace) -> int:
         environment = {**_as_environment(given), "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
         parent = supervisor.Supervisor(environment, settings.drain_timeout)
         socket_path = str(Path(folder) / "engine.sock")
-        parent.add(supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=_HEARTBEAT_LIMIT))
+        parent.add(
+            supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=settings.engine_timeout)
+        )
         for number in range(settings.workers or max(1, supervisor.usable_cores() - 1)):
             command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
             parent.add(supervisor.Child(f"worker-{number}", command, fds=[listener.fileno()]))

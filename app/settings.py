@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """Longest expected wait in the queue, by the measured rate; a request beyond that is refused at once."""
     timeout: float = Field(default=30.0, gt=0, le=3_600)
     """Seconds after which a request is answered 504."""
+    engine_timeout: float = Field(default=10.0, ge=1, le=600)
+    """Seconds without a sign of life after which the engine is killed and started again."""
     drain_timeout: float = Field(default=30.0, ge=0, le=3_600)
     """Seconds that requests in flight get to finish at shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +199,7 @@ def environment(server: Server, checkpoint: Parameters, port: int, second_port: 
     """
     cores = len(os.sched_getaffinity(0))
     # One text per pass already runs as many passes at once as there are cores.
-    threads = int(os.environ.get("T","0")) or (1 if server.kind is FASTAPI else max(1, cores // server.workers))
+    threads = 1 if server.kind is FASTAPI else max(1, cores // server.workers)
     own = {
         "SENTIMENT_HOST": "127.0.0.1",
         "SENTIMENT_PORT": str(port),
@@ -219,6 +220,9 @@ def environment(server: Server, checkpoint: Parameters, port: int, second_port: 
         "MOSEC_PORT": str(port),
         "MOSEC_TIMEOUT": "30000",
         "MOSEC_LOG_LEVEL": "warning",
+        # Triton's Python backend links the first libpython it finds: let that be this interpreter's own.
+        "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR")),
+        "PYTRITON_HOME": str(scratch / "pytriton"),
         "BENTOML_PORT": str(port),
         "BENTOML_HOME": str(scratch / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",

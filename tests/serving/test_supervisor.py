@@ -1,0 +1,116 @@
+"""The supervisor: restarts, giving up, orderly and forced ends. Children are real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from app.serving.supervisor import bind, usable_cores
+
+PARENT = """
+import sys
+from app.serving import supervisor
+
+class Scripted(supervisor.Supervisor):
+    def _start(self, child):
+        import subprocess, time
+        child.process = subprocess.Popen([sys.executable, "-c", child.command[0]])
+        child.started = child.last_beat = time.monotonic()
+
+parent = Scripted({}, grace=2.0)
+for number, code in enumerate(sys.argv[1:]):
+    parent.add(supervisor.Child(f"child-{number}", [code]))
+sys.exit(parent.run())
+"""
+SLEEP = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+def supervise(*children: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(PARENT), *children]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_up(parent: subprocess.Popen[str], count: int = 1) -> None:
+    assert parent.stdout is not None
+    for _ in range(count):
+        assert parent.stdout.readline() == "up\n"
+
+
+def test_sigterm_ends_children_and_exits_0() -> None:
+    """An orderly end is a success."""
+    parent = supervise(SLEEP, SLEEP)
+    wait_up(parent, 2)
+    parent.terminate()
+    assert parent.communicate(timeout=10)
+    assert parent.returncode == 0
+
+
+def test_children_that_keep_failing_make_it_give_up() -> None:
+    """Five failures within a minute end the supervisor with status 1."""
+    parent = supervise("print('up', flush=True); raise SystemExit(3)")
+    output, _ = parent.communicate(timeout=30)
+    assert parent.returncode == 1
+    assert output.splitlines().count("up") == 5
+    assert "giving up" in output
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    """A child that will not end is killed when the operator insists, and the status says it was not orderly."""
+    parent = supervise(STUBBORN)
+    wait_up(parent)
+    started = time.monotonic()
+    parent.terminate()
+    time.sleep(0.3)
+    parent.terminate()
+    parent.communicate(timeout=10)
+    assert parent.returncode == 1
+    assert time.monotonic() - started < 1.9
+
+
+def test_a_child_that_will_not_end_is_killed_after_the_grace_time() -> None:
+    """The end takes no longer than the grace time."""
+    parent = supervise(STUBBORN)
+    wait_up(parent)
+    parent.terminate()
+    parent.communicate(timeout=10)
+    assert parent.returncode == 1
+
+
+def test_bind_picks_a_free_port_and_refuses_a_taken_one() -> None:
+    """Port 0 is a free one; a second service on the same port is an error."""
+    with bind("127.0.0.1", 0) as listener:
+        with pytest.raises(OSError, match="in use"):
+            bind("127.0.0.1", listener.getsockname()[1])
+        assert os.get_inheritable(listener.fileno())
+
+
+def test_usable_cores_honour_affinity() -> None:
+    """A process bound to one core counts one."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
+    """An engine that gives no sign of life is killed; the service recovers by itself."""
+    from tests.service import serving
+
+    with serving(tiny_store, workers="1", engine_timeout="2") as service:
+        [engine] = service.children("engine")
+        os.kill(engine, signal.SIGSTOP)
+        deadline = time.monotonic() + 20
+        while engine in service.children("engine"):
+            assert time.monotonic() < deadline, "never killed"
+            time.sleep(0.05)
+        service.wait_ready()
