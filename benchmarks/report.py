@@ -6,10 +6,7 @@ python -m benchmarks.report build/bench/RUN.json [--write]
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,11 +15,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks import load
+from benchmarks.machine import machine, versions
 from benchmarks.servers import SHARED_PACKAGES, Server
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-_GIB = 2**30
 _MB = 1e6
 
 Document = dict[str, Any]
@@ -41,8 +38,8 @@ def describe(
     return {
         "date": f"{started:%Y-%m-%d %H:%M} UTC",
         "command": " ".join(["python -m benchmarks.bench", *shown]),
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {_memory():.0f} GiB",
-        "versions": ", ".join([f"Python {platform.python_version()}", *_packages(), load.version()]),
+        "machine": machine(),
+        "versions": f"{versions((*SHARED_PACKAGES, 'fastapi', 'uvicorn'))}, {load.version()}",
         "checkpoint": {name: checkpoint[name] for name in ("reference", "config", "source", "texts", "mean_tokens")},
         "rounds": options.rounds,
         "seconds": options.seconds,
@@ -69,8 +66,11 @@ def render(document: Document) -> str:
     ):
         if table := results.comparison(inside):
             parts += [f"### {title}", table, results.ratios(inside)]
-    parts += ["### This service, by its own metrics", results.engine()]
-    parts += ["### Repeated texts and big requests", results.others()]
+    for title, part in (
+        ("This service, by its own metrics", results.engine()),
+        ("Repeated texts and big requests", results.others()),
+    ):
+        parts += [f"### {title}", part] if part else []
     if document["failures"]:
         titles = {server["key"]: f"{server['title']} ({server['key']})" for server in document["servers"]}
         parts += ["### Left out", "\n".join(f"- {titles[key]}: {why}" for key, why in document["failures"].items())]
@@ -238,17 +238,16 @@ def _heading(document: Document) -> str:
     size += f" x {config['layers']}{', bidirectional' if config['bidirectional'] else ''}"
     size += f", {config['vocabulary_size']:,} words, at most {config['max_tokens']} tokens"
     rounds = f"{document['rounds']} interleaved rounds" if document["rounds"] > 1 else "One round"
-    return "\n".join(
-        [
-            f"- {document['date']}: `{document['command']}`",
-            f"- Machine: {document['machine']}",
-            f"- Versions: {document['versions']}",
-            f"- Checkpoint: {checkpoint['reference']} ({size})",
-            f"- Texts: {checkpoint['texts']:,} different, {checkpoint['source']}, {checkpoint['mean_tokens']:.0f} tokens "
-            "each on average as the network reads them",
-            f"- {rounds}, {document['seconds']:g} s for each number of connections C; cells are medians (least to most)",
-        ]
-    )
+    texts = f"{checkpoint['texts']:,} different, {checkpoint['source']}, {checkpoint['mean_tokens']:.0f} tokens"
+    lines = [
+        f"{document['date']}: `{document['command']}`",
+        f"Machine: {document['machine']}",
+        f"Versions: {document['versions']}",
+        f"Checkpoint: {checkpoint['reference']} ({size})",
+        f"Texts: {texts} each on average as the network reads them",
+        f"{rounds}, {document['seconds']:g} s for each number of connections C; medians (least to most)",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _cpu_per_thousand(record: Record) -> float:
@@ -273,27 +272,6 @@ def _number(value: float | None, form: str) -> str:
 def _table(heads: list[str], rows: list[list[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _memory() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
-
-
-def _packages() -> list[str]:
-    found = []
-    for package in (*SHARED_PACKAGES, "fastapi", "uvicorn"):
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from benchmarks.peers.model import MAX_BATCH, MAX_WAIT_MS, PORT, WORKERS, Answer
 
 
 class Sentiment(litserve.LitAPI):
-    def setup(self, device: str) -> None:  # noqa: ARG002 - the framework's signature
+    def setup(self, device: str) -> None:
         self.classify = load_classify()
 
     def decode_request(self, request: dict[str, str]) -> str:

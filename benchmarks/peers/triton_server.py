@@ -17,7 +17,7 @@ class Sentiment:
         self.model = load_classify()
 
     @batch
-    def classify(self, text: np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    def classify(self, text: np.ndarray) -> dict[str, np.ndarray]:
         answers = self.model([row[0].decode("utf-8") for row in text])
         labels = np.array([[answer["label"].encode()] for answer in answers], dtype=f"S{LABEL_BYTES}")
         return {"label": labels, "score": np.array([[answer["score"]] for answer in answers], dtype=np.float32)}
