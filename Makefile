@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-all lint bench clean
+.PHONY: help install install-all serve test test-all lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -27,6 +27,8 @@ $(VENV)/.dev: $(VENV)/.serve
 	@touch $@
 
 install: $(VENV)/.serve  ## set up .venv with what serving needs
+
+install-all: $(VENV)/.dev  ## and what training and the tests need
 
 serve: install  ## serve the default model on http://127.0.0.1:8000 (settings: SENTIMENT_*)
 	@exec $(BIN)/python -m app serve

@@ -116,7 +116,7 @@ class Bench:
             # A few more than were counted: those in flight at the end.
             skip += result.requests + connections
             time.sleep(_SETTLE_SECONDS)
-            details = _engine_figures(before, started.metrics()) if server.is_ours else {}
+            details = engine_figures(before, started.metrics()) if server.is_ours else {}
             figures = {**asdict(result), "rate": result.rate, "cpu": cpu, "memory": memory, **details}
             self._record(number, server, scenario, **figures)
             _say(f"  {scenario:8} C={connections:<4} {result.rate:8.0f} req/s  p99 {result.p99 * 1000:.1f} ms")
@@ -162,7 +162,7 @@ class Bench:
         self.records.append({"round": number, "server": server.key, "scenario": scenario, **figures})
 
 
-def _engine_figures(before: dict[str, float], after: dict[str, float]) -> Record:
+def engine_figures(before: dict[str, float], after: dict[str, float]) -> Record:
     """What our own metrics say about an interval."""
 
     def grew(name: str) -> float:

@@ -38,6 +38,8 @@ def load_predictor(
         CheckpointError: the weights are unusable.
         SettingsError: the device or the combination is not to be had here.
     """
+    if runtime not in ("auto", "torch") or precision not in ("auto", "float32"):
+        raise SettingsError(f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: no {runtime} runtime in {precision} here")
     device = resolve_device(device)
     if threads:
         torch.set_num_threads(threads)

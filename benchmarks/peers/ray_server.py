@@ -26,5 +26,6 @@ class Sentiment:
 if __name__ == "__main__":
     ray.init(include_dashboard=False, num_cpus=WORKERS, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": PORT, "access_log": False})
-    serve.run(Sentiment.bind(), route_prefix="/classify")
+    application = Sentiment.bind()  # type: ignore[attr-defined]
+    serve.run(application, route_prefix="/classify")
     signal.pause()
