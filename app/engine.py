@@ -16,7 +16,7 @@ from app.errors import SentimentError
 from app.sentiment import Predictor
 from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.engine_server import EngineServer
-from app.serving.supervisor import HEARTBEAT_SECONDS, end_with_parent
+from app.serving.supervisor import HEARTBEAT_SECONDS, end_with_parent, usable_cores
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 
@@ -30,7 +30,8 @@ def make_batcher(model: StoredModel, settings: Settings) -> MicroBatcher:
         # HTTP workers import this module through ``main`` and must never import torch.
         from app.modeling.runtimes import load_predictors
 
-        return load_predictors(model, settings.device, settings.runtime, settings.precision, settings.threads)
+        threads = settings.threads or usable_cores()
+        return load_predictors(model, settings.device, settings.runtime, settings.precision, threads)
 
     limits = BatchLimits(
         settings.max_batch_size,

@@ -38,10 +38,10 @@ class Settings(BaseSettings):
     """Model to serve: NAME for its highest version, or NAME/VERSION."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
-    runtime: Literal["auto", "torch", "openvino"] = "auto"
-    """What computes the forward pass: auto picks the fastest installed, torch is the float32 reference."""
+    runtime: Literal["auto", "native", "torch"] = "auto"
+    """What computes the forward pass: auto picks the fastest here, torch is the float32 reference."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward pass: auto is bfloat16 where the CPU computes it natively, else exact float32."""
+    """Arithmetic of the forward pass: auto is bfloat16 where the CPU computes it natively, else float32."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of the forward pass; 0 means as many as there are usable cores."""
     cache: bool = True

@@ -24,7 +24,7 @@ def main() -> None:
     folder, file = sys.argv[1:]
     model = open_version(Path(folder))
     tokenizer = load_tokenizer(model)
-    predictors = load_predictors(model, "cpu")
+    predictors = load_predictors(model, "cpu", "auto", "auto", threads=2)
     idle: SimpleQueue[Predictor] = SimpleQueue()
     for predictor in predictors:
         idle.put(predictor)

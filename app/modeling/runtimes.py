@@ -1,51 +1,53 @@
-"""Chooses what computes the forward pass of a stored model on this machine."""
+"""Chooses what computes the forward pass of a stored model on this machine.
+
+Imports torch only where it is what computes: without it the engine starts in a second and takes a fraction of the
+memory.
+"""
 
 from __future__ import annotations
 
+import logging
 from array import array
-
-import torch
+from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
-from app.modeling.checkpoint import load_network
-from app.modeling.predictor import TorchPredictor
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Predictor
 from app.store import StoredModel
 
+logger = logging.getLogger(__name__)
+
 _WARM_UP_LENGTHS = (1, 64)
+# The driver's control device; under the Windows subsystem the GPU is behind another one.
+_CUDA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
-def load_predictors(
-    model: StoredModel, device: str = "auto", runtime: str = "auto", precision: str = "auto", threads: int = 0
-) -> list[Predictor]:
-    """As many warmed-up predictors as keep the device busy; see ``load_predictor``."""
-    return [load_predictor(model, device, runtime, precision, threads)]
-
-
-def load_predictor(
-    model: StoredModel, device: str = "auto", runtime: str = "auto", precision: str = "auto", threads: int = 0
-) -> Predictor:
-    """A warmed-up predictor for a stored model.
+def load_predictors(model: StoredModel, device: str, runtime: str, precision: str, threads: int) -> list[Predictor]:
+    """As many warmed-up predictors as keep the device busy, sharing one copy of the weights.
 
     Args:
         model: an opened version.
         device: ``auto``, ``cpu`` or ``cuda[:index]``.
-        runtime: ``auto`` or ``torch``.
-        precision: ``auto`` or ``float32``.
-        threads: threads of one forward pass; 0 leaves the runtime's default.
+        runtime: ``auto``, ``native`` (the C kernel) or ``torch`` (the float32 reference).
+        precision: ``auto`` (the fastest that the runtime has here), ``float32`` or ``bfloat16``.
+        threads: threads of all predictors together, at least 1.
 
     Raises:
         CheckpointError: the weights are unusable.
-        SettingsError: the device or the combination is not to be had here.
+        SettingsError: the combination is not to be had here.
     """
-    if runtime not in ("auto", "torch") or precision not in ("auto", "float32"):
-        raise SettingsError(f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: no {runtime} runtime in {precision} here")
     device = resolve_device(device)
-    if threads:
-        torch.set_num_threads(threads)
-    predictor = TorchPredictor(load_network(model.path, model.config), device)
-    _warm_up(predictor, model.config.max_tokens)
-    return predictor
+    predictors = _native(model, precision, threads, runtime) if device == "cpu" and runtime != "torch" else None
+    if predictors is None:
+        predictors = [_torch(model, device, runtime, precision, threads)]
+    _warm_up(predictors[0], model.config.max_tokens)
+    return predictors
+
+
+def load_predictor(
+    model: StoredModel, device: str = "auto", runtime: str = "auto", precision: str = "auto", threads: int = 1
+) -> Predictor:
+    """One warmed-up predictor; see ``load_predictors``. ``native`` computes in the caller's one thread."""
+    return load_predictors(model, device, runtime, precision, threads)[0]
 
 
 def resolve_device(device: str) -> str:
@@ -54,11 +56,45 @@ def resolve_device(device: str) -> str:
     Raises:
         SettingsError: a CUDA device is asked for and there is none.
     """
+    if device == "cpu" or (device == "auto" and not any(path.exists() for path in _CUDA_DEVICES)):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda" if device == "auto" else device
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"SENTIMENT_DEVICE: {device} is asked for, but PyTorch sees no CUDA device")
-    return device
+        return "cpu"
+    raise SettingsError(f"SENTIMENT_DEVICE: {device} is asked for, but PyTorch sees no CUDA device")
+
+
+def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> list[Predictor] | None:
+    """Predictors of the C kernel; None where there is no kernel and another runtime may stand in."""
+    from app.modeling.native.predictor import NativeModel, NativePredictor
+
+    try:
+        shared = NativeModel(model.path, model.config, precision)
+    except LookupError as error:
+        if runtime == "native" or precision == "bfloat16":
+            raise SettingsError(f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: {error}") from error
+        logger.warning("%s, falling back to torch, which is several times slower", error)
+        return None
+    return [NativePredictor(shared) for _ in range(max(1, threads))]
+
+
+def _torch(model: StoredModel, device: str, runtime: str, precision: str, threads: int) -> Predictor:
+    if runtime == "native" or precision == "bfloat16":
+        raise SettingsError(
+            f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: no {runtime} runtime in {precision} on {device}; "
+            "torch in float32 is what there is"
+        )
+    import torch
+
+    from app.modeling.checkpoint import load_network
+    from app.modeling.predictor import TorchPredictor
+
+    if device == "cpu":
+        torch.set_num_threads(max(1, threads))
+    return TorchPredictor(load_network(model.path, model.config), device)
 
 
 def _warm_up(predictor: Predictor, max_tokens: int) -> None:

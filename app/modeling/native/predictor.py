@@ -35,9 +35,7 @@ class Kernel:
         library = ctypes.CDLL(str(variant.library))
         lanes, per_step, hidden = ctypes.c_int32(), ctypes.c_int32(), ctypes.c_int32()
         scratch = ctypes.c_int64()
-        library.kernel_sizes(
-            ctypes.byref(lanes), ctypes.byref(per_step), ctypes.byref(scratch), ctypes.byref(hidden)
-        )
+        library.kernel_sizes(ctypes.byref(lanes), ctypes.byref(per_step), ctypes.byref(scratch), ctypes.byref(hidden))
         self.lanes, self.per_step = lanes.value, per_step.value
         self.scratch_bytes, self.max_hidden = scratch.value, hidden.value
         self.run = library.kernel_run
