@@ -19,7 +19,7 @@ $(BIN)/python:
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) ..."
 	$(PIP_INSTALL) --editable .
-	$(BIN)/python -m app.modeling.native.build
+	$(BIN)/python -m app.modeling.cpu.build
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve

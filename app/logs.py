@@ -61,6 +61,12 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
-        extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
+        extras = "".join(f" {name}={_on_one_line(value)}" for name, value in _extras(record).items())
         line = f"{stamp} {record.levelname.lower():<8}{record.getMessage()}{extras}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _on_one_line(value: Any) -> str:
+    # A path with a line break in it must not be able to forge a line.
+    text = str(value)
+    return text if text.isprintable() else repr(text)

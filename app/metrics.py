@@ -31,9 +31,8 @@ __all__ = ["CONTENT_TYPE", "render"]
 # Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
 # where its predecessor stopped. The supervisor sets both variables before anything imports the library.
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
-        lambda: os.environ.get(ROLE_VARIABLE, str(os.getpid()))
-    )
+    _ROLE = os.environ.get(ROLE_VARIABLE, str(os.getpid()))
+    values.ValueClass = values.MultiProcessValue(lambda: _ROLE)  # type: ignore[no-untyped-call]
 
 _SAMPLE_SECONDS = 5.0
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

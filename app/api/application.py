@@ -16,15 +16,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import ClassifyEndpoint
 from app.api.middleware import RequestMiddleware
-from app.api.problems import Problem
+from app.api.problems import Problem, problem_of
 from app.api.routes import build_router
 from app.api.schemas import ClassifyRequest, ProblemDocument
+from app.errors import SentimentError, ServiceError
 from app.serving.classifier import Classifier
 from app.settings import Settings
 
 TITLE = "Sentiment service"
 VERSION = "1.0.0"
 _DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _TAGS = [
     {"name": "classify", "description": "What this service is for."},
     {"name": "models", "description": "What it answers with."},
@@ -49,7 +51,11 @@ def build_application(
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redoc_url=None,
-        exception_handlers={HTTPException: _http_error, RequestValidationError: _validation_error},
+        exception_handlers={
+            HTTPException: _http_error,
+            RequestValidationError: _validation_error,
+            ServiceError: _service_error,
+        },
     )
     endpoint = ClassifyEndpoint(classifier, settings)
     app.include_router(build_router(classifier, settings, endpoint))
@@ -78,9 +84,15 @@ class _ShortCut:
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     phrase = HTTPStatus(error.status_code).phrase
-    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    # Not made from the phrase, which changes between versions of Python.
+    code = _CODES.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
     return Problem(error.status_code, code, str(error.detail or phrase), headers=headers).response()
+
+
+async def _service_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SentimentError)  # noqa: S101 - what it is registered for
+    return problem_of(error).response()
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:

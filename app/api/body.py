@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive, Scope
+import asyncio
+from contextlib import suppress
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.problems import Problem
 
 _JSON_TYPES = (b"application/json", b"")
+_DISCARD_SECONDS = 5.0
 
 
 class ClientGoneError(Exception):
     """The client disconnected before its request was complete."""
 
 
+class BodyTooLargeError(Problem):
+    """The body is over the limit.
+
+    Attributes:
+        unread: whether the client may still be sending.
+    """
+
+    def __init__(self, limit: int, *, unread: bool) -> None:
+        # What is left of the body is not a next request, so the connection cannot be used again.
+        super().__init__(413, "body_too_large", f"body must not exceed {limit} bytes", headers={"Connection": "close"})
+        self.unread = unread
+
+
 async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The body of a request that says it is JSON.
 
     Raises:
-        Problem: 413 over the limit, before more than the limit was read; 415 for another type or an encoding.
+        BodyTooLargeError: 413, before more than the limit was kept.
+        Problem: 415 for another type or an encoding.
         ClientGoneError: the client disconnected.
     """
     _check_headers(scope, limit)
@@ -25,7 +44,7 @@ async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     body: bytes = message.get("body", b"")
-    _check_size(len(body), limit)
+    _check_size(len(body), limit, message)
     if not message.get("more_body", False):
         return body
     chunks = bytearray(body)
@@ -34,15 +53,33 @@ async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         chunks += message.get("body", b"")
-        _check_size(len(chunks), limit)
+        _check_size(len(chunks), limit, message)
     return bytes(chunks)
+
+
+async def respond_and_discard(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond to a client that is still sending, and read on for a while without keeping anything.
+
+    A connection that is closed while data arrives is reset, and the reset can take the response away from the client
+    before it was read.
+    """
+
+    async def send_open(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await response(scope, receive, send_open)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _check_headers(scope: Scope, limit: int) -> None:
     for name, value in scope["headers"]:
         if name == b"content-length":
-            if value.isdigit() and int(value) > limit:
-                raise _too_large(limit)
+            if value.isdigit() and (len(value) > 18 or int(value) > limit):
+                raise BodyTooLargeError(limit, unread=True)
         elif name == b"content-type":
             media_type = value.partition(b";")[0].strip().lower()
             if media_type not in _JSON_TYPES and not (
@@ -53,11 +90,6 @@ def _check_headers(scope: Scope, limit: int) -> None:
             raise Problem(415, "unsupported_encoding", "compressed bodies are refused")
 
 
-def _check_size(size: int, limit: int) -> None:
+def _check_size(size: int, limit: int, message: Message) -> None:
     if size > limit:
-        raise _too_large(limit)
-
-
-def _too_large(limit: int) -> Problem:
-    # The rest of the body is not read, so the connection cannot be used again.
-    return Problem(413, "body_too_large", f"body must not exceed {limit} bytes", headers={"Connection": "close"})
+        raise BodyTooLargeError(limit, unread=message.get("more_body", False))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import metrics
-from app.api.body import ClientGoneError, read_json_body
+from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
 from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import parse_request
 from app.errors import EngineUnavailableError, ServiceError
@@ -43,6 +43,9 @@ class ClassifyEndpoint:
         except Problem as problem:
             metrics.REJECTED.labels(problem.code).inc()
             response = problem.response()
+            if isinstance(problem, BodyTooLargeError) and problem.unread:
+                await respond_and_discard(response, scope, receive, send)
+                return
         except ServiceError as error:
             metrics.REJECTED.labels(error.code).inc()
             response = problem_of(error).response()

@@ -34,8 +34,11 @@ STATUS: dict[type[SentimentError], int] = {
 }
 """HTTP status of the errors that reach a client; the nearest class in an error's ancestry decides."""
 
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Phrases of RFC 9110 that older versions of Python do not have yet."""
 
-@dataclass
+
+@dataclass(eq=False)
 class Problem(Exception):  # noqa: N818 - the term of RFC 9457
     """An error response.
 
@@ -57,7 +60,7 @@ class Problem(Exception):  # noqa: N818 - the term of RFC 9457
         """The response's JSON."""
         document: dict[str, Any] = {
             "type": f"urn:sentiment:problem:{self.code}",
-            "title": HTTPStatus(self.status).phrase,
+            "title": _TITLES.get(self.status) or HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
@@ -80,11 +83,13 @@ def status_of(error: SentimentError) -> int:
 
 def problem_of(error: SentimentError) -> Problem:
     """An error as a whole response."""
-    headers = {}
-    if isinstance(error, ServiceError) and error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    code = error.code if isinstance(error, TextError | ServiceError) else "internal_error"
-    return Problem(status_of(error), code, str(error), headers=headers)
+    if not isinstance(error, TextError | ServiceError):
+        return internal_error()
+    status, headers = status_of(error), {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        seconds = getattr(error, "retry_after", None) or 1.0
+        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    return Problem(status, error.code, str(error), headers=headers)
 
 
 def entry_of(error: TextError | ServiceError) -> dict[str, Any]:

@@ -118,9 +118,6 @@ def _describe(root: Path, name: str, version: int) -> ModelEntry:
     # Versions never change once written, so what was read once stays true.
     folder = root / name / str(version)
     config = read_config(folder / CONFIG_FILE)
-    accuracy = None
-    if (folder / METRICS_FILE).exists():
-        accuracy = orjson.loads((folder / METRICS_FILE).read_bytes()).get("test", {}).get("accuracy")
     return ModelEntry(
         model=name,
         version=version,
@@ -129,5 +126,13 @@ def _describe(root: Path, name: str, version: int) -> ModelEntry:
         labels=list(config.labels),
         max_tokens=config.max_tokens,
         rating=config.rating,
-        test_accuracy=accuracy,
+        test_accuracy=_test_accuracy(folder / METRICS_FILE),
     )
+
+
+def _test_accuracy(path: Path) -> float | None:
+    # Figures are for information: a file that is not as training writes it costs the figure, not the list.
+    try:
+        return float(orjson.loads(path.read_bytes())["test"]["accuracy"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return None

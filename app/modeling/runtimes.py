@@ -69,7 +69,7 @@ def resolve_device(device: str) -> str:
 
 def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> list[Predictor] | None:
     """Predictors of the C kernel; None where there is no kernel and another runtime may stand in."""
-    from app.modeling.native.predictor import NativeModel, NativePredictor
+    from app.modeling.cpu.predictor import NativeModel, NativePredictor
 
     try:
         shared = NativeModel(model.path, model.config, precision)

@@ -1,6 +1,6 @@
 """Compiles the kernel, once per kind of CPU, with whatever C compiler there is.
 
-``python -m app.modeling.native.build`` is part of ``make install``. A machine without a compiler can have one from a
+``python -m app.modeling.cpu.build`` is part of ``make install``. A machine without a compiler can have one from a
 wheel (``pip install ziglang``). Without the libraries the service falls back to torch.
 """
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from app.errors import CheckpointError
-from app.modeling.native.build import Variant, usable_variants
+from app.modeling.cpu.build import Variant, usable_variants
 from app.sentiment import Scores, TokenIds
 from app.store import WEIGHTS_FILE, ModelConfig
 

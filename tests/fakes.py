@@ -1,0 +1,116 @@
+"""Stand-ins for the parts behind the HTTP layer, with faults to order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from app.api.application import build_application
+from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, TextTooLongError
+from app.sentiment import Prediction
+from app.serving.classifier import Classifier, Outcome
+from app.serving.engine import EngineInfo
+from app.settings import Settings
+from app.store import ModelConfig, StoredModel
+
+PREDICTION = Prediction((0.25, 0.75), tokens=3, truncated=False)
+MODEL = StoredModel(
+    "tiny",
+    1,
+    Path("tiny/1"),
+    ModelConfig(architecture="gru", vocabulary_size=9, embedding_size=2, hidden_size=2, max_tokens=8, preprocessing=1),
+    {},
+)
+
+
+class FakeClassifier(Classifier):
+    """Answers every text with ``PREDICTION``, or as ordered.
+
+    Args:
+        outcomes: what certain texts get.
+        error: what a whole request gets instead of outcomes.
+        gate: waited for before an answer.
+        is_ready: what ``ready`` says.
+        remembered: what ``recall`` knows.
+    """
+
+    def __init__(
+        self,
+        outcomes: Mapping[str, Outcome] | None = None,
+        *,
+        error: Exception | None = None,
+        gate: asyncio.Event | None = None,
+        is_ready: bool = True,
+        remembered: Mapping[str, Outcome] | None = None,
+        model: StoredModel = MODEL,
+    ) -> None:
+        self.model = model
+        self.outcomes = dict(outcomes or {})
+        self.error = error
+        self.gate = gate
+        self.is_ready = is_ready
+        self.remembered = dict(remembered or {})
+        self.timeouts: list[float | None] = []
+        self.started = asyncio.Event()
+        self.cancelled = 0
+
+    @property
+    def info(self) -> EngineInfo:
+        if not self.is_ready:
+            raise EngineUnavailableError("the engine is starting")
+        return EngineInfo("torch", "float32", "cpu")
+
+    @property
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def recall(self, texts: Sequence[str]) -> list[Outcome] | None:
+        found = [self.remembered[text] for text in texts if text in self.remembered]
+        return found if len(found) == len(texts) else None
+
+    async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
+        self.timeouts.append(timeout)
+        self.started.set()
+        if self.error is not None:
+            raise self.error
+        if self.gate is not None:
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        return [self._outcome(text) for text in texts]
+
+    def _outcome(self, text: str) -> Outcome:
+        if not text.strip():
+            return BlankTextError()
+        if len(text) > 100:
+            return TextTooLongError(len(text), 100)
+        if not any(character.isalnum() for character in text):
+            return NoWordsError()
+        return self.outcomes.get(text, PREDICTION)
+
+
+@asynccontextmanager
+async def no_lifespan(_: object) -> AsyncIterator[None]:
+    """Starts and stops nothing."""
+    yield
+
+
+def application(classifier: Classifier | Callable[[], Classifier | None] | None = None, **settings: Any) -> FastAPI:
+    """The real HTTP application in front of a classifier, a fake one unless told otherwise."""
+    if not callable(classifier):
+        found = classifier or FakeClassifier()
+        return build_application(Settings(**settings), no_lifespan, lambda: found)
+    return build_application(Settings(**settings), no_lifespan, classifier)
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    """A client that calls the application directly."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
