@@ -155,8 +155,7 @@ def _refuse_repeated_fields(body: bytes) -> None:
     """
     # What looks like a second field is almost always a quotation inside a text, so the slow parser decides.
     if len(_FIELD.findall(body)) > 1:
-        # As text: Python refuses numbers of thousands of digits, and a number never gets beyond this check.
-        json.loads(body, object_pairs_hook=_distinct, parse_int=str)
+        json.loads(body, object_pairs_hook=_distinct)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
