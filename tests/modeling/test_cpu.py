@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ SHAPES: list[dict[str, Any]] = [
 
 
 @pytest.fixture(params=[variant.name for variant in build.variants()])
-def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Variant]:
+def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Variant:
     """Each compiled variant in turn, as if the CPU had no other. Those this CPU lacks are skipped."""
     usable = {variant.name: variant for variant in build.usable_variants()}
     if not usable:
@@ -46,7 +45,7 @@ def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param not in usable:
         pytest.skip(f"this CPU has no {request.param}")
     monkeypatch.setattr(predictor, "usable_variants", lambda: [usable[request.param]])
-    yield usable[request.param]
+    return usable[request.param]
 
 
 def batch(count: int, vocabulary: int, longest: int = 32, seed: int = 0) -> list[TokenIds[int]]:
@@ -158,7 +157,7 @@ def test_rounding_to_bfloat16_is_that_of_torch() -> None:
 
 
 def test_without_a_library_the_choice_falls_back_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Automatic choice serves with torch where no kernel is compiled; asking for the kernel is an error that says so."""
+    """Automatic choice serves with torch where no kernel is compiled; asking for the kernel is a clear error."""
     from app.errors import SettingsError
     from app.modeling.runtimes import load_predictor
 
