@@ -29,6 +29,8 @@ from benchmarks.running import Running, ServerError, running
 from benchmarks.servers import DEFAULT_CACHE, ROOT, Server, all_servers, interpreter
 
 TOLERANCE = 1e-2
+RESULTS = ROOT / "build" / "bench"
+LOGS = RESULTS / "logs"
 BIG_REQUESTS, BIG_REQUEST_TEXTS = 5, 500
 REPEATED_TEXTS, REPEATED_LINES, REPEATED_CONNECTIONS = 200, 20_000, 32
 _WARM_UP_CONNECTIONS = 32
@@ -42,7 +44,7 @@ class Bench:
 
     Args:
         options: the command line.
-        folder: temporary folder for texts, bodies and logs.
+        folder: temporary folder for texts and bodies.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
@@ -78,7 +80,7 @@ class Bench:
                     continue
                 _say(f"round {number}/{self.options.rounds}: {server.key}")
                 try:
-                    with running(server, pythons[server.key], self.checkpoint, self.folder) as started:
+                    with running(server, pythons[server.key], self.checkpoint, LOGS) as started:
                         self._measure(started, number)
                 except (ServerError, RuntimeError, OSError, ValueError, KeyError) as error:
                     self._fail(server, str(error) or type(error).__name__)
@@ -92,11 +94,8 @@ class Bench:
     def _measure(self, started: Running, number: int) -> None:
         server = started.server
         if not server.answers_constant:
-            expected = self.checkpoint["expected"]
-            error = started.error(self.texts[: len(expected)], self.checkpoint["labels"], expected)
-            if error > TOLERANCE:
-                raise ServerError(f"scores differ from the reference by {error:.3f}")
-            self._record(number, server, "start", seconds=started.start_seconds, error=error)
+            error = self._check(started)
+            self._record(number, server, "start", seconds=started.start_seconds, error=error, attempt=started.attempt)
         if server.is_ours and not server.cache:
             self._measure_big_requests(started, number)
         scenarios = [] if server.cache else [("unique", count) for count in self.options.connections]
@@ -109,9 +108,9 @@ class Bench:
                 skip += load.run(started.url, bodies, _WARM_UP_CONNECTIONS, self.options.warm_up, skip).requests
                 time.sleep(_SETTLE_SECONDS)
             before = started.metrics() if server.is_ours else {}
-            cpu = processes.cpu_seconds()
+            cpu_before = processes.cpu_seconds()
             result = load.run(started.url, bodies, connections, self.options.seconds, skip)
-            cpu = processes.cpu_seconds() - cpu
+            cpu = processes.cpu_between(cpu_before, processes.cpu_seconds())
             memory = processes.memory_bytes()
             # A few more than were counted: those in flight at the end.
             skip += result.requests + connections
@@ -120,6 +119,21 @@ class Bench:
             figures = {**asdict(result), "rate": result.rate, "cpu": cpu, "memory": memory, **details}
             self._record(number, server, scenario, **figures)
             _say(f"  {scenario:8} C={connections:<4} {result.rate:8.0f} req/s  p99 {result.p99 * 1000:.1f} ms")
+
+        if not server.answers_constant:
+            self._check(started)
+
+    def _check(self, started: Running) -> float:
+        """Largest difference from the reference scores: before the load and, from the cache where there is one, after.
+
+        Raises:
+            ServerError: it is too large.
+        """
+        expected = self.checkpoint["expected"]
+        error = started.error(self.texts[: len(expected)], self.checkpoint["labels"], expected)
+        if error > TOLERANCE:
+            raise ServerError(f"scores differ from the reference by {error:.3f}")
+        return error
 
     def _measure_big_requests(self, started: Running, number: int) -> None:
         started.post({"texts": self.texts[:BIG_REQUEST_TEXTS]})
@@ -233,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The clean-up below runs on SIGTERM too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = datetime.now(UTC)
+    LOGS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(options, Path(folder))
         try:
@@ -242,8 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             processes.end_all()
     run = report.describe(options, bench.checkpoint, servers, started, sys.argv[1:] if arguments is None else arguments)
     document = {**run, "records": bench.records, "failures": bench.failures}
-    path = ROOT / "build" / "bench" / f"{started:%Y%m%d-%H%M%S}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{started:%Y%m%d-%H%M%S}.json"
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
     _say(f"raw results: {path}")
     text = report.render(document)

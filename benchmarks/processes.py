@@ -12,6 +12,7 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SET_CHILD_SUBREAPER = 36
+_LOOKS = 5
 
 
 def adopt_orphans() -> None:
@@ -20,27 +21,39 @@ def adopt_orphans() -> None:
 
 
 def descendants() -> list[int]:
-    """Every process below this one, zombies left out."""
+    """Every running process below this one.
+
+    Zombies are left out but looked through: a process whose main thread has ended while others still end is a zombie
+    that keeps its children.
+    """
     children: dict[int, list[int]] = {}
+    zombies = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) and fields[0] != "Z":
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
             children.setdefault(int(fields[1]), []).append(int(entry.name))
+            if fields[0] == "Z":
+                zombies.add(int(entry.name))
     found: list[int] = []
     waiting = [os.getpid()]
     while waiting:
         below = children.get(waiting.pop(), [])
         found += below
         waiting += below
-    return found
+    return [pid for pid in found if pid not in zombies]
 
 
-def cpu_seconds() -> float:
-    """CPU time of every descendant so far, with that of the children they have waited for."""
-    ticks = 0
-    for pid in descendants():
-        if fields := _stat(pid):
-            ticks += sum(int(field) for field in fields[11:15])
-    return ticks / _TICKS
+def cpu_seconds() -> dict[int, float]:
+    """CPU time of every descendant so far, by process, with that of the children it has waited for."""
+    stats = {pid: _stat(pid) for pid in descendants()}
+    return {pid: sum(map(int, fields[11:15])) / _TICKS for pid, fields in stats.items() if fields}
+
+
+def cpu_between(before: dict[int, float], after: dict[int, float]) -> float | None:
+    """CPU time spent between two calls of ``cpu_seconds``.
+
+    None where a process ended in between: its time may be lost, and a figure would be wrong without looking wrong.
+    """
+    return None if before.keys() - after.keys() else sum(after.values()) - sum(before.values())
 
 
 def memory_bytes() -> int:
@@ -55,13 +68,17 @@ def memory_bytes() -> int:
 
 
 def end_all(patience: float = 8.0) -> None:
-    """SIGTERM to every descendant, SIGKILL to those that are left after ``patience`` seconds; reap them all."""
+    """SIGTERM to every descendant, SIGKILL to those that are left after ``patience`` seconds; reap them all.
+
+    One look at /proc is not a snapshot and can miss a process that changes parents, so none may be seen several times.
+    """
     deadline = time.monotonic() + patience
     _signal_all(signal.SIGTERM)
-    while _reaped() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    while _reaped():
-        _signal_all(signal.SIGKILL)
+    unseen = 0
+    while unseen < _LOOKS:
+        unseen = 0 if _reaped() else unseen + 1
+        if not unseen and time.monotonic() >= deadline:
+            _signal_all(signal.SIGKILL)
         time.sleep(0.05)
 
 

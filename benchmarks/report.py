@@ -71,6 +71,8 @@ def render(document: Document) -> str:
         ("Repeated texts and big requests", results.others()),
     ):
         parts += [f"### {title}", part] if part else []
+    retried = [record for record in document["records"] if record.get("attempt", 1) > 1]
+    parts += [f"- {each['server']}, round {each['round']}: ready at start number {each['attempt']}" for each in retried]
     if document["failures"]:
         titles = {server["key"]: f"{server['title']} ({server['key']})" for server in document["servers"]}
         parts += ["### Left out", "\n".join(f"- {titles[key]}: {why}" for key, why in document["failures"].items())]
@@ -214,13 +216,15 @@ class _Results:
         """Repeated texts against the ceiling; a big request against the same work in one process."""
         lines = []
         ours = self.values("ours-cache", "repeated", lambda record: record["rate"])
-        ceiling = self.values("fastapi-constant", "repeated", lambda record: record["rate"])
         if ours:
             line = f"- Repeated texts (Zipf over 200 reviews, C=32, cache on): {_spread(ours, '{:.0f}')} req/s"
-            if ceiling:
-                share = median(ours) / median(ceiling)
-                line += f", {share:.2f} of FastAPI answering a constant ({_spread(ceiling, '{:.0f}')})"
-            lines.append(line)
+            for key, name in (("fastapi-constant", "FastAPI"), ("asgi-constant", "bare ASGI")):
+                if ceiling := self.values(key, "repeated", lambda record: record["rate"]):
+                    share = median(ours) / median(ceiling)
+                    line += f", {share:.2f} of {name} answering a constant ({_spread(ceiling, '{:.0f}')})"
+            hits = sum(self.values("ours-cache", "repeated", lambda record: record["hits"]))
+            computed = sum(self.values("ours-cache", "repeated", lambda record: record["computed"]))
+            lines.append(f"{line}; by its metrics {hits:.0f} hits and {computed:.0f} texts computed")
         big = self.values("ours", "big", lambda record: record["texts"] / record["seconds"])
         limit = self.values("in-process", "big", lambda record: record["texts"] / record["seconds"])
         if big and limit:
@@ -250,8 +254,9 @@ def _heading(document: Document) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _cpu_per_thousand(record: Record) -> float:
-    return float(1000 * record["cpu"] / max(1, record["requests"] - record["errors"]))
+def _cpu_per_thousand(record: Record) -> float | None:
+    answered = record["requests"] - record["errors"]
+    return None if record["cpu"] is None or not answered else 1000 * record["cpu"] / answered
 
 
 def _busiest(connections: list[int]) -> int:

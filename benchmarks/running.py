@@ -19,6 +19,7 @@ from benchmarks import processes
 from benchmarks.servers import ROOT, Parameters, Server, environment
 
 START_TIMEOUT = 120.0
+START_ATTEMPTS = 3
 _HOST = "127.0.0.1"
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{[^}]*\})? (\S+)", re.MULTILINE)
 
@@ -35,11 +36,13 @@ class Running:
         server: which.
         port: where.
         start_seconds: from the start of its process to readiness.
+        attempt: which start succeeded, from 1.
     """
 
     server: Server
     port: int
     start_seconds: float
+    attempt: int
 
     @property
     def url(self) -> str:
@@ -80,32 +83,46 @@ class Running:
 def running(server: Server, python: Path, checkpoint: Parameters, logs: Path) -> Iterator[Running]:
     """Start a server, wait until it is ready, and end every process of it afterwards.
 
+    A start that fails is tried again, for every server alike: some wait for their own parts for a second only, which a
+    busy machine can exceed. A measurement is never repeated.
+
     Raises:
         ServerError: it did not become ready; the message holds the end of its log.
     """
     # Short: Unix sockets are made below it.
     scratch = Path(tempfile.mkdtemp(prefix="b-"))
-    port, second_port = processes.free_port(), processes.free_port()
-    log = logs / f"{server.key}.log"
-    command = [str(python), *(argument.format(port=port) for argument in server.kind.arguments)]
-    started = time.monotonic()
     try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment(server, checkpoint, port, second_port, scratch),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        result = Running(server, port, 0.0)
-        _wait_until_ready(result, process, log)
-        yield Running(server, port, time.monotonic() - started)
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                started = _start(server, python, checkpoint, scratch, logs / f"{server.key}-{attempt}.log", attempt)
+                break
+            except ServerError:
+                processes.end_all()
+                if attempt == START_ATTEMPTS:
+                    raise
+        yield started
     finally:
         processes.end_all()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(server: Server, python: Path, checkpoint: Parameters, scratch: Path, log: Path, attempt: int) -> Running:
+    if survivors := processes.descendants():
+        raise ServerError(f"{len(survivors)} processes of an earlier server still run")
+    port, second_port = processes.free_port(), processes.free_port()
+    started = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(python), *(argument.format(port=port) for argument in server.kind.arguments)],
+            cwd=ROOT,
+            env=environment(server, checkpoint, port, second_port, scratch),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _wait_until_ready(Running(server, port, 0.0, attempt), process, log)
+    return Running(server, port, time.monotonic() - started, attempt)
 
 
 def _wait_until_ready(server: Running, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -51,6 +51,7 @@ def build_application(
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
         exception_handlers={
             HTTPException: _http_error,
             RequestValidationError: _validation_error,

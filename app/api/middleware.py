@@ -18,6 +18,8 @@ from app.logs import request_id
 logger = logging.getLogger("app.access")
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json"})
+"""The framework's own routes, which do not leave themselves in the scope."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -69,8 +71,7 @@ class RequestMiddleware:
         return f"{self._prefix}-{next(self._numbers):x}"
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
-        route = scope.get("route")
-        template: str = getattr(route, "path", None) or scope.get("template", "unmatched")
+        template = _template(scope)
         method: str = scope["method"] if scope["method"] in _METHODS else "other"
         key = (template, method, status)
         counter = self._counters.get(key)
@@ -83,3 +84,10 @@ class RequestMiddleware:
         if logger.isEnabledFor(level):
             extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
             logger.log(level, "%s %s %d", method, template, status, extra=extras)
+
+
+def _template(scope: Scope) -> str:
+    template: str | None = getattr(scope.get("route"), "path", None) or scope.get("template")
+    if template is None:
+        template = scope["path"] if scope["path"] in _DOCUMENTATION else "unmatched"
+    return template

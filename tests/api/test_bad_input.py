@@ -84,9 +84,7 @@ BAD = {
     "only nul": Bad(rb'{"text": "\u0000"}', "no_words", "at least 1 word"),
     "text too long": Bad(json.dumps({"text": "a" * 101}).encode(), "text_too_long", "the limit is 100"),
     "body too large": Bad(json.dumps({"text": "a" * 5000}).encode(), "body_too_large", "4096 bytes", 413),
-    "form": Bad(
-        b"text=a", "unsupported_media_type", "application/json", 415, {"content-type": "multipart/form-data"}
-    ),
+    "form": Bad(b"text=a", "unsupported_media_type", "application/json", 415, {"content-type": "multipart/form-data"}),
     "plain text": Bad(b'{"text": "a"}', "unsupported_media_type", "application/json", 415, {"content-type": "text/x"}),
     "nearly json": Bad(
         b'{"text": "a"}', "unsupported_media_type", "application/json", 415, {"content-type": "application/jsonp"}
@@ -101,10 +99,10 @@ BAD = {
     },
 }
 
-SMALL = {"max_body": 200_000, "max_texts": 10}
+SMALL: dict[str, Any] = {"max_body": 200_000, "max_texts": 10}
 
 
-async def post(body: bytes, limits: dict[str, int] | None = None, **headers: str) -> httpx.Response:
+async def post(body: bytes, limits: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
     async with client_of(application(**(limits or SMALL))) as client:
         return await client.post("/classify", content=body, headers={"content-type": "application/json", **headers})
 

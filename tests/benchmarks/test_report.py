@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -117,27 +116,58 @@ def test_synthetic_texts_are_distinct_repeatable_and_follow_zipf() -> None:
 
 
 def test_a_process_tree_is_measured_and_ended_with_its_orphans() -> None:
-    # In a process of its own: whoever adopts orphans keeps doing so.
     program = """
 import subprocess, time
 from benchmarks import processes
 processes.adopt_orphans()
 subprocess.Popen(["sh", "-c", "setsid sh -c 'while :; do :; done' & sleep 0.1"])
 time.sleep(1)
-print(len(processes.descendants()), processes.memory_bytes() > 0, processes.cpu_seconds() > 0.2)
+print(len(processes.descendants()), processes.memory_bytes() > 0, sum(processes.cpu_seconds().values()) > 0.2)
 processes.end_all(2)
 print(len(processes.descendants()))
 """
-    root = str(report.README.parent.parent)
+    assert _run(program) == ["1", "True", "True", "0"]
+
+
+def test_processes_below_a_zombie_are_seen_and_ended() -> None:
+    # The main thread ends, another goes on: a zombie that keeps its child, as servers are while they shut down.
+    program = """
+import subprocess, sys, time
+from benchmarks import processes
+processes.adopt_orphans()
+child = (
+    "import ctypes, subprocess, threading, time;"
+    "threading.Thread(target=time.sleep, args=(60,), daemon=True).start();"
+    "subprocess.Popen(['sleep', '60']);"
+    "ctypes.CDLL(None).pthread_exit(None)"
+)
+zombie = subprocess.Popen([sys.executable, "-c", child], stderr=subprocess.DEVNULL)
+time.sleep(1)
+state = open(f"/proc/{zombie.pid}/stat").read().rpartition(")")[2].split()[0]
+print(state, len(processes.descendants()))
+zombie.kill()
+processes.end_all(2)
+print(len(processes.descendants()))
+"""
+    assert _run(program) == ["Z", "1", "0"]
+
+
+def test_no_figure_where_a_process_ended_meanwhile() -> None:
+    assert processes.cpu_between({1: 5.0, 2: 1.0}, {1: 6.0, 2: 1.5}) == 1.5
+    assert processes.cpu_between({1: 5.0, 2: 1.0}, {1: 6.0}) is None
+
+
+def _run(program: str) -> list[str]:
+    """Words a program prints in a process of its own: whoever adopts orphans keeps doing so."""
     finished = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": root},
+        cwd=report.README.parent.parent,
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
-    assert finished.stdout.split() == ["1", "True", "True", "0"]
+    return finished.stdout.split()
 
 
 def test_a_free_port_can_be_listened_on() -> None:

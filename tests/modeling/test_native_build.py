@@ -1,0 +1,70 @@
+"""How the kernel is compiled, and when a compiled one is used."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.modeling.native import library
+from app.modeling.native.build import LIBRARY, BuildError, build, find_compiler, is_current
+
+pytestmark = pytest.mark.usefixtures("kernel")
+
+
+def test_it_compiles_without_a_warning_and_once(tmp_path: Path) -> None:
+    target = tmp_path / "kernel.so"
+    assert build(find_compiler(), target, ["-Werror"])
+    assert is_current(target)
+    assert not build(find_compiler(), target, ["-Werror"])
+    assert library.variants(target) == library.variants()
+    assert [file.name for file in tmp_path.iterdir()] == ["kernel.so"]
+
+
+def test_a_library_of_other_sources_is_not_used(tmp_path: Path) -> None:
+    target = tmp_path / "kernel.so"
+    assert library.variants(target) == []
+    content = LIBRARY.read_bytes()
+    at = content.index(b"SOURCES=") + len(b"SOURCES=")
+    target.write_bytes(content[:at] + b"0" * 32 + content[at + 32 :])
+    assert not is_current(target)
+    assert library.variants(target) == []
+    assert library.precisions(target) == []
+
+
+def test_a_library_of_another_system_is_not_used(tmp_path: Path) -> None:
+    target = tmp_path / "kernel.so"
+    content = LIBRARY.read_bytes()
+    target.write_bytes(b"\0" * 64 + content[64:])
+    assert is_current(target)
+    assert library.variants(target) == []
+
+
+def test_a_failing_compiler_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"cannot be run"):
+        build(["/no/such/compiler"], tmp_path / "kernel.so")
+    with pytest.raises(BuildError, match=r"failed:\nout of order"):
+        build([sys.executable, "-c", "import sys; sys.exit('out of order')"], tmp_path / "kernel.so")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="absent: cannot be written"):
+        build(find_compiler(), tmp_path / "absent" / "kernel.so")
+
+
+def test_the_compiler_is_the_one_named_else_the_system_s_else_zig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_compiler({"CC": "clang -m64"}) == ["clang", "-m64"]
+    compiler = tmp_path / "gcc"
+    compiler.touch(mode=0o755)
+    assert find_compiler({"PATH": str(tmp_path)}) == [str(compiler)]
+    shutil.rmtree(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert find_compiler({"PATH": str(tmp_path)})[:4] == [sys.executable, "-m", "ziglang", "cc"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(BuildError, match="no C compiler"):
+        find_compiler({"PATH": str(tmp_path)})
