@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import uvloop
+
 from app import metrics
 from app.errors import SentimentError
 from app.sentiment import Predictor
@@ -56,7 +58,8 @@ def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
     """
     end_with_parent()
     try:
-        asyncio.run(_serve(settings, path, pulse))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, path, pulse))
     except SentimentError as error:
         logger.critical("cannot serve: %s", error)
         return 1

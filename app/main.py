@@ -119,7 +119,8 @@ def run_worker(settings: Settings, listener: int, engine: Path) -> int:
         Exit status.
     """
     end_with_parent()
-    share = max(1, settings.max_queue // worker_count(settings))
+    # A request of the largest size must be admissible, or it would be told to come back for ever.
+    share = max(settings.max_texts, settings.max_queue // worker_count(settings))
     remote = RemoteEngine(engine, share, settings.max_queue_seconds)
     return run_server(create_app(settings, remote), settings, listener)
 

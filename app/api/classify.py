@@ -62,7 +62,8 @@ class ClassifyEndpoint:
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
-        outcomes: Sequence[Outcome] | None = classifier.recall(texts)
+        # Several texts are seldom all known, and looking would hash each of them twice.
+        outcomes: Sequence[Outcome] | None = classifier.recall(texts) if len(texts) == 1 else None
         if outcomes is None:
             outcomes = await _while_connected(classifier.classify(texts, timeout=timeout), receive)
         identity = {"model": classifier.model.name, "version": classifier.model.version}

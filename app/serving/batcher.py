@@ -149,17 +149,21 @@ class MicroBatcher:
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
+    def admit(self, texts: int) -> None:
+        """Refuse what would exceed a bound. See ``Engine.admit``."""
+        waiting = len(self._queue) + texts
+        expected = waiting / self._texts_per_second if self._texts_per_second else 0.0
+        if waiting > self._limits.max_queue or expected > self._limits.max_queue_seconds:
+            raise OverloadedError(
+                f"{len(self._queue)} texts are waiting, {texts} more would exceed the limit",
+                retry_after=max(1.0, expected - self._limits.max_queue_seconds),
+            )
+
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
         """Queue texts, all or none. See ``Engine.submit``."""
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
-        waiting = len(self._queue) + len(texts)
-        expected = waiting / self._texts_per_second if self._texts_per_second else 0.0
-        if waiting > self._limits.max_queue or expected > self._limits.max_queue_seconds:
-            raise OverloadedError(
-                f"{len(self._queue)} texts are waiting, {len(texts)} more would exceed the limit",
-                retry_after=max(1.0, expected - self._limits.max_queue_seconds),
-            )
+        self.admit(len(texts))
         loop, now = asyncio.get_running_loop(), time.monotonic()
         entries = [_Entry(ids, deadline, now, loop.create_future()) for ids in texts]
         for entry in entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app import metrics
@@ -25,8 +25,8 @@ from app.text.tokenizer import Tokenizer
 
 Outcome = Prediction | TextError | ServiceError
 
-_LONG_CHARACTERS = 50_000
-"""Characters in one request from which on tokenizing leaves the event loop."""
+_LONG_CHARACTERS = 16_000
+"""Characters tokenized at once; a longer text is tokenized off the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,24 +212,28 @@ class Classifier:
     ) -> None:
         """Put every text without an outcome on a flight: that of an identical text, where there is one, or its own.
 
-        ``flights`` is filled by index as soon as each is boarded, so that the caller can leave them all again.
+        ``flights`` is filled by index as soon as each is boarded, so that the caller can leave them all again. A long
+        request goes piece by piece, so that the engine computes its start while its rest is still being tokenized.
         """
         wanted: dict[bytes | int, list[int]] = {}
         for index, outcome in enumerate(outcomes):
             if outcome is None:
                 wanted.setdefault(keys[index] or index, []).append(index)
-        self._join(wanted, flights)
         if not wanted:
             return
-        encoded = await self._encode([texts[indices[0]] for indices in wanted.values()])
-        # Others may have started flights of the same texts while these were tokenized in a thread.
-        encodings = dict(zip(wanted, encoded, strict=True))
-        self._join(wanted, flights)
-        for key, indices in wanted.items():
-            if isinstance(error := encodings[key], NoWordsError):
-                for index in indices:
-                    outcomes[index] = error
-        self._start({key: (encodings[key], indices) for key, indices in wanted.items()}, keys, flights)
+        self._engine.admit(len(wanted))
+        for piece in _pieces(wanted, texts):
+            self._join(piece, flights)
+            encoded = await self._encode([texts[indices[0]] for indices in piece.values()])
+            encodings = dict(zip(piece, encoded, strict=True))
+            # Others may have started flights of the same texts while these were tokenized in a thread.
+            self._join(piece, flights)
+            for key, indices in piece.items():
+                if isinstance(error := encodings[key], NoWordsError):
+                    for index in indices:
+                        outcomes[index] = error
+            self._start({key: (encodings[key], indices) for key, indices in piece.items()}, keys, flights)
+            await asyncio.sleep(0)
 
     def _join(self, wanted: dict[bytes | int, list[int]], flights: dict[int, _Flight]) -> None:
         """Move what is in the air already from ``wanted`` to ``flights``."""
@@ -315,6 +319,21 @@ class Classifier:
             metrics.TEXTS.labels("predicted").inc()
         else:
             metrics.TEXTS.labels(outcome.code).inc()
+
+
+def _pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterator[dict[bytes | int, list[int]]]:
+    """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own."""
+    piece: dict[bytes | int, list[int]] = {}
+    characters = 0
+    for key, indices in wanted.items():
+        length = len(texts[indices[0]])
+        if piece and characters + length > _LONG_CHARACTERS:
+            yield piece
+            piece, characters = {}, 0
+        piece[key] = indices
+        characters += length
+    if piece:
+        yield piece
 
 
 async def _land_or_pass(flights: dict[int, _Flight], deadline: float) -> None:

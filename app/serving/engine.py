@@ -40,6 +40,14 @@ class Engine(Protocol):
         """Load, warm up, get ready."""
         ...
 
+    def admit(self, texts: int) -> None:
+        """Say whether so many texts would be taken now, before they are worth any work.
+
+        Raises:
+            OverloadedError: a bound would be exceeded.
+        """
+        ...
+
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
         """Queue texts, all or none.
 

@@ -88,7 +88,7 @@ class RemoteEngine:
 
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
         """Queue texts, all or none. See ``Engine.submit``."""
-        self._refuse_overload(len(texts))
+        self.admit(len(texts))
         loop = asyncio.get_running_loop()
         futures = []
         for ids in texts:
@@ -100,7 +100,8 @@ class RemoteEngine:
             futures.append(pending.future)
         return futures
 
-    def _refuse_overload(self, texts: int) -> None:
+    def admit(self, texts: int) -> None:
+        """Refuse what would exceed a bound. See ``Engine.admit``."""
         if len(self._pending) + texts > self._max_pending:
             raise OverloadedError(
                 f"{len(self._pending)} texts are waiting, {texts} more would exceed the limit",

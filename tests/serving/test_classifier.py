@@ -32,6 +32,8 @@ class HandEngine:
 
     async def close(self) -> None: ...
 
+    def admit(self, texts: int) -> None: ...
+
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
         futures: list[asyncio.Future[Scores]] = [asyncio.get_running_loop().create_future() for _ in texts]
         self.texts += texts

@@ -202,8 +202,8 @@ class NativePredictor:
 
     def _probabilities(self, features: Floats) -> Floats:
         weight, bias = self._model.output
-        # One row at a time: how a matrix product rounds may depend on how many rows it has.
-        logits = np.stack([weight @ row for row in features]) + bias
+        # Not a matrix product, which may round differently when it has more rows.
+        logits = (features[:, None, :] * weight).sum(axis=-1) + bias
         if self._model.config.output == "sigmoid":
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
         return _softmax(logits / np.float32(self._model.config.temperature))
