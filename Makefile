@@ -19,7 +19,8 @@ $(BIN)/python:
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) ..."
 	$(PIP_INSTALL) --editable .
-	$(BIN)/python -m app.modeling.cpu.build
+	@command -v cc gcc clang >/dev/null || $(PIP_INSTALL) ziglang  # a C compiler in a wheel
+	@$(BIN)/python -m app.modeling.native.build || echo "going on without it: the forward pass will run on torch"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve

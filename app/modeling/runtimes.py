@@ -69,16 +69,16 @@ def resolve_device(device: str) -> str:
 
 def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> list[Predictor] | None:
     """Predictors of the C kernel; None where there is no kernel and another runtime may stand in."""
-    from app.modeling.cpu.predictor import NativeModel, NativePredictor
+    from app.modeling.native.predictor import NativePredictor
 
     try:
-        shared = NativeModel(model.path, model.config, precision)
+        first = NativePredictor(model.path, model.config, precision)
     except LookupError as error:
         if runtime == "native" or precision == "bfloat16":
             raise SettingsError(f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: {error}") from error
         logger.warning("%s, falling back to torch, which is several times slower", error)
         return None
-    return [NativePredictor(shared) for _ in range(max(1, threads))]
+    return [first, *(first.share() for _ in range(threads - 1))]
 
 
 def _torch(model: StoredModel, device: str, runtime: str, precision: str, threads: int) -> Predictor:

@@ -1,0 +1,138 @@
+"""Compiles the kernel: ``python -m app.modeling.native.build``.
+
+The compiler is ``$CC``, else ``cc``, ``gcc`` or ``clang``, else the one in the ``ziglang`` wheel, which needs nothing
+from the system. ``forward.c`` is compiled once per processor variant, each with its own instruction set, into one
+library; nothing is tuned to the machine that builds. The library carries a digest of its sources and of the command:
+one that is up to date is left alone, and one of other sources is never loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+LIBRARY = _FOLDER / "_kernel.so"
+SOURCES = ("forward.c", "texts.h", "vectors.h", "model.h")
+
+_FLAGS = ("-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+_X86_VARIANTS: dict[str, tuple[str, ...]] = {
+    "avx512bf16": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mfma", "-mf16c"),
+    "avx512": ("-mavx512f", "-mfma"),
+    "avx2": ("-mavx2", "-mfma"),
+}
+
+
+class BuildError(Exception):
+    """The library could not be built. The message says what to do or what the compiler said."""
+
+
+def main() -> int:
+    """Build where needed, say what was done; the process's exit status."""
+    try:
+        command = find_compiler()
+        built = build(command)
+    except BuildError as error:
+        sys.stderr.write(f"native kernel: {error}\n")
+        return 1
+    sys.stdout.write(f"{LIBRARY}: {'built with ' + shlex.join(command) if built else 'up to date'}\n")
+    return 0
+
+
+def build(command: Sequence[str], library: Path = LIBRARY, extra: Sequence[str] = ()) -> bool:
+    """Compile and link ``library`` unless it is up to date; the file appears at once or not at all.
+
+    Args:
+        command: a C compiler and its first arguments, as ``find_compiler`` returns it.
+        library: the file to write.
+        extra: more compiler flags, for instance ``-Werror``.
+
+    Returns:
+        whether it had to be built.
+
+    Raises:
+        BuildError: the compiler failed, or the folder cannot be written.
+    """
+    variants = {**(_X86_VARIANTS if platform.machine() in ("x86_64", "AMD64") else {}), "portable": ()}
+    key = f"{sources_digest()}-{_digest(repr((list(command), _FLAGS, variants, list(extra))).encode())}"
+    if _key_of(library) == key:
+        return False
+    try:
+        with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as folder:
+            objects = []
+            for variant, instructions in variants.items():
+                objects.append(f"{folder}/{variant}.o")
+                defines = [f"-DVARIANT={variant}", f"-DVARIANT_{variant}"]
+                if variant == "portable":
+                    defines.append(f'-DSOURCES="{key}"')
+                source = str(_FOLDER / SOURCES[0])
+                _run([*command, *_FLAGS, *extra, *instructions, *defines, "-c", source, "-o", objects[-1]])
+            linked = Path(folder) / "linked.so"
+            _run([*command, *extra, "-shared", *objects, "-o", str(linked)])
+            linked.replace(library)
+    except OSError as error:
+        raise BuildError(f"{library.parent}: cannot be written ({error.strerror})") from error
+    return True
+
+
+def find_compiler(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The C compiler to use, as a command.
+
+    Raises:
+        BuildError: there is none.
+    """
+    if environment.get("CC"):
+        return shlex.split(environment["CC"])
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name, path=environment.get("PATH")):
+            return [path]
+    if importlib.util.find_spec("ziglang") is not None:
+        # Without a target it would build for this very processor.
+        return [sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-gnu"]
+    raise BuildError("no C compiler: install gcc or clang, or `pip install ziglang`, or name one in CC")
+
+
+def sources_digest() -> str:
+    """Digest of the C sources: the first half of the key in a library built from them."""
+    return _digest(b"\0".join((_FOLDER / source).read_bytes() for source in SOURCES))
+
+
+def is_current(library: Path = LIBRARY) -> bool:
+    """Whether the library exists and was built from the sources beside this file."""
+    return (_key_of(library) or "").split("-")[0] == sources_digest()
+
+
+def _key_of(library: Path) -> str | None:
+    """What the library says it was built from; read from the file, so that nothing is loaded."""
+    try:
+        match = re.search(rb"SOURCES=([0-9a-f]{32}-[0-9a-f]{32})\0", library.read_bytes())
+    except OSError:
+        return None
+    return match[1].decode() if match else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _run(command: list[str]) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the user's own compiler
+    except OSError as error:
+        raise BuildError(f"{command[0]}: cannot be run ({error.strerror})") from error
+    if result.returncode:
+        raise BuildError(f"{shlex.join(command)} failed:\n{result.stderr.strip()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+/* What the kernel computes with: a packed checkpoint. Filled by packing.py, declared to Python in library.py.
+ *
+ * Shape legend: V vocabulary, E embedding, H hidden units of one direction, D directions, L layers, P poolings,
+ * O outputs (classes and stars), G gates, W floats in one vector register. E and H are padded with zeros to multiples
+ * of W: a padded unit's state stays exactly 0. "Gate order" is [H/W][G][W]: the G gates of W units lie together.
+ */
+#ifndef SENTIMENT_MODEL_H
+#define SENTIMENT_MODEL_H
+
+#include <stdint.h>
+
+enum cell { RNN, LSTM, GRU };
+enum pooling { LAST, MEAN, MAX };
+
+struct direction {
+    const void *table;         /* [V][3H] input_t, gate order: input half of every word. Layer 0 only; may be NULL */
+    const void *input;         /* [H/W][K][G][W] operand_t: input weights, where there is no table; K as below */
+    const float *input_bias;   /* gate order, belongs to input */
+    const void *recurrent;     /* [H/W][H][G][W] operand_t */
+    const float *state_bias;   /* [H]: the GRU's c_n, the one bias that must stay inside r * (...); else unused */
+};
+
+struct model {
+    int32_t cell, hidden, embedding_size, directions, layers, outputs;
+    int32_t poolings;          /* how many of the next */
+    int32_t pooling[3];
+    const void *embedding;     /* [V][E] operand_t, where layer 0 has no table */
+    const struct direction *direction; /* [L][D] */
+    const float *head;         /* [O][P][D][H] */
+    const float *head_bias;    /* [O] */
+};
+
+#endif
