@@ -131,16 +131,11 @@ def _report(length: int | str, config: ModelConfig, engines: dict[str, Engine], 
     mean = float(np.mean([len(ids) for ids in _texts(config, length, 2048)]))
     gates = {"gru": 3, "lstm": 4, "rnn": 1}[config.architecture]
     flops = 2 * gates * config.hidden_size**2 * config.directions * mean
+    print(f"**Length {length}** (mean {mean:.0f} tokens), reviews per second.", end=" ")
     if config.layers == 1:
-        print(
-            f"**Length {length}** (mean {mean:.0f} tokens). If this core did nothing but the recurrent product:",
-            end=" ",
-        )
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-            limit = _matmul_flops(dtype)
-            print(
-                f"{limit / flops:,.0f} reviews/s in {name} at the {limit / 1e9:.0f} GFLOP/s of a large matmul;", end=" "
-            )
+        limits = {name: _matmul_flops(getattr(torch, name)) for name in ("float32", "bfloat16")}
+        parts = [f"{limit / flops:,.0f} in {name} ({limit / 1e9:.0f} GFLOP/s)" for name, limit in limits.items()]
+        print(f"The recurrent product alone, at the rate of a large matrix product: {', '.join(parts)}.", end="")
     print(f"\n\n| batch | {' | '.join(engines)} |\n|---|{'---|' * len(engines)}")
     for size in BATCHES:
         count = max(1, round(_TOKENS_A_ROUND / mean / size)) * size

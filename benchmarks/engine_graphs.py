@@ -176,9 +176,11 @@ def _openvino_model(config: ModelConfig, weights: Weights) -> Any:
     gru = ops.gru_sequence(x, start, lengths, *constants, hidden, "forward", linear_before_reset=True)
     y = ops.squeeze(gru.output(0), axis)
     below = ops.multiply(ops.subtract(mask, one), ops.constant(np.float32(4)))
+    # The CPU plugin reads padding as if it were text: only states before a text's end are right, the final one is not.
+    end = ops.subtract(lengths, ops.constant(np.int32(1)))
     pooled = {
-        "last": ops.squeeze(gru.output(1), axis),
-        "mean": ops.divide(ops.reduce_sum(y, axis), ops.reduce_sum(mask, axis)),
+        "last": ops.gather(y, end, axis, batch_dims=1),
+        "mean": ops.divide(ops.reduce_sum(ops.multiply(y, mask), axis), ops.reduce_sum(mask, axis)),
         "max": ops.reduce_max(ops.add(y, below), axis),
     }
     features = ops.concat([pooled[name] for name in config.pooling], 1)

@@ -1,0 +1,147 @@
+"""The command line: help, exit statuses, one line for errors made on purpose."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app import cli
+from app.errors import CheckpointError
+from app.settings import PREFIX
+
+COMMANDS = ("serve", "train", "evaluate", "models")
+
+
+def app(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "app", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def exit_status(*arguments: str) -> int:
+    """Exit status of a command that the parser itself ends."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_help_lists_the_commands() -> None:
+    """All that people type, each with a line about it, and nothing that only the supervisor types."""
+    ended = app("--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    listed = dict(re.findall(r"^    (\w+) +(\S.*)$", ended.stdout, re.MULTILINE))
+    assert tuple(listed) == COMMANDS
+    assert "_worker" not in ended.stdout
+    assert "_engine" not in ended.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every flag of every command says what it does."""
+    assert exit_status(command, "--help") == 0
+    assert f"python -m app {command}" in capsys.readouterr().out
+
+
+@pytest.mark.xfail(reason="the settings' docstrings are not in their schema")
+def test_flags_of_serve_name_their_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each flag is a setting, and its help says which and what it means."""
+    assert exit_status("serve", "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name in cli._FLAGS:
+        assert re.search(rf"--{name.replace('_', '-')} VALUE \S.*?\[{PREFIX}{name.upper()}\]", text)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["sing"], ["serve", "--loud"], ["models"], ["models", "burn"], ["serve", "x"]]
+)
+def test_what_is_not_understood(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, and usage on stderr."""
+    assert exit_status(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("usage: ")
+
+
+def test_models_list(tiny_store: Path) -> None:
+    """The real command in a real process, without importing anything that computes: quick."""
+    started = time.monotonic()
+    ended = app("models", "list", "--store", str(tiny_store))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[1].split()[:3] == ["tiny", "1", "gru"]
+    assert time.monotonic() - started < 10
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    """A mistake gets a message that names the file or variable, no traceback, and exit status 1."""
+    ended = app("models", "show", "none", "--store", str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"error: .*none.*\n", ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--port", "http"], "SENTIMENT_PORT"),
+        (["--cache", "maybe"], "SENTIMENT_CACHE"),
+        (["--device", "toaster"], "SENTIMENT_DEVICE"),
+        (["--model", "none"], "none"),
+        (["--model-store", "nowhere"], "nowhere"),
+    ],
+)
+def test_serve_refuses_before_it_listens(
+    arguments: list[str], named: str, tiny_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A malformed flag or a model that is not there: named, status 1, and no address is printed."""
+    # Configuring logs would take the handlers of the tests away.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.logs.configure", lambda *_: None)
+        assert cli.main(["serve", "--model-store", str(tiny_store), "--port", "0", "--model", "tiny", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert named in captured.err
+
+
+def test_a_port_in_use_is_named(tiny_store: Path) -> None:
+    """Address and reason, status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = app("serve", "--model-store", str(tiny_store), "--model", "tiny", "--port", port)
+    assert ended.returncode == 1
+    assert ended.stderr == f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"), [(CheckpointError("weights: damaged"), 1), (KeyboardInterrupt(), 130), (None, 0)]
+)
+def test_exit_statuses(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException | None,
+    status: int,
+) -> None:
+    """0 when done, 1 after an error made on purpose, 130 after Ctrl-C; a defect keeps its traceback."""
+
+    def run(_: argparse.Namespace) -> int:
+        if raised is not None:
+            raise raised
+        return 0
+
+    monkeypatch.setattr("app.models.run", run)
+    assert cli.main(["models", "list"]) == status
+    assert capsys.readouterr().err == ("error: weights: damaged\n" if status == 1 else "")
+
+
+def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only errors made on purpose are shortened."""
+    monkeypatch.setattr("app.models.run", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["models", "list"])

@@ -1,0 +1,127 @@
+"""What the documentation names exists, and what exists for users is named in it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from app import cli, metrics
+from app.settings import CORPUS_VARIABLE, PREFIX, ROLE_VARIABLE, Settings
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+LINK = re.compile(r"\[[^]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def linked_pages() -> list[Path]:
+    """README.md, and the pages in docs/ that it leads to."""
+    pages, waiting = [], [README]
+    while waiting:
+        page = waiting.pop()
+        pages.append(page)
+        targets = [(page.parent / target).resolve() for target in LINK.findall(page.read_text()) if "://" not in target]
+        waiting += [target for target in targets if target.parent == ROOT / "docs" and target not in [*pages, *waiting]]
+    return pages
+
+
+PAGES = linked_pages()
+TEXT = "\n".join(page.read_text() for page in PAGES)
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| `")]
+FAMILIES = {
+    family.name + ("_total" if family.type == "counter" else ""): family
+    for value in vars(metrics).values()
+    if isinstance(value, MetricWrapperBase)
+    for family in value.describe()
+}
+VARIABLES = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+
+
+def rows_of(name: str) -> list[list[str]]:
+    """Table rows whose first cell is just this name."""
+    return [row for row in ROWS if row[0] == f"`{name}`"]
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_in_a_table(name: str) -> None:
+    """With its default as it really is."""
+    default = Settings.model_fields[name].default
+    shown = {"None": "unset", "True": "on", "False": "off"}.get(str(default), str(default))
+    rows = rows_of(f"{PREFIX}{name.upper()}")
+    assert rows
+    for row in rows:
+        assert row[1].strip("`") == shown
+        assert row[2]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_metric_is_in_a_table(name: str) -> None:
+    """Under the name that is scraped, with its type."""
+    rows = rows_of(name)
+    assert rows
+    for row in rows:
+        assert row[1] == FAMILIES[name].type
+        assert row[2]
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    """No page tells anybody to set what nobody reads."""
+    named = set(re.findall(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]", TEXT))
+    assert named <= VARIABLES | {CORPUS_VARIABLE, ROLE_VARIABLE}
+
+
+def test_every_metric_that_is_named_exists() -> None:
+    """No page tells anybody to watch what is not there."""
+    suffixes = ("", "_bucket", "_count", "_sum")
+    known = {
+        name + suffix for name, family in FAMILIES.items() for suffix in suffixes[: 4 if _summed(family.type) else 1]
+    }
+    assert set(re.findall(r"\bsentiment_[a-z0-9_]*[a-z0-9]", TEXT)) <= known
+
+
+def _summed(kind: str) -> bool:
+    return kind == "histogram"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of this repository."""
+    missing = [
+        target
+        for target in LINK.findall(page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not missing
+
+
+def test_make_targets_exist() -> None:
+    """Every ``make`` command in the documentation."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def commands() -> list[str]:
+    """Every ``python -m app`` command line in a block of code, continuation lines joined."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [match[1] for line in lines if (match := re.search(r"python -m app +(.*)", line))]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_understood(command: str) -> None:
+    """Command, flags and choices as they are shown can be typed."""
+    arguments = shlex.split(command, comments=True)
+    assert isinstance(cli._parser().parse_args(arguments), argparse.Namespace)
+
+
+def test_pages_name_no_place_outside() -> None:
+    """Paths are relative to the repository or made up, not those of somebody's machine."""
+    assert str(ROOT) + os.sep not in TEXT
+    assert not re.search(r"/home/\w+|/Users/\w+", TEXT)
