@@ -57,6 +57,7 @@ def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
         Exit status.
     """
     end_with_parent()
+    metrics.count_restart()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, path, pulse))
@@ -74,12 +75,15 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
     started = time.monotonic()
     batcher = make_batcher(model, settings)
     server = EngineServer(batcher, coalesce=settings.cache)
-    background = [asyncio.create_task(metrics.sample_memory("engine"))]
+    background = []
     if pulse is not None:
         background.append(asyncio.create_task(_beat(pulse)))
     await batcher.start()
     await server.serve(path)
+    from app.modeling.runtimes import device_bytes
+
     info = batcher.info
+    background.append(asyncio.create_task(metrics.sample_memory("engine", device_bytes(info.device))))
     metrics.set_model_info(model, info.runtime, info.precision, info.device)
     logger.info(
         "engine serves %s (%s, %s, %s), ready after %.1f s",

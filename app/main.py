@@ -21,6 +21,7 @@ from fastapi import FastAPI
 
 from app import logs, metrics
 from app.api.application import build_application
+from app.api.protocol import BoundedHttpProtocol
 from app.engine import make_batcher
 from app.errors import SentimentError
 from app.serving.cache import MemoryCache, RedisCache
@@ -119,6 +120,7 @@ def run_worker(settings: Settings, listener: int, engine: Path) -> int:
         Exit status.
     """
     end_with_parent()
+    metrics.count_restart()
     # A request of the largest size must be admissible, or it would be told to come back for ever.
     share = max(settings.max_texts, settings.max_queue // worker_count(settings))
     remote = RemoteEngine(engine, share, settings.max_queue_seconds)
@@ -135,7 +137,7 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+from collections.abc import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import (
@@ -23,7 +24,7 @@ from prometheus_client import (
     values,
 )
 
-from app.settings import ROLE_VARIABLE
+from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
 
 __all__ = ["CONTENT_TYPE", "render"]
@@ -117,10 +118,17 @@ def set_model_info(model: StoredModel, runtime: str, precision: str, device: str
     MODEL_INFO.labels(model.name, str(model.version), model.config.architecture, runtime, precision, device).set(1)
 
 
-async def sample_memory(role: str) -> None:
-    """Keep this process' memory gauge current, for ever: multiprocess mode asks nobody at scrape time."""
+async def sample_memory(role: str, device_bytes: Callable[[], int] = lambda: 0) -> None:
+    """Keep the memory gauges current, for ever: multiprocess mode asks nobody at scrape time."""
     page = os.sysconf("SC_PAGE_SIZE")
     while True:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: ASYNC230, PTH123 - a memory file system
             MEMORY_BYTES.labels(role).set(int(file.read().split()[1]) * page)
+        DEVICE_MEMORY_BYTES.set(device_bytes())
         await asyncio.sleep(_SAMPLE_SECONDS)
+
+
+def count_restart() -> None:
+    """Count this process' start where it replaces one that died. The supervisor says so in the environment."""
+    if os.environ.pop(RESTARTED_VARIABLE, None):
+        RESTARTS.labels(os.environ[ROLE_VARIABLE].rpartition("-")[0]).inc()

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import SettingsError
 
 PREFIX = "SENTIMENT_"
+RESTARTED_VARIABLE = "PROCESS_RESTARTED"
+"""Set by the supervisor for a child that replaces one that died."""
 CORPUS_VARIABLE = "SENTIMENT_CORPUS"
 """Where training finds its corpus; nothing that serving needs."""
 ROLE_VARIABLE = "SENTIMENT_PROCESS_ROLE"
@@ -24,7 +26,9 @@ ROLE_VARIABLE = "SENTIMENT_PROCESS_ROLE"
 class Settings(BaseSettings):
     """All settings; each is the environment variable ``SENTIMENT_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
+    )
 
     host: str = Field(default="127.0.0.1", min_length=1)
     """Address to listen on; 0.0.0.0 for all."""
@@ -100,11 +104,13 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {ROLE_VARIABLE, CORPUS_VARIABLE}
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
             warnings.warn(f"{name}: unknown setting, ignored", stacklevel=2)
     try:
         return Settings(**(overrides or {}))
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
-        raise SettingsError(f"{name}: {first['msg']} (got {str(first.get('input'))[:80]!r})") from error
+        # A URL may hold a password.
+        given = "" if "URL" in name else f" (got {str(first.get('input'))[:80]!r})"
+        raise SettingsError(f"{name}: {first['msg']}{given}") from error

@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from app.api.application import build_application
 from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, TextTooLongError
 from app.sentiment import Prediction
-from app.serving.classifier import Classifier, Outcome
+from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
+from app.serving.flights import Outcome
 from app.settings import Settings
 from app.store import ModelConfig, StoredModel
 

@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
 LIBRARIES: dict[str, set[str]] = {
     "fastapi": {"app.api", "app.main"},
     "starlette": {"app.api", "app.main"},
-    "uvicorn": {"app.main"},
+    "uvicorn": {"app.main", "app.api"},
     "torch": {"app.modeling", "app.training"},
     "redis": {"app.serving.cache"},
     "prometheus_client": {"app.metrics"},

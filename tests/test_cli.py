@@ -49,7 +49,6 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"python -m app {command}" in capsys.readouterr().out
 
 
-@pytest.mark.xfail(reason="the settings' docstrings are not in their schema")
 def test_flags_of_serve_name_their_variables(capsys: pytest.CaptureFixture[str]) -> None:
     """Each flag is a setting, and its help says which and what it means."""
     assert exit_status("serve", "--help") == 0

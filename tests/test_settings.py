@@ -103,7 +103,8 @@ def test_a_malformed_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, n
     """The message has the variable and what was found in it, on one line."""
     with pytest.raises(SettingsError, match=rf"^{PREFIX}{name.upper()}: ") as caught:
         read(monkeypatch, name, value)
-    assert repr(value) in str(caught.value)
+    # A URL may hold a password.
+    assert (repr(value) in str(caught.value)) == (name != "redis_url")
     assert "\n" not in str(caught.value)
 
 

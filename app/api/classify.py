@@ -17,7 +17,8 @@ from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import parse_request
 from app.errors import EngineUnavailableError, ServiceError
 from app.sentiment import Prediction
-from app.serving.classifier import Classifier, Outcome
+from app.serving.classifier import Classifier
+from app.serving.flights import Outcome
 from app.settings import Settings
 
 TIMEOUT_HEADER = b"x-timeout-seconds"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
@@ -65,6 +66,15 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cpu"
     raise SettingsError(f"SENTIMENT_DEVICE: {device} is asked for, but PyTorch sees no CUDA device")
+
+
+def device_bytes(device: str) -> Callable[[], int]:
+    """What tells the memory that PyTorch holds on a CUDA device, in bytes; 0 on the CPU."""
+    if not device.startswith("cuda"):
+        return lambda: 0
+    import torch
+
+    return lambda: int(torch.cuda.memory_reserved(device))
 
 
 def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> list[Predictor] | None:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app import metrics
 from app.errors import (
     BlankTextError,
-    DeadlineError,
     NoWordsError,
     OverloadedError,
-    ServiceError,
     TextError,
     TextTooLongError,
 )
-from app.sentiment import Encoding, Prediction, Scores
+from app.sentiment import Encoding, Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.engine import Engine, EngineInfo
+from app.serving.flights import LONG_CHARACTERS, Flight, Outcome, land_or_pass, outcome_of, pieces, prediction_of
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
-
-Outcome = Prediction | TextError | ServiceError
-
-_LONG_CHARACTERS = 16_000
-"""Characters tokenized at once; a longer text is tokenized off the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +36,6 @@ class ClassifierLimits:
     max_characters: int
     max_texts_in_flight: int
     timeout: float
-
-
-class _Flight:
-    """One text on its way through the engine, with everybody who waits for it."""
-
-    __slots__ = ("encoding", "future", "key", "waiters")
-
-    def __init__(self, key: bytes | None, encoding: Encoding, future: asyncio.Future[Scores]) -> None:
-        self.key = key
-        self.encoding = encoding
-        self.future = future
-        self.waiters = 0
 
 
 class Classifier:
@@ -85,7 +67,7 @@ class Classifier:
         self._shared = shared if memory is not None else None
         self._key: KeyMaker | None = None
         self._key_info: EngineInfo | None = None
-        self._flights: dict[bytes, _Flight] = {}
+        self._flights: dict[bytes, Flight] = {}
         self._in_flight = 0
         labels = model.config.labels
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
@@ -156,12 +138,12 @@ class Classifier:
             key_of = self._key_maker()
             keys = [key_of(text) if outcome is None else None for text, outcome in zip(texts, outcomes, strict=True)]
             await self._look_up(keys, outcomes)
-        flights: dict[int, _Flight] = {}
+        flights: dict[int, Flight] = {}
         try:
             await self._board(texts, keys, outcomes, flights)
-            await _land_or_pass(flights, deadline)
+            await land_or_pass(flights, deadline)
             for index, flight in flights.items():
-                outcomes[index] = _outcome(flight)
+                outcomes[index] = outcome_of(flight)
         finally:
             for flight in flights.values():
                 self._leave(flight)
@@ -208,7 +190,7 @@ class Classifier:
         texts: Sequence[str],
         keys: Sequence[bytes | None],
         outcomes: list[Outcome | None],
-        flights: dict[int, _Flight],
+        flights: dict[int, Flight],
     ) -> None:
         """Put every text without an outcome on a flight: that of an identical text, where there is one, or its own.
 
@@ -222,7 +204,7 @@ class Classifier:
         if not wanted:
             return
         self._engine.admit(len(wanted))
-        for piece in _pieces(wanted, texts):
+        for piece in pieces(wanted, texts):
             self._join(piece, flights)
             encoded = await self._encode([texts[indices[0]] for indices in piece.values()])
             encodings = dict(zip(piece, encoded, strict=True))
@@ -235,7 +217,7 @@ class Classifier:
             self._start({key: (encodings[key], indices) for key, indices in piece.items()}, keys, flights)
             await asyncio.sleep(0)
 
-    def _join(self, wanted: dict[bytes | int, list[int]], flights: dict[int, _Flight]) -> None:
+    def _join(self, wanted: dict[bytes | int, list[int]], flights: dict[int, Flight]) -> None:
         """Move what is in the air already from ``wanted`` to ``flights``."""
         for key in [key for key in wanted if isinstance(key, bytes) and key in self._flights]:
             indices = wanted.pop(key)
@@ -248,7 +230,7 @@ class Classifier:
         self,
         texts: dict[bytes | int, tuple[Encoding | NoWordsError, list[int]]],
         keys: Sequence[bytes | None],
-        flights: dict[int, _Flight],
+        flights: dict[int, Flight],
     ) -> None:
         new = [(encoding, indices) for encoding, indices in texts.values() if isinstance(encoding, Encoding)]
         if not new:
@@ -257,7 +239,7 @@ class Classifier:
         deadline = time.monotonic() + self._limits.timeout
         futures = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
         for (encoding, indices), future in zip(new, futures, strict=True):
-            flight = _Flight(keys[indices[0]], encoding, future)
+            flight = Flight(keys[indices[0]], encoding, future)
             flight.waiters = len(indices)
             flights.update(dict.fromkeys(indices, flight))
             if flight.key is not None:
@@ -265,7 +247,7 @@ class Classifier:
                 self._coalesced.inc(len(indices) - 1)
             future.add_done_callback(lambda _, flight=flight: self._land(flight))  # type: ignore[misc]
 
-    def _leave(self, flight: _Flight) -> None:
+    def _leave(self, flight: Flight) -> None:
         """One waiter less; a text that nobody waits for is given up."""
         flight.waiters -= 1
         if flight.waiters or flight.future.done():
@@ -275,7 +257,7 @@ class Classifier:
             del self._flights[flight.key]
         flight.future.cancel()
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
         """Keep the result of a flight, whoever still waits for it."""
         if flight.key is None:
             return
@@ -283,14 +265,14 @@ class Classifier:
             del self._flights[flight.key]
         if flight.future.cancelled() or flight.future.exception() is not None:
             return
-        prediction = replace(_prediction(flight), cached=True)
+        prediction = replace(prediction_of(flight), cached=True)
         if self._memory is not None:
             self._memory.put(flight.key, prediction)
         if self._shared is not None:
             self._shared.put(flight.key, prediction)
 
     async def _encode(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
-        if sum(map(len, texts)) > _LONG_CHARACTERS:
+        if sum(map(len, texts)) > LONG_CHARACTERS:
             return await asyncio.to_thread(self._encode_all, texts)
         return self._encode_all(texts)
 
@@ -319,41 +301,3 @@ class Classifier:
             metrics.TEXTS.labels("predicted").inc()
         else:
             metrics.TEXTS.labels(outcome.code).inc()
-
-
-def _pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterator[dict[bytes | int, list[int]]]:
-    """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own."""
-    piece: dict[bytes | int, list[int]] = {}
-    characters = 0
-    for key, indices in wanted.items():
-        length = len(texts[indices[0]])
-        if piece and characters + length > _LONG_CHARACTERS:
-            yield piece
-            piece, characters = {}, 0
-        piece[key] = indices
-        characters += length
-    if piece:
-        yield piece
-
-
-async def _land_or_pass(flights: dict[int, _Flight], deadline: float) -> None:
-    """Wait until all flights have landed or the deadline has passed; cancels none."""
-    pending = {flight.future for flight in flights.values()}
-    if pending:
-        await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
-
-
-def _prediction(flight: _Flight) -> Prediction:
-    scores, encoding = flight.future.result(), flight.encoding
-    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
-
-
-def _outcome(flight: _Flight) -> Outcome:
-    if not flight.future.done() or flight.future.cancelled():
-        return DeadlineError("the deadline passed before the text was classified")
-    error = flight.future.exception()
-    if error is None:
-        return _prediction(flight)
-    if isinstance(error, ServiceError):
-        return error
-    raise error

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.settings import ROLE_VARIABLE
+from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class Supervisor:
         self._children: list[Child] = []
         self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
         self._signals: list[int] = []
-        self._restarts: dict[str, int] = {}
         # Children hold the reading end: it reports end of file when this process is gone, however it ended.
         self._lifeline_read, self._lifeline_write = os.pipe()
 
@@ -106,6 +105,8 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         environment = {**os.environ, **self._environment, ROLE_VARIABLE: child.role}
         fds = [*child.fds, self._lifeline_read]
+        if child.process is not None:
+            environment[RESTARTED_VARIABLE] = "1"
         environment[_LIFELINE_VARIABLE] = str(self._lifeline_read)
         command = [sys.executable, "-m", "app", *child.command]
         pulse_write = -1

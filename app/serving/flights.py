@@ -1,0 +1,65 @@
+"""Texts on their way through the engine, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+
+from app.errors import DeadlineError, ServiceError, TextError
+from app.sentiment import Encoding, Prediction, Scores
+
+Outcome = Prediction | TextError | ServiceError
+
+LONG_CHARACTERS = 16_000
+"""Characters tokenized at once; a longer text is tokenized off the event loop."""
+
+
+class Flight:
+    """One text on its way through the engine, with everybody who waits for it."""
+
+    __slots__ = ("encoding", "future", "key", "waiters")
+
+    def __init__(self, key: bytes | None, encoding: Encoding, future: asyncio.Future[Scores]) -> None:
+        self.key = key
+        self.encoding = encoding
+        self.future = future
+        self.waiters = 0
+
+
+def pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterator[dict[bytes | int, list[int]]]:
+    """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own."""
+    piece: dict[bytes | int, list[int]] = {}
+    characters = 0
+    for key, indices in wanted.items():
+        length = len(texts[indices[0]])
+        if piece and characters + length > LONG_CHARACTERS:
+            yield piece
+            piece, characters = {}, 0
+        piece[key] = indices
+        characters += length
+    if piece:
+        yield piece
+
+
+async def land_or_pass(flights: dict[int, Flight], deadline: float) -> None:
+    """Wait until all flights have landed or the deadline has passed; cancels none."""
+    pending = {flight.future for flight in flights.values()}
+    if pending:
+        await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
+
+
+def prediction_of(flight: Flight) -> Prediction:
+    scores, encoding = flight.future.result(), flight.encoding
+    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
+
+
+def outcome_of(flight: Flight) -> Outcome:
+    if not flight.future.done() or flight.future.cancelled():
+        return DeadlineError("the deadline passed before the text was classified")
+    error = flight.future.exception()
+    if error is None:
+        return prediction_of(flight)
+    if isinstance(error, ServiceError):
+        return error
+    raise error
