@@ -101,7 +101,7 @@ def _serve(options: argparse.Namespace) -> int:
         parent.add(
             supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=settings.engine_timeout)
         )
-        for number in range(settings.workers or max(1, supervisor.usable_cores() - 1)):
+        for number in range(settings.workers or supervisor.default_workers()):
             command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
             parent.add(supervisor.Child(f"worker-{number}", command, fds=[listener.fileno()]))
         return parent.run()

@@ -28,7 +28,7 @@ from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.engine import Engine
 from app.serving.remote import RemoteEngine
-from app.serving.supervisor import end_with_parent, usable_cores
+from app.serving.supervisor import default_workers, end_with_parent
 from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
@@ -129,7 +129,7 @@ def run_worker(settings: Settings, listener: int, engine: Path) -> int:
 
 def worker_count(settings: Settings) -> int:
     """HTTP workers to start."""
-    return settings.workers or max(1, usable_cores() - 1)
+    return settings.workers or default_workers()
 
 
 def run_server(app: FastAPI, settings: Settings, listener: int) -> int:

@@ -220,6 +220,15 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, args=(int(descriptor),), daemon=True, name="lifeline").start()
 
 
+def default_workers() -> int:
+    """HTTP workers for this machine: the usable cores less one for the engine, but two where there are two cores.
+
+    On two cores a second worker is worth a third of the throughput: HTTP costs more of a core there than the engine.
+    """
+    cores = usable_cores()
+    return max(min(2, cores), cores - 1)
+
+
 def usable_cores() -> int:
     """Cores this process may use: affinity, and the CPU quota of its control group (v2)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
