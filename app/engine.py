@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -93,6 +94,8 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
         info.device,
         time.monotonic() - started,
     )
+    gc.collect()
+    gc.freeze()
     await stop.wait()
     await server.close()
     for task in background:

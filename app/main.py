@@ -7,6 +7,7 @@ production placement.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import signal
@@ -65,6 +66,9 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             shared.start()
         holder.append(_classifier(model, actual, shared, settings))
         background = [asyncio.create_task(_start(actual, model)), asyncio.create_task(metrics.sample_memory("worker"))]
+        # What start-up made lives as long as the process: collections that look at it again only cost latency.
+        gc.collect()
+        gc.freeze()
         try:
             yield
         finally:
