@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.store import Architecture, ModelConfig
@@ -113,4 +113,9 @@ def best(architecture: Architecture) -> Recipe:
     )
 
 
-PRESETS: dict[str, Callable[[Architecture], Recipe]] = {"article": article, "best": best}
+def labelled(architecture: Architecture) -> Recipe:
+    """``best`` without the unlabelled reviews: what they are worth is the difference."""
+    return replace(best(architecture), epochs=5, teacher=0.0, preset="labelled")
+
+
+PRESETS: dict[str, Callable[[Architecture], Recipe]] = {"article": article, "best": best, "labelled": labelled}
