@@ -68,7 +68,9 @@ class TrainOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``train``."""
-    parser.add_argument("--preset", choices=("article", "best", "labelled"), default="best", help="recipe (default: %(default)s)")
+    parser.add_argument(
+        "--preset", choices=("article", "best", "labelled"), default="best", help="recipe (default: %(default)s)"
+    )
     parser.add_argument("--network", choices=("gru", "lstm", "rnn"), default="gru", help="default: %(default)s")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
