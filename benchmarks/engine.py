@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.modeling.checkpoint import load_network
-from app.modeling.native import library
+from app.modeling.native import binding
 from app.modeling.native.packing import PackedModel
 from app.modeling.native.predictor import NativePredictor
 from app.modeling.networks import SentimentNetwork
@@ -101,11 +101,11 @@ def _engines(network: SentimentNetwork) -> dict[str, Engine]:
                 engines[name] = make()
             except (ImportError, ValueError) as error:
                 print(f"{name} is left out: {error}\n")
-    for precision in reversed(library.precisions()):
-        variant = next(variant for variant in library.variants() if variant.precision == precision)
+    for precision in reversed(binding.precisions()):
+        variant = next(variant for variant in binding.variants() if variant.precision == precision)
         packed = PackedModel(network.config, weights, variant)
         engines[f"native {precision}"] = _of(NativePredictor.of_packed(packed, network.config))
-    if not library.precisions():
+    if not binding.precisions():
         print("the native kernel is left out: run `python -m app.modeling.native.build`\n")
     return engines
 

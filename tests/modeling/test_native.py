@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from app.errors import CheckpointError
 from app.modeling.checkpoint import load_network
-from app.modeling.native import library
+from app.modeling.native import binding
 from app.modeling.native.packing import PackedModel, expected_shapes, read_weights
 from app.modeling.native.predictor import NativePredictor, choose_variant
 from app.modeling.networks import SentimentNetwork
@@ -43,7 +43,7 @@ def texts_of(config: ModelConfig, count: int = 21, seed: int = 0) -> list[TokenI
     return [array("i", (source.randrange(1, config.vocabulary_size) for _ in range(length))) for length in lengths]
 
 
-def native_of(network: SentimentNetwork, variant: library.Variant, **options: Any) -> NativePredictor:
+def native_of(network: SentimentNetwork, variant: binding.Variant, **options: Any) -> NativePredictor:
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     return NativePredictor.of_packed(PackedModel(network.config, weights, variant, **options), network.config)
 
@@ -57,8 +57,8 @@ def assert_close(ours: Sequence[Scores], theirs: Sequence[Scores], tolerance: fl
         assert our.rating == (None if their.rating is None else pytest.approx(their.rating, abs=10 * tolerance))
 
 
-def variants() -> list[library.Variant]:
-    found = library.variants()
+def variants() -> list[binding.Variant]:
+    found = binding.variants()
     assert found
     assert found[-1].name == "portable"
     return found
@@ -152,7 +152,7 @@ def test_stored_checkpoints_are_read(tmp_path: Path) -> None:
     expected = TorchPredictor(load_network(stored.path, stored.config)).predict(texts)
     assert_close(predictor.predict(texts), expected, 1e-5)
     fastest = NativePredictor(stored.path, stored.config, "auto")
-    assert fastest.precision == library.precisions()[0]
+    assert fastest.precision == binding.precisions()[0]
     assert_close(fastest.predict(texts), expected, 1e-2)
 
 
@@ -205,7 +205,7 @@ def test_what_the_kernel_cannot_read_never_reaches_it() -> None:
 
 def test_memory_that_is_not_there_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = native_of(tiny_network(tiny_config()), choose_variant("float32"))
-    monkeypatch.setattr(library, "_function", lambda *_: lambda *_: 1)
+    monkeypatch.setattr(binding, "_function", lambda *_: lambda *_: 1)
     with pytest.raises(MemoryError, match="this batch"):
         predictor.predict([array("i", [1])])
 
@@ -213,12 +213,12 @@ def test_memory_that_is_not_there_is_a_memory_error(monkeypatch: pytest.MonkeyPa
 def test_a_precision_that_is_not_to_be_had_is_a_lookup_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LookupError, match="does not compute in float16"):
         choose_variant("float16")
-    monkeypatch.setattr(library, "_processor_flags", frozenset)
-    assert [variant.name for variant in library.variants()] == ["portable"]
+    monkeypatch.setattr(binding, "_processor_flags", frozenset)
+    assert [variant.name for variant in binding.variants()] == ["portable"]
     assert choose_variant("auto").precision == "float32"
     with pytest.raises(LookupError, match="does not compute in bfloat16"):
         choose_variant("bfloat16")
-    monkeypatch.setattr(library, "variants", list)
+    monkeypatch.setattr(binding, "variants", list)
     with pytest.raises(LookupError, match="not compiled"):
         choose_variant("auto")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.modeling.native import library
+from app.modeling.native import binding
 from app.modeling.native.build import LIBRARY, BuildError, build, find_compiler, is_current
 
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -19,19 +19,19 @@ def test_it_compiles_without_a_warning_and_once(tmp_path: Path) -> None:
     assert build(find_compiler(), target, ["-Werror"])
     assert is_current(target)
     assert not build(find_compiler(), target, ["-Werror"])
-    assert library.variants(target) == library.variants()
+    assert binding.variants(target) == binding.variants()
     assert [file.name for file in tmp_path.iterdir()] == ["kernel.so"]
 
 
 def test_a_library_of_other_sources_is_not_used(tmp_path: Path) -> None:
     target = tmp_path / "kernel.so"
-    assert library.variants(target) == []
+    assert binding.variants(target) == []
     content = LIBRARY.read_bytes()
     at = content.index(b"SOURCES=") + len(b"SOURCES=")
     target.write_bytes(content[:at] + b"0" * 32 + content[at + 32 :])
     assert not is_current(target)
-    assert library.variants(target) == []
-    assert library.precisions(target) == []
+    assert binding.variants(target) == []
+    assert binding.precisions(target) == []
 
 
 def test_a_library_of_another_system_is_not_used(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_library_of_another_system_is_not_used(tmp_path: Path) -> None:
     content = LIBRARY.read_bytes()
     target.write_bytes(b"\0" * 64 + content[64:])
     assert is_current(target)
-    assert library.variants(target) == []
+    assert binding.variants(target) == []
 
 
 def test_a_failing_compiler_is_reported_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-/* What the kernel computes with: a packed checkpoint. Filled by packing.py, declared to Python in library.py.
+/* What the kernel computes with: a packed checkpoint. Filled by packing.py, declared to Python in binding.py.
  *
  * Shape legend: V vocabulary, E embedding, H hidden units of one direction, D directions, L layers, P poolings,
  * O outputs (classes and stars), G gates, W floats in one vector register. E and H are padded with zeros to multiples

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from app.errors import CheckpointError
-from app.modeling.native.library import Direction, Model, Variant
+from app.modeling.native.binding import Direction, Model, Variant
 from app.store import WEIGHTS_FILE, ModelConfig
 
 Array = NDArray[np.float32]

@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.modeling.native import library
-from app.modeling.native.library import Variant
+from app.modeling.native import binding
+from app.modeling.native.binding import Variant
 from app.modeling.native.packing import PackedModel, read_weights
 from app.sentiment import Scores, TokenIds
 from app.store import ModelConfig
@@ -111,7 +111,7 @@ class NativePredictor:
             raise ValueError("token ids must be 32-bit integers")
         if ids.view(np.uint32).max() >= self.config.vocabulary_size:  # a negative id is a large unsigned one
             raise IndexError(f"token ids must be 0 to {self.config.vocabulary_size - 1}")
-        return library.forward(self._packed.variant, self._packed.model, ids, starts)
+        return binding.forward(self._packed.variant, self._packed.model, ids, starts)
 
 
 def choose_variant(precision: str) -> Variant:
@@ -120,7 +120,7 @@ def choose_variant(precision: str) -> Variant:
     Raises:
         LookupError: see ``NativePredictor``.
     """
-    variants = library.variants()
+    variants = binding.variants()
     if not variants:
         raise LookupError("the native kernel is not compiled; run `python -m app.modeling.native.build`")
     for variant in variants:
