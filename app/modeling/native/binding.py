@@ -27,21 +27,25 @@ class Variant:
         name: as in ``build.py``; the exported function is ``forward_<name>``.
         precision: ``float32`` or ``bfloat16``.
         width: W, floats in a register: the packing depends on it.
+        multiple: E and H are padded to multiples of it.
         needs: what the processor must have, in the words of ``/proc/cpuinfo``.
     """
 
     name: str
     precision: str
     width: int
+    multiple: int
     needs: frozenset[str]
 
 
+_AVX512_BF16 = frozenset(["avx512f", "avx512bw", "avx512vl", "avx512_bf16", "fma", "f16c"])
 # Fastest first.
 _VARIANTS = (
-    Variant("avx512bf16", "bfloat16", 16, frozenset(["avx512f", "avx512bw", "avx512vl", "avx512_bf16", "fma", "f16c"])),
-    Variant("avx512", "float32", 16, frozenset(["avx512f", "fma"])),
-    Variant("avx2", "float32", 8, frozenset(["avx2", "fma"])),
-    Variant("portable", "float32", 4, frozenset()),
+    Variant("amx", "bfloat16", 16, 32, _AVX512_BF16 | {"amx_tile", "amx_bf16"}),
+    Variant("avx512bf16", "bfloat16", 16, 16, _AVX512_BF16),
+    Variant("avx512", "float32", 16, 16, frozenset(["avx512f", "fma"])),
+    Variant("avx2", "float32", 8, 8, frozenset(["avx2", "fma"])),
+    Variant("portable", "float32", 4, 4, frozenset()),
 )
 
 
@@ -79,7 +83,9 @@ def variants(library: Path = LIBRARY) -> list[Variant]:
     except OSError:  # built for another system
         return []
     flags = _processor_flags()
-    return [v for v in _VARIANTS if v.needs <= flags and hasattr(exported, f"forward_{v.name}")]
+    usable = [v for v in _VARIANTS if v.needs <= flags and hasattr(exported, f"forward_{v.name}")]
+    # Linux gives a process the tile registers only when it asks for them.
+    return [v for v in usable if v.name != "amx" or exported.allow_amx()]
 
 
 def forward(

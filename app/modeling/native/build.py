@@ -23,11 +23,13 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 LIBRARY = _FOLDER / "_kernel.so"
-SOURCES = ("forward.c", "texts.h", "vectors.h", "model.h")
+SOURCES = ("forward.c", "texts.h", "tiles.h", "vectors.h", "model.h")
 
 _FLAGS = ("-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+_AVX512_BF16 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mfma", "-mf16c")
 _X86_VARIANTS: dict[str, tuple[str, ...]] = {
-    "avx512bf16": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mfma", "-mf16c"),
+    "amx": (*_AVX512_BF16, "-mamx-tile", "-mamx-bf16"),
+    "avx512bf16": _AVX512_BF16,
     "avx512": ("-mavx512f", "-mfma"),
     "avx2": ("-mavx2", "-mfma"),
 }

@@ -17,7 +17,11 @@
 #include "vectors.h"
 
 /* More would only push the states out of the first-level cache. */
+#ifdef VARIANT_amx
+#define SLOTS 16
+#else
 #define SLOTS 8
+#endif
 #define MAX_ROWS 8
 #define MAX_GROUPS 4
 #define MAX_GATES 4
@@ -28,7 +32,11 @@
 #define AT_LEAST(x, limit) ((x) > (limit) ? (x) : (limit))
 #define GATES(cell) ((cell) == GRU ? 3 : (cell) == LSTM ? 4 : 1)
 /* Rows and groups of a block: as many as there are registers for running sums. */
+#ifdef VARIANT_amx
+#define ROWS(gates) TILE_ROWS
+#else
 #define ROWS(gates) AT_MOST(SUMS / (gates), MAX_ROWS)
+#endif
 #define GROUPS(gates, rows) AT_LEAST(AT_MOST(SUMS / ((gates) * (rows)), MAX_GROUPS), 1)
 
 /* One direction of one layer, and the texts it is reading. */
@@ -46,6 +54,10 @@ struct rows {
     int64_t k, stride;
     const operand_t *weights; /* [H/W][K][G][W] */
 };
+
+#ifdef VARIANT_amx
+#include "tiles.h"
+#endif
 
 /* sums[j * G + g][r] += factors[r] . weights[group + j][.][g]: the whole cost of a forward pass. */
 INLINE void multiply(const int G, const int R, const int J, vec sums[][MAX_ROWS], const struct rows *rows,
@@ -80,6 +92,23 @@ INLINE vec new_state(const int cell, vec sums[][MAX_ROWS], int r, const input_t 
     return squash(sums[3][r]) * tanh_(cell_state * 2.885390082f);
 }
 
+/* What the sum of a gate starts with. r multiplies U_n h + c_n, so a GRU's W_n x waits outside the sum. */
+INLINE vec first_term(const int cell, const int g, const struct reader *reader, int64_t row, int64_t group) {
+    if (cell == GRU && g == 2) return load(reader->weights->state_bias + group * WIDTH);
+    return load_input(reader->input[row] + (group * GATES(cell) + g) * WIDTH);
+}
+
+/* Finished sums of one row and one group of units to its new state and poolings. */
+INLINE void finish(const int cell, vec sums[][MAX_ROWS], int r, struct reader *reader, int64_t row, int64_t group) {
+    const int64_t at = (group * SLOTS + row) * WIDTH;
+    const input_t *input = reader->input[row] + group * GATES(cell) * WIDTH;
+    const vec h = new_state(cell, sums, r, input, reader->h + at, reader->c + at);
+    store(reader->h + at, h);
+    store_operand(reader->next + row * reader->hidden + group * WIDTH, h);
+    if (reader->sum) store(reader->sum + at, load(reader->sum + at) + h);
+    if (reader->peak) store(reader->peak + at, max_(load(reader->peak + at), h));
+}
+
 /* One time step of R rows and J groups of units. */
 INLINE void step_block(const int cell, const int R, const int J, struct reader *reader, int64_t row, int64_t group) {
     const int G = GATES(cell);
@@ -91,23 +120,12 @@ INLINE void step_block(const int cell, const int R, const int J, struct reader *
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-            for (int g = 0; g < G; g++) /* r multiplies U_n h + c_n, so W_n x waits outside the sum */
-                sums[j * G + g][r] = cell == GRU && g == 2
-                                         ? load(reader->weights->state_bias + (group + j) * WIDTH)
-                                         : load_input(reader->input[row + r] + ((group + j) * G + g) * WIDTH);
+            for (int g = 0; g < G; g++) sums[j * G + g][r] = first_term(cell, g, reader, row + r, group + j);
     multiply(G, R, J, sums, &rows, group);
 #pragma GCC unroll 4
     for (int j = 0; j < J; j++)
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            const int64_t at = ((group + j) * SLOTS + row + r) * WIDTH;
-            const input_t *input = reader->input[row + r] + (group + j) * G * WIDTH;
-            const vec h = new_state(cell, sums + j * G, r, input, reader->h + at, reader->c + at);
-            store(reader->h + at, h);
-            store_operand(reader->next + (row + r) * reader->hidden + (group + j) * WIDTH, h);
-            if (reader->sum) store(reader->sum + at, load(reader->sum + at) + h);
-            if (reader->peak) store(reader->peak + at, max_(load(reader->peak + at), h));
-        }
+        for (int r = 0; r < R; r++) finish(cell, sums + j * G, r, reader, row + r, group + j);
 }
 
 /* Input half of the gates for R tokens and J groups of units: factors [R][K] to [R][G * H], gate order. */
@@ -150,6 +168,54 @@ INLINE void project_block(const int cell, const int R, const int J, const struct
         CASE(8, G, groups, BLOCK);                                                                                     \
     }
 
+#ifdef VARIANT_amx
+
+/* One time step of the first `rows` rows. The next group's products are under way while this one's gates are computed. */
+INLINE void step(const int cell, struct reader *reader, int64_t rows) {
+    const int G = GATES(cell);
+    const struct rows states = {reader->now, reader->hidden, reader->hidden, reader->weights->recurrent};
+    float products[2][MAX_GATES][TILE_ROWS][WIDTH] __attribute__((aligned(64)));
+    const int64_t groups = reader->hidden / WIDTH;
+    use_rows(rows);
+    multiply_tiles(G, &states, 0, products[0]);
+    for (int64_t group = 0; group < groups; group++) {
+        if (group + 1 < groups) multiply_tiles(G, &states, group + 1, products[(group + 1) & 1]);
+        for (int64_t row = 0; row < rows; row++) {
+            vec sums[MAX_GATES][MAX_ROWS];
+#pragma GCC unroll 4
+            for (int g = 0; g < G; g++)
+                sums[g][0] = first_term(cell, g, reader, row, group) + load(products[group & 1][g][row]);
+            finish(cell, sums, 0, reader, row, group);
+        }
+    }
+}
+
+/* Input half of the gates for `tokens` tokens: factors [tokens][K] to [tokens][G * H]. */
+INLINE void project(const int cell, const struct reader *reader, const operand_t *factors, int64_t tokens,
+                    input_t *to) {
+    const int G = GATES(cell);
+    const int64_t to_stride = reader->hidden * G;
+    float products[MAX_GATES][TILE_ROWS][WIDTH] __attribute__((aligned(64)));
+    for (int64_t token = 0; token < tokens; token += TILE_ROWS, to += TILE_ROWS * to_stride) {
+        const struct rows rows = {factors + token * reader->inputs, reader->inputs, reader->inputs,
+                                  reader->weights->input};
+        const int64_t count = AT_MOST(tokens - token, TILE_ROWS);
+        use_rows(count);
+        for (int64_t group = 0; group < reader->hidden / WIDTH; group++) {
+            multiply_tiles(G, &rows, group, products);
+            for (int64_t row = 0; row < count; row++)
+#pragma GCC unroll 4
+                for (int g = 0; g < G; g++) {
+                    const int64_t at = (group * G + g) * WIDTH;
+                    store_input(to + row * to_stride + at,
+                                load(products[g][row]) + load(reader->weights->input_bias + at));
+                }
+        }
+    }
+}
+
+#else
+
 /* One time step of the first `rows` rows, in blocks as even as possible: 9 rows are 5 + 4, not 8 + 1. */
 INLINE void step(const int cell, struct reader *reader, int64_t rows) {
     const int64_t blocks = (rows + ROWS(GATES(cell)) - 1) / ROWS(GATES(cell));
@@ -172,6 +238,8 @@ INLINE void project(const int cell, const struct reader *reader, const operand_t
         FOR_ROWS(AT_MOST(tokens - token, ROWS(GATES(cell))), GATES(cell), reader->hidden / WIDTH, PROJECT)
     }
 }
+
+#endif
 
 static void step_gru(struct reader *reader, int64_t rows) { step(GRU, reader, rows); }
 static void step_lstm(struct reader *reader, int64_t rows) { step(LSTM, reader, rows); }

@@ -1,7 +1,7 @@
 """A checkpoint's tensors into what the kernel reads: checked, scaled, padded, reordered. Free of torch.
 
 Shape legend: V vocabulary, E embedding, H hidden units of one direction, D directions, G gates, K inputs of a product,
-W floats in a register; H', E' and K' are padded to multiples of W with zeros. See ``model.h`` for the layouts.
+W floats in a register; H', E' and K' are padded with zeros to multiples of what the variant asks for. See ``model.h`` for the layouts.
 
 Every gate's weights are multiplied by the factor that lets the kernel compute 2^x instead of e^x (see ``squash`` in
 ``vectors.h``): -log2(e) before a logistic function, 2 log2(e) before a tanh.
@@ -188,7 +188,7 @@ class PackedModel:
         return _bfloat16(values) if self.variant.precision == "bfloat16" else values
 
     def _padded(self, size: int) -> int:
-        return -(-size // self.variant.width) * self.variant.width
+        return -(-size // self.variant.multiple) * self.variant.multiple
 
     def _keep(self, values: NDArray[Any]) -> int:
         """Address of a contiguous copy on a cache line's boundary that lives as long as this object."""

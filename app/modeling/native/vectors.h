@@ -15,7 +15,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(VARIANT_avx512bf16) || defined(VARIANT_avx512)
+#if defined(VARIANT_amx) || defined(VARIANT_avx512bf16)
+#define BFLOAT16
+#endif
+
+#if defined(BFLOAT16) || defined(VARIANT_avx512)
 #define WIDTH 16
 #define SUMS 24
 #elif defined(VARIANT_avx2)
@@ -26,7 +30,7 @@
 #define SUMS 12
 #endif
 
-#if defined(VARIANT_avx512bf16) || defined(VARIANT_avx512) || defined(VARIANT_avx2)
+#if defined(BFLOAT16) || defined(VARIANT_avx512) || defined(VARIANT_avx2)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -38,7 +42,7 @@ typedef float vec __attribute__((vector_size(WIDTH * 4)));
 typedef int32_t ivec __attribute__((vector_size(WIDTH * 4)));
 typedef uint32_t uvec __attribute__((vector_size(WIDTH * 4)));
 
-#ifdef VARIANT_avx512bf16
+#ifdef BFLOAT16
 typedef uint16_t operand_t; /* bfloat16 */
 typedef uint16_t input_t;   /* IEEE half: the same bytes as bfloat16, and three bits more of precision */
 #define K_STEP 2
@@ -92,7 +96,7 @@ INLINE vec max_(vec a, vec b) {
 #endif
 }
 
-#ifdef VARIANT_avx512bf16
+#ifdef BFLOAT16
 
 /* K_STEP neighbouring operands, the same in every lane. */
 INLINE vec broadcast(const operand_t *from) {
@@ -143,7 +147,7 @@ INLINE vec squash(vec x) {
     x = max_(min_(x, all(60.0f)), all(-60.0f));
     vec shifted = x + round;
     vec f = x - (shifted - round);
-#ifdef VARIANT_avx512bf16
+#ifdef BFLOAT16
     vec p = fma_(all(0.0551716685f), f, all(0.2426111400f));
     p = fma_(p, f, all(0.6932609677f));
     p = fma_(p, f, all(0.9999280572f));
