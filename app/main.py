@@ -14,15 +14,16 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from app import logs, metrics
 from app.api.application import build_application
-from app.api.protocol import BoundedHttpProtocol
+from app.api.protocol import ServiceProtocol
 from app.engine import make_batcher
 from app.errors import SentimentError
 from app.serving.cache import MemoryCache, RedisCache
@@ -141,7 +142,7 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedHttpProtocol,
+        http=cast("type[asyncio.Protocol]", partial(ServiceProtocol, fast_path=app.state.fast_path)),
         ws="none",
         lifespan="on",
         access_log=False,

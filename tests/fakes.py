@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from app.api.application import build_application
 from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, TextTooLongError
-from app.sentiment import Prediction
+from app.sentiment import Prediction, Scores, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
 from app.serving.flights import Outcome
@@ -38,7 +38,6 @@ class FakeClassifier(Classifier):
         error: what a whole request gets instead of outcomes.
         gate: waited for before an answer.
         is_ready: what ``ready`` says.
-        remembered: what ``recall`` knows.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class FakeClassifier(Classifier):
         error: Exception | None = None,
         gate: asyncio.Event | None = None,
         is_ready: bool = True,
-        remembered: Mapping[str, Outcome] | None = None,
         model: StoredModel = MODEL,
     ) -> None:
         self.model = model
@@ -56,7 +54,6 @@ class FakeClassifier(Classifier):
         self.error = error
         self.gate = gate
         self.is_ready = is_ready
-        self.remembered = dict(remembered or {})
         self.timeouts: list[float | None] = []
         self.started = asyncio.Event()
         self.cancelled = 0
@@ -70,10 +67,6 @@ class FakeClassifier(Classifier):
     @property
     def ready(self) -> bool:
         return self.is_ready
-
-    def recall(self, texts: Sequence[str]) -> list[Outcome] | None:
-        found = [self.remembered[text] for text in texts if text in self.remembered]
-        return found if len(found) == len(texts) else None
 
     async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
         self.timeouts.append(timeout)
@@ -96,6 +89,38 @@ class FakeClassifier(Classifier):
         if not any(character.isalnum() for character in text):
             return NoWordsError()
         return self.outcomes.get(text, PREDICTION)
+
+
+class HandEngine:
+    """An engine whose texts are computed when the test says so."""
+
+    info = EngineInfo("fake", "float32", "cpu")
+    ready = True
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[Scores]] = []
+        self.texts: list[TokenIds[int]] = []
+        self.automatic = False
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def admit(self, texts: int) -> None: ...
+
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+        futures: list[asyncio.Future[Scores]] = [asyncio.get_running_loop().create_future() for _ in texts]
+        self.texts += texts
+        self.waiting += futures
+        if self.automatic:
+            self.compute()
+        return futures
+
+    def compute(self) -> None:
+        for future, ids in zip(self.waiting, self.texts[-len(self.waiting) :], strict=True):
+            if not future.done():
+                future.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
+        self.waiting.clear()
 
 
 @asynccontextmanager

@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.classify import ClassifyEndpoint
-from app.api.middleware import RequestMiddleware
+from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
+from app.api.fast_path import FastPath
+from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.problems import Problem, problem_of
 from app.api.routes import build_router
 from app.api.schemas import ClassifyRequest, ProblemDocument
@@ -58,10 +59,12 @@ def build_application(
             ServiceError: _service_error,
         },
     )
+    recorder = RequestRecorder()
+    app.state.fast_path = FastPath(classifier, recorder, settings)
     endpoint = ClassifyEndpoint(classifier, settings)
     app.include_router(build_router(classifier, settings, endpoint))
-    app.add_middleware(_ShortCut, path="/classify", endpoint=endpoint)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
+    app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -21,6 +21,7 @@ from app.serving.classifier import Classifier
 from app.serving.flights import Outcome
 from app.settings import Settings
 
+CLASSIFY_PATH = "/classify"
 TIMEOUT_HEADER = b"x-timeout-seconds"
 _WATCH_AFTER = 0.05
 """Seconds after which a request without an answer is worth watching for its client's disconnection."""
@@ -63,21 +64,16 @@ class ClassifyEndpoint:
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
-        # Several texts are seldom all known, and looking would hash each of them twice.
-        outcomes: Sequence[Outcome] | None = classifier.recall(texts) if len(texts) == 1 else None
-        if outcomes is None:
-            outcomes = await _while_connected(classifier.classify(texts, timeout=timeout), receive)
-        identity = {"model": classifier.model.name, "version": classifier.model.version}
-        labels = classifier.model.config.labels
+        outcomes = await _while_connected(classifier.classify(texts, timeout=timeout), receive)
         if request.texts is None:
-            outcome = outcomes[0]
-            if not isinstance(outcome, Prediction):
-                raise problem_of(outcome)
-            return _json({**_entry(outcome, labels), **identity})
+            return Response(single_answer(outcomes[0], classifier), media_type="application/json")
         first = outcomes[0]
         if isinstance(first, ServiceError) and all(type(outcome) is type(first) for outcome in outcomes):
             raise first
-        return _json({**identity, "results": [_entry(outcome, labels) for outcome in outcomes]})
+        model = classifier.model
+        results = [_entry(outcome, model.config.labels) for outcome in outcomes]
+        document = {"model": model.name, "version": model.version, "results": results}
+        return Response(orjson.dumps(document), media_type="application/json")
 
     def _timeout(self, scope: Scope) -> float | None:
         for name, value in scope["headers"]:
@@ -126,8 +122,18 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _json(document: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(document), media_type="application/json")
+def single_answer(outcome: Outcome, classifier: Classifier) -> bytes:
+    """The JSON that answers a request with one text.
+
+    Raises:
+        Problem: the text has no prediction.
+    """
+    if not isinstance(outcome, Prediction):
+        raise problem_of(outcome)
+    model = classifier.model
+    entry = _entry(outcome, model.config.labels)
+    entry["model"], entry["version"] = model.name, model.version
+    return orjson.dumps(entry)
 
 
 def _entry(outcome: Outcome, labels: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,27 +18,66 @@ from app.logs import request_id
 
 logger = logging.getLogger("app.access")
 
+SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
+"""On every response."""
+
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json"})
 """The framework's own routes, which do not leave themselves in the scope."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class RequestMiddleware:
-    """The outermost layer. Plain ASGI, and frugal: it is paid for by every request."""
+class RequestRecorder:
+    """Numbers requests, and counts and logs how they ended."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._counters: dict[tuple[str, str, int], Any] = {}
+
+    def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The client's ``X-Request-Id`` where it is a sane one, else a new id."""
+        for name, value in headers:
+            if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+                return str(value, "ascii")
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+    def record(self, template: str, method: str, status: int, seconds: float) -> None:
+        """Count a request that was answered, or whose client left (499).
+
+        Args:
+            template: its route.
+            method: its HTTP method; unknown ones are counted together.
+            status: HTTP status.
+            seconds: from its head to the end of its response.
+        """
+        method = method if method in _METHODS else "other"
+        key = (template, method, status)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
+        counter.inc()
+        metrics.request_seconds(template).observe(seconds)
+        # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
+        level = logging.WARNING if status >= 500 and template != "/health/ready" else logging.DEBUG
+        if logger.isEnabledFor(level):
+            extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
+            logger.log(level, "%s %s %d", method, template, status, extra=extras)
+
+
+class RequestMiddleware:
+    """The outermost layer. Plain ASGI, and frugal: it is paid for by every request."""
+
+    def __init__(self, app: ASGIApp, recorder: RequestRecorder) -> None:
+        self._app = app
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        current = self._id(scope)
+        current = self._recorder.request_id(scope["headers"])
         token = request_id.set(current)
         status = 0
 
@@ -48,7 +88,7 @@ class RequestMiddleware:
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", current.encode()),
-                    (b"x-content-type-options", b"nosniff"),
+                    *SECURITY_HEADERS,
                 ]
             await send(message)
 
@@ -61,29 +101,8 @@ class RequestMiddleware:
                 await internal_error().response()(scope, receive, send_with_headers)
         finally:
             metrics.REQUESTS_IN_FLIGHT.dec()
-            self._observe(scope, status or 499, time.perf_counter() - started)
+            self._recorder.record(_template(scope), scope["method"], status or 499, time.perf_counter() - started)
             request_id.reset(token)
-
-    def _id(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and _SANE_ID.fullmatch(value):
-                return str(value, "ascii")
-        return f"{self._prefix}-{next(self._numbers):x}"
-
-    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
-        template = _template(scope)
-        method: str = scope["method"] if scope["method"] in _METHODS else "other"
-        key = (template, method, status)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
-        counter.inc()
-        metrics.request_seconds(template).observe(seconds)
-        # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
-        level = logging.WARNING if status >= 500 and template != "/health/ready" else logging.DEBUG
-        if logger.isEnabledFor(level):
-            extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
-            logger.log(level, "%s %s %d", method, template, status, extra=extras)
 
 
 def _template(scope: Scope) -> str:

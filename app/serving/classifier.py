@@ -12,10 +12,11 @@ from app.errors import (
     BlankTextError,
     NoWordsError,
     OverloadedError,
+    ServiceError,
     TextError,
     TextTooLongError,
 )
-from app.sentiment import Encoding, Prediction
+from app.sentiment import Encoding, Prediction, Scores
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.engine import Engine, EngineInfo
 from app.serving.flights import LONG_CHARACTERS, Flight, Outcome, land_or_pass, outcome_of, pieces, prediction_of
@@ -85,24 +86,60 @@ class Classifier:
         """Whether a text sent now would be answered."""
         return self._engine.ready
 
-    def recall(self, texts: Sequence[str]) -> list[Outcome] | None:
-        """The outcomes where this process' cache knows every one of the texts; None, and nothing counted, otherwise.
+    def begin(self, text: str) -> Prediction | Flight | None:
+        """Answer one text from this process' cache, or start it, without waiting for anything.
 
-        Spares hot answers everything that waiting needs.
+        Returns:
+            the cached prediction; or the flight the text is on, which the caller hands to ``finish`` once, landed or
+            given up; or None, and nothing has happened, where only ``classify`` can tell (a shared cache to ask, a
+            text or a load that is refused).
         """
-        if not self._memory:
+        engine = self._engine
+        if not engine.ready or len(text) > LONG_CHARACTERS:
             return None
-        key_of = self._key_maker()
-        outcomes: list[Outcome] = []
-        for text in texts:
-            found = self._memory.get(key_of(text))
-            if found is None:
+        key = None
+        if self._memory is not None:
+            key = self._key_maker()(text)
+            found = self._memory.get(key)
+            if found is not None:
+                self._memory_hits.inc()
+                self._count(found)
+                return found
+        if self._shared is not None or self._in_flight >= self._limits.max_texts_in_flight or self._refuse(text):
+            return None
+        flight = None if key is None else self._flights.get(key)
+        if flight is None:
+            try:
+                engine.admit(1)
+                encoding = self._encode_all([text])[0]
+                if isinstance(encoding, NoWordsError):
+                    return None
+                deadline = time.monotonic() + self._limits.timeout
+                flight = self._fly(key, encoding, engine.submit([encoding.ids], deadline)[0])
+            except ServiceError:
                 return None
-            outcomes.append(found)
-        self._memory_hits.inc(len(outcomes))
-        for outcome in outcomes:
-            self._count(outcome)
-        return outcomes
+        else:
+            flight.waiters += 1
+            self._coalesced.inc()
+        if key is not None:
+            self._memory_misses.inc()
+        self._in_flight += 1
+        return flight
+
+    def finish(self, flight: Flight) -> Outcome:
+        """The outcome of a flight of ``begin``; one that is still in the air is given up, with a ``DeadlineError``."""
+        try:
+            outcome = outcome_of(flight)
+        finally:
+            self._leave(flight)
+            self._in_flight -= 1
+        self._count(outcome)
+        return outcome
+
+    def leave(self, flight: Flight) -> None:
+        """Give up a flight of ``begin`` whose caller is gone."""
+        self._leave(flight)
+        self._in_flight -= 1
 
     async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
         """One outcome per text, in order; a text that fails does not touch the others.
@@ -239,13 +276,18 @@ class Classifier:
         deadline = time.monotonic() + self._limits.timeout
         futures = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
         for (encoding, indices), future in zip(new, futures, strict=True):
-            flight = Flight(keys[indices[0]], encoding, future)
+            flight = self._fly(keys[indices[0]], encoding, future)
             flight.waiters = len(indices)
             flights.update(dict.fromkeys(indices, flight))
-            if flight.key is not None:
-                self._flights[flight.key] = flight
+            if flight.key is not None and len(indices) > 1:
                 self._coalesced.inc(len(indices) - 1)
-            future.add_done_callback(lambda _, flight=flight: self._land(flight))  # type: ignore[misc]
+
+    def _fly(self, key: bytes | None, encoding: Encoding, future: asyncio.Future[Scores]) -> Flight:
+        flight = Flight(key, encoding, future)
+        if key is not None:
+            self._flights[key] = flight
+            future.add_done_callback(lambda _: self._land(flight))
+        return flight
 
     def _leave(self, flight: Flight) -> None:
         """One waiter less; a text that nobody waits for is given up."""
@@ -259,8 +301,7 @@ class Classifier:
 
     def _land(self, flight: Flight) -> None:
         """Keep the result of a flight, whoever still waits for it."""
-        if flight.key is None:
-            return
+        assert flight.key is not None  # noqa: S101 - the caller's condition, for the type checker
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
         if flight.future.cancelled() or flight.future.exception() is not None:

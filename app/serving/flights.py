@@ -24,7 +24,7 @@ class Flight:
         self.key = key
         self.encoding = encoding
         self.future = future
-        self.waiters = 0
+        self.waiters = 1
 
 
 def pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterator[dict[bytes | int, list[int]]]:

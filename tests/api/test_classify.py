@@ -143,15 +143,6 @@ async def test_the_deadline_reaches_the_classifier() -> None:
     assert classifier.timeouts == [0.25, None]
 
 
-async def test_what_is_remembered_is_not_classified_again() -> None:
-    """A single text that is in memory never waits."""
-    classifier = FakeClassifier(remembered={"a": Prediction((0.5, 0.5), 1, False, cached=True)})
-    assert (await post(classifier, {"text": "a"})).json()["cached"]
-    assert not classifier.timeouts
-    await post(classifier, {"texts": ["a", "b"]})
-    assert classifier.timeouts == [None]
-
-
 SCOPE: Scope = {
     "type": "http",
     "asgi": {"version": "3.0"},

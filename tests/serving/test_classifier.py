@@ -8,45 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedError, TextTooLongError
-from app.sentiment import Prediction, Scores, TokenIds
+from app.sentiment import Prediction, Scores
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.engine import EngineInfo
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
+from tests.fakes import HandEngine
 from tests.redis_server import RedisServer
-
-
-class HandEngine:
-    """An engine whose texts are computed when the test says so."""
-
-    info = EngineInfo("fake", "float32", "cpu")
-    ready = True
-
-    def __init__(self) -> None:
-        self.waiting: list[asyncio.Future[Scores]] = []
-        self.texts: list[TokenIds[int]] = []
-        self.automatic = False
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def admit(self, texts: int) -> None: ...
-
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
-        futures: list[asyncio.Future[Scores]] = [asyncio.get_running_loop().create_future() for _ in texts]
-        self.texts += texts
-        self.waiting += futures
-        if self.automatic:
-            self.compute()
-        return futures
-
-    def compute(self) -> None:
-        for future, ids in zip(self.waiting, self.texts[-len(self.waiting) :], strict=True):
-            if not future.done():
-                future.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
-        self.waiting.clear()
 
 
 def make(

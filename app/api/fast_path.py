@@ -1,0 +1,211 @@
+"""The fast path of ``POST /classify``: a plain request with one text, answered without an ASGI call or a task.
+
+Creating a task, waiting in it and taking apart ASGI messages would cost as much as tokenizing the text. So the protocol
+offers every plain request to ``FastPath`` first. What is not the common case in any way (several texts, an error to
+describe, a shared cache to ask) is left alone, before anything was counted or started, for the application to answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from app import metrics
+from app.api.classify import CLASSIFY_PATH, single_answer
+from app.api.middleware import SECURITY_HEADERS, RequestRecorder
+from app.api.problems import Problem, internal_error
+from app.api.schemas import parse_request
+from app.logs import request_id
+from app.serving.classifier import Classifier
+from app.serving.flights import Flight
+from app.settings import Settings
+
+URL = CLASSIFY_PATH.encode()
+MAX_BODY = 65_536
+"""Longest body, in bytes; beyond it uvicorn's flow control has to be at work."""
+
+_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"x-timeout-seconds"})
+"""Headers that make a request anything but plain."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Connection(Protocol):
+    """What a request needs of the connection it came on."""
+
+    def respond(self, head: bytes, body: bytes) -> None:
+        """Write a response, whose head is complete but for ``Connection`` and the empty line."""
+        ...
+
+
+class FastPath:
+    """Answers plain requests of all connections of a process.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        recorder: shared with the middleware.
+        settings: limits.
+    """
+
+    def __init__(
+        self, classifier: Callable[[], Classifier | None], recorder: RequestRecorder, settings: Settings
+    ) -> None:
+        self._classifier = classifier
+        self._timeout = settings.timeout
+        self._max_body = min(MAX_BODY, settings.max_body)
+        self.recorder = recorder
+        self._waiting: dict[FastRequest, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def takes(self, method: bytes, url: bytes, headers: Headers) -> bool:
+        """Whether the head is that of a plain request with a body of known and moderate length."""
+        if url != URL or method != b"POST":
+            return False
+        length = 0
+        for name, value in headers:
+            if name in _SPECIAL or (name == b"content-type" and value != b"application/json"):
+                return False
+            if name == b"content-length":
+                length = int(value) if value.isdigit() and len(value) < 8 else 0
+        return 0 < length <= self._max_body
+
+    def begin(self, connection: Connection, headers: Headers, body: bytes) -> FastRequest | None:
+        """Answer a request, or start it; None, and nothing has happened, where the application has to answer."""
+        classifier = self._classifier()
+        if classifier is None:
+            return None
+        try:
+            text = parse_request(body, 1).text
+        except Problem:
+            return None
+        started = classifier.begin(text) if text is not None else None
+        if started is None:
+            return None
+        request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
+        if isinstance(started, Flight):
+            request.wait(started)
+        else:
+            request.answer(single_answer(started, classifier))
+        return request
+
+    def watch(self, request: FastRequest) -> None:
+        """Time a request out when its deadline has passed. All have the same patience, so the first is the next."""
+        loop = asyncio.get_running_loop()
+        self._waiting[request] = loop.time() + self._timeout
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout, self._expire)
+
+    def unwatch(self, request: FastRequest) -> None:
+        """The request is over."""
+        self._waiting.pop(request, None)
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, self._timer = loop.time(), None
+        for request, deadline in list(self._waiting.items()):
+            if deadline > now:
+                self._timer = loop.call_at(deadline, self._expire)
+                break
+            request.land()
+
+
+class FastRequest:
+    """One request on the fast path. To uvicorn's protocol it is the cycle at work on the connection.
+
+    Attributes:
+        response_complete: whether it is over.
+        keep_alive: what uvicorn sets when the server stops; the protocol knows that already.
+        disconnected: set true by uvicorn when the client is gone.
+        message_event: where uvicorn says so; it is this very object.
+    """
+
+    __slots__ = (
+        "_classifier",
+        "_connection",
+        "_flight",
+        "_id",
+        "_path",
+        "_started",
+        "disconnected",
+        "keep_alive",
+        "message_event",
+        "response_complete",
+    )
+
+    def __init__(self, path: FastPath, classifier: Classifier, connection: Connection, number: str) -> None:
+        self._path = path
+        self._classifier = classifier
+        self._connection = connection
+        self._id = number
+        self._started = time.perf_counter()
+        self._flight: Flight | None = None
+        self.response_complete = self.disconnected = False
+        self.keep_alive = True
+        self.message_event = self
+        metrics.REQUESTS_IN_FLIGHT.inc()
+
+    def wait(self, flight: Flight) -> None:
+        """Answer when the flight has landed."""
+        self._flight = flight
+        self._path.watch(self)
+        flight.future.add_done_callback(self.land)
+
+    def land(self, _: object = None) -> None:
+        """Answer, whatever has become of the flight."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        self._path.unwatch(self)
+        token = request_id.set(self._id)
+        try:
+            self.answer(single_answer(self._classifier.finish(flight), self._classifier))
+        except Problem as problem:
+            metrics.REJECTED.labels(problem.code).inc()
+            self._refuse(problem)
+        except Exception:
+            self._refuse(internal_error())
+            raise
+        finally:
+            request_id.reset(token)
+
+    def set(self) -> None:
+        """Uvicorn's event: the client may be gone, and then nobody needs the answer."""
+        flight = self._flight
+        if not self.disconnected or flight is None:
+            return
+        self._flight = None
+        self._path.unwatch(self)
+        flight.future.remove_done_callback(self.land)
+        self._classifier.leave(flight)
+        self._over(499)
+
+    def answer(self, body: bytes) -> None:
+        """Respond 200."""
+        self._respond(_OK, body, 200)
+
+    def _refuse(self, problem: Problem) -> None:
+        response = problem.response()
+        head = b"HTTP/1.1 %d %s\r\n" % (problem.status, HTTPStatus(problem.status).phrase.encode())
+        for name, value in (*response.raw_headers, *SECURITY_HEADERS):
+            if name != b"content-length":
+                head += name + b": " + value + b"\r\n"
+        self._respond(head, bytes(response.body), problem.status)
+
+    def _respond(self, head: bytes, body: bytes, status: int) -> None:
+        self._over(status)
+        self._connection.respond(
+            b"%bx-request-id: %b\r\ncontent-length: %d\r\n" % (head, self._id.encode(), len(body)), body
+        )
+
+    def _over(self, status: int) -> None:
+        self.response_complete = True
+        metrics.REQUESTS_IN_FLIGHT.dec()
+        self._path.recorder.record(CLASSIFY_PATH, "POST", status, time.perf_counter() - self._started)
+
+
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(
+    name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS
+)

@@ -1,0 +1,245 @@
+"""The fast path: which requests it takes, that it answers them as the application would, and what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.api.fast_path import MAX_BODY, FastPath, FastRequest
+from app.api.middleware import RequestRecorder
+from app.errors import EngineUnavailableError
+from app.sentiment import Scores
+from app.serving.cache import MemoryCache
+from app.serving.classifier import Classifier, ClassifierLimits
+from app.settings import Settings
+from app.store import StoredModel
+from app.text.tokenizer import load_tokenizer
+from tests.api import wire
+from tests.fakes import HandEngine
+from tests.service import Service, serving
+
+BODY = b'{"text": "a good film"}'
+JSON = (b"content-type", b"application/json")
+
+
+class Recording:
+    """A connection that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.head = self.body = b""
+
+    def respond(self, head: bytes, body: bytes) -> None:
+        assert not self.head
+        self.head, self.body = head, body
+
+
+class Setting:
+    """A fast path in front of a real classifier and an engine that computes by hand."""
+
+    def __init__(self, model: StoredModel, *, cache: bool = True, timeout: float = 5.0, most: int = 10) -> None:
+        self.engine = HandEngine()
+        limits = ClassifierLimits(max_characters=100, max_texts_in_flight=most, timeout=timeout)
+        memory = MemoryCache(10) if cache else None
+        self.classifier = Classifier(model, load_tokenizer(model), self.engine, limits, memory)
+        self.path = FastPath(lambda: self.classifier, RequestRecorder(), Settings(timeout=timeout))
+        self.connection = Recording()
+
+    def begin(self, body: bytes = BODY, number: bytes = b"abc") -> FastRequest | None:
+        self.connection = Recording()
+        return self.path.begin(self.connection, [(b"x-request-id", number)], body)
+
+
+@pytest.fixture
+def setting(tiny_model: StoredModel) -> Setting:
+    return Setting(tiny_model)
+
+
+def length(size: int) -> tuple[bytes, bytes]:
+    return (b"content-length", b"%d" % size)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers", "taken"),
+    [
+        (b"POST", b"/classify", [JSON, length(10)], True),
+        (b"POST", b"/classify", [length(10), (b"accept", b"*/*"), (b"x-request-id", b"a")], True),
+        (b"POST", b"/classify", [JSON, length(MAX_BODY)], True),
+        (b"POST", b"/classify", [JSON, length(MAX_BODY + 1)], False),
+        (b"POST", b"/classify", [JSON, length(0)], False),
+        (b"POST", b"/classify", [JSON], False),
+        (b"POST", b"/classify", [JSON, (b"content-length", b"9" * 30)], False),
+        (b"POST", b"/classify", [JSON, (b"transfer-encoding", b"chunked")], False),
+        (b"POST", b"/classify", [JSON, length(10), (b"content-encoding", b"gzip")], False),
+        (b"POST", b"/classify", [JSON, length(10), (b"expect", b"100-continue")], False),
+        (b"POST", b"/classify", [JSON, length(10), (b"x-timeout-seconds", b"1")], False),
+        (b"POST", b"/classify", [(b"content-type", b"text/plain"), length(10)], False),
+        (b"POST", b"/classify?a=b", [JSON, length(10)], False),
+        (b"GET", b"/classify", [JSON, length(10)], False),
+        (b"POST", b"/models", [JSON, length(10)], False),
+    ],
+)
+async def test_only_plain_requests_are_taken(
+    setting: Setting, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], taken: bool
+) -> None:
+    """A plain JSON body of known, moderate length for POST /classify, and nothing that asks for special treatment."""
+    assert setting.path.takes(method, url, headers) == taken
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"text": 1}',
+        b'{"texts": ["a good film"]}',
+        b'{"text": "a", "text": "b"}',
+        b'{"text": "a", "more": 1}',
+        b'{"text": ""}',
+        b'{"text": "..."}',
+        b'{"text": "' + b"long " * 50 + b'"}',
+    ],
+)
+async def test_the_uncommon_is_left_alone(setting: Setting, body: bytes) -> None:
+    """Whatever needs an explanation or more than one answer is the application's: nothing is written or started."""
+    assert setting.begin(body) is None
+    assert not setting.connection.head
+    assert not setting.engine.texts
+
+
+async def test_a_text_is_answered_when_it_has_landed(setting: Setting) -> None:
+    """The answer carries the request's id, and from then on comes out of the cache at once."""
+    request = setting.begin()
+    assert request is not None
+    assert not request.response_complete
+    assert not setting.connection.head
+    setting.engine.compute()
+    await asyncio.sleep(0.01)
+    assert request.response_complete
+    assert setting.connection.head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"x-request-id: abc\r\n" in setting.connection.head
+    first = json.loads(setting.connection.body)
+    again = setting.begin()
+    assert again is not None
+    assert again.response_complete
+    assert json.loads(setting.connection.body) == {**first, "cached": True}
+
+
+async def test_identical_texts_share_a_flight(setting: Setting) -> None:
+    """Two requests, one computed text; one of the clients may leave."""
+    first, second = setting.begin(), setting.begin()
+    assert first is not None
+    assert second is not None
+    assert len(setting.engine.texts) == 1
+    first.disconnected = True
+    first.set()
+    assert first.response_complete
+    setting.engine.compute()
+    await asyncio.sleep(0.01)
+    assert second.response_complete
+    assert setting.connection.head.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_client_that_leaves_takes_its_text_along(setting: Setting) -> None:
+    """Nobody waits for the text any more, so the engine is told, and nothing is written."""
+    request = setting.begin()
+    assert request is not None
+    request.disconnected = True
+    request.set()
+    assert setting.engine.waiting[0].cancelled()
+    await asyncio.sleep(0.01)
+    assert not setting.connection.head
+
+
+async def test_the_deadline_is_kept(tiny_model: StoredModel) -> None:
+    """A text that is not computed in time is a 504, and given up; later ones get their whole time."""
+    setting = Setting(tiny_model, timeout=0.05)
+    first = setting.begin()
+    await asyncio.sleep(0.03)
+    late, setting.connection = setting.connection, Recording()
+    second = setting.begin(b'{"text": "another film"}')
+    assert first is not None
+    assert second is not None
+    await asyncio.sleep(0.04)
+    assert late.head.startswith(b"HTTP/1.1 504 ")
+    assert json.loads(late.body)["code"] == "deadline_exceeded"
+    assert json.loads(late.body)["request_id"] == "abc"
+    assert setting.engine.waiting[0].cancelled()
+    assert not second.response_complete
+    await asyncio.sleep(0.05)
+    assert second.response_complete
+
+
+async def test_an_engine_fault_is_a_problem(setting: Setting) -> None:
+    """What the engine could not do is said as the application says it."""
+    setting.begin()
+    setting.engine.waiting[0].set_exception(EngineUnavailableError("away", retry_after=2.0))
+    await asyncio.sleep(0.01)
+    assert setting.connection.head.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 2\r\n" in setting.connection.head.lower()
+    assert json.loads(setting.connection.body)["code"] == "engine_unavailable"
+
+
+async def test_places_are_given_back(tiny_model: StoredModel) -> None:
+    """A full classifier takes no more, until somebody has been answered or has left."""
+    setting = Setting(tiny_model, cache=False, most=2)
+    first, second = setting.begin(), setting.begin()
+    assert second is not None
+    assert setting.begin() is None
+    assert first is not None
+    first.disconnected = True
+    first.set()
+    assert setting.begin() is not None
+    assert setting.begin() is None
+    setting.engine.waiting[1].set_result(Scores((0.5, 0.5)))
+    await asyncio.sleep(0.01)
+    assert setting.begin() is not None
+
+
+@pytest.fixture(scope="module")
+def service(tiny_store: Path) -> Iterator[Service]:
+    """One worker without a cache."""
+    with serving(tiny_store, workers="1", cache="off") as running:
+        yield running
+
+
+def one(responses: list[httpx.Response]) -> httpx.Response:
+    (response,) = responses
+    return response
+
+
+@pytest.mark.parametrize("make", [lambda text: {"text": text}, lambda text: {"texts": [text]}])
+def test_both_paths_answer_alike(service: Service, make: Callable[[str], object]) -> None:
+    """Status, headers and body are the same whether the fast path or the application answers."""
+    body = json.dumps(make("What a good film!")).encode()
+    number = b"X-Request-Id: same"
+    fast = one(wire.exchange(service.url, wire.request(wire.CLOSE, number, body=body)))
+    slow = one(wire.exchange(service.url, wire.request(wire.CLOSE, number, b"X-Timeout-Seconds: 5", body=body)))
+    assert fast.status_code == slow.status_code == 200
+    assert fast.json() == slow.json()
+    assert dict(fast.headers) == dict(slow.headers)
+
+
+def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
+    """Requests sent without waiting for answers, on the fast path and off it, keep their order."""
+    texts = ["good", "bad", "a very good film", "a very bad film"]
+    parts = []
+    for number, text in enumerate(texts):
+        body = json.dumps({"text": text} if number % 2 else {"texts": [text]}).encode()
+        parts.append(wire.request(b"X-Request-Id: %d" % number, body=body))
+    parts.append(wire.request(wire.CLOSE, start=b"GET /health/live HTTP/1.1"))
+    responses = wire.exchange(service.url, b"".join(parts))
+    assert [response.status_code for response in responses] == [200] * 5
+    assert [response.headers["x-request-id"] for response in responses[:4]] == ["0", "1", "2", "3"]
+
+
+def test_many_pipelined_plain_requests(service: Service) -> None:
+    """A long pipeline of plain requests is answered whole."""
+    body = json.dumps({"text": "a good film"}).encode()
+    data = wire.request(body=body) * 50 + wire.request(wire.CLOSE, body=body)
+    assert [response.status_code for response in wire.exchange(service.url, data)] == [200] * 51
