@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
 from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedError, TextTooLongError
-from app.sentiment import Prediction, Scores
+from app.sentiment import Prediction
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.store import StoredModel

@@ -1,8 +1,7 @@
 """A checkpoint's tensors into what the kernel reads: checked, scaled, padded, reordered. Free of torch.
 
 Shape legend: V vocabulary, E embedding, H hidden units of one direction, D directions, G gates, K inputs of a product,
-W floats in a register; H', E' and K' are padded with zeros to multiples of ``variant.multiple``. See ``model.h`` for the
-layouts.
+W floats in a register; H', E' and K' are padded with zeros to multiples of ``variant.multiple``. Layouts: ``model.h``.
 
 Every gate's weights are multiplied by the factor that lets the kernel compute 2^x instead of e^x (see ``squash`` in
 ``vectors.h``): -log2(e) before a logistic function, 2 log2(e) before a tanh.
