@@ -20,7 +20,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) ..."
 	$(PIP_INSTALL) --editable .
 	@command -v cc gcc clang >/dev/null || $(PIP_INSTALL) ziglang  # a C compiler in a wheel
-	@$(BIN)/python -m app.modeling.native.build || echo "going on without it: the forward pass will run on torch"
+	@$(BIN)/python -m app.compiler || echo "going on without: the forward pass will run on torch, tokenizing on Python"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve

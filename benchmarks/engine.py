@@ -106,7 +106,7 @@ def _engines(network: SentimentNetwork) -> dict[str, Engine]:
         packed = PackedModel(network.config, weights, variant)
         engines[f"native {precision}"] = _of(NativePredictor.of_packed(packed, network.config))
     if not binding.precisions():
-        print("the native kernel is left out: run `python -m app.modeling.native.build`\n")
+        print("the native kernel is left out: run `python -m app.compiler`\n")
     return engines
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.modeling.native.build import LIBRARY, is_current
+from app.compiler import KERNEL
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -24,7 +24,7 @@ class Variant:
     """One compilation of the kernel.
 
     Attributes:
-        name: as in ``build.py``; the exported function is ``forward_<name>``.
+        name: as in ``compiler.py``; the exported function is ``forward_<name>``.
         precision: ``float32`` or ``bfloat16``.
         width: W, floats in a register: the packing depends on it.
         multiple: E and H are padded to multiples of it.
@@ -69,14 +69,14 @@ class Model(ctypes.Structure):
     ]
 
 
-def precisions(library: Path = LIBRARY) -> list[str]:
+def precisions(library: Path = KERNEL.path) -> list[str]:
     """Precisions the kernel computes natively on this processor, fastest first; empty without a usable library."""
     return list(dict.fromkeys(variant.precision for variant in variants(library)))
 
 
-def variants(library: Path = LIBRARY) -> list[Variant]:
+def variants(library: Path = KERNEL.path) -> list[Variant]:
     """Variants this processor can run, fastest first; empty without a usable library."""
-    if not is_current(library):
+    if not KERNEL.is_current(library):
         return []
     try:
         exported = _open(library)
@@ -89,7 +89,7 @@ def variants(library: Path = LIBRARY) -> list[Variant]:
 
 
 def forward(
-    variant: Variant, model: Model, ids: NDArray[np.int32], starts: NDArray[np.int64], library: Path = LIBRARY
+    variant: Variant, model: Model, ids: NDArray[np.int32], starts: NDArray[np.int64], library: Path = KERNEL.path
 ) -> NDArray[np.float32]:
     """Logits (B, O) of B texts; releases the interpreter lock. Safe to call from several threads at once.
 

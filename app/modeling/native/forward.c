@@ -1,6 +1,6 @@
 /* Forward pass of GRU, LSTM and tanh RNN classifiers over texts of any lengths, without padding.
  *
- * Compiled once per processor variant (see vectors.h and build.py); exports forward_<variant>. Letters: see model.h.
+ * Compiled once per processor variant (see vectors.h and compiler.py); exports forward_<variant>. Letters: see model.h.
  *
  * How it works. SLOTS texts are read side by side, one per row; a text that ends hands its row to the next one, so the
  * rows stay full whatever the lengths are. At every time step the product of the rows' states with the recurrent

@@ -122,7 +122,7 @@ def choose_variant(precision: str) -> Variant:
     """
     variants = binding.variants()
     if not variants:
-        raise LookupError("the native kernel is not compiled; run `python -m app.modeling.native.build`")
+        raise LookupError("the native kernel is not compiled; run `python -m app.compiler`")
     for variant in variants:
         if precision in ("auto", variant.precision):
             return variant

@@ -209,6 +209,6 @@ __attribute__((visibility("default"))) int NAME(VARIANT)(const struct model *mod
     return 0;
 }
 
-#ifdef SOURCES /* what the library was built from; build.py looks for it */
+#ifdef SOURCES /* what the library was built from; compiler.py looks for it */
 __attribute__((visibility("default"))) const char kernel_sources[] = "SOURCES=" SOURCES;
 #endif

@@ -1,9 +1,9 @@
-"""Compiles the kernel: ``python -m app.modeling.native.build``.
+"""Compiles what is written in C: ``python -m app.compiler``.
 
 The compiler is ``$CC``, else ``cc``, ``gcc`` or ``clang``, else the one in the ``ziglang`` wheel, which needs nothing
-from the system. ``forward.c`` is compiled once per processor variant, each with its own instruction set, into one
-library; nothing is tuned to the machine that builds. The library carries a digest of its sources and of the command:
-one that is up to date is left alone, and one of other sources is never loaded.
+from the system. Where speed depends on the processor's instructions, the source is compiled once per variant, each with
+its own instruction set, into one library; nothing is tuned to the machine that builds. A library carries a digest of
+its sources and of the command: one that is up to date is left alone, and one of other sources is never loaded.
 """
 
 from __future__ import annotations
@@ -19,20 +19,57 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent
-LIBRARY = _FOLDER / "_kernel.so"
-SOURCES = ("forward.c", "texts.h", "tiles.h", "vectors.h", "model.h")
-
+_APP = Path(__file__).parent
 _FLAGS = ("-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 _AVX512_BF16 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mfma", "-mf16c")
-_X86_VARIANTS: dict[str, tuple[str, ...]] = {
-    "amx": (*_AVX512_BF16, "-mamx-tile", "-mamx-bf16"),
-    "avx512bf16": _AVX512_BF16,
-    "avx512": ("-mavx512f", "-mfma"),
-    "avx2": ("-mavx2", "-mfma"),
-}
+
+
+@dataclass(frozen=True)
+class Library:
+    """A shared library beside the Python module that loads it.
+
+    Attributes:
+        path: the library.
+        sources: files in the same folder; the first is compiled, the others are included by it.
+        x86_variants: compiler flags of each processor variant beside ``portable``, where the processor is an x86-64.
+    """
+
+    path: Path
+    sources: tuple[str, ...]
+    x86_variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def variants(self) -> dict[str, tuple[str, ...]]:
+        """Compiler flags by variant, on this kind of processor."""
+        x86 = platform.machine() in ("x86_64", "AMD64")
+        return {**(self.x86_variants if x86 else {}), "portable": ()}
+
+    def digest(self) -> str:
+        """Digest of the sources: the first half of the key in a library built from them."""
+        return _digest(b"\0".join((self.path.parent / source).read_bytes() for source in self.sources))
+
+    def is_current(self, path: Path | None = None) -> bool:
+        """Whether the library (at ``path``, where that is another place) is there and of these sources."""
+        return (_key_of(path or self.path) or "").split("-")[0] == self.digest()
+
+
+KERNEL = Library(
+    _APP / "modeling" / "native" / "_kernel.so",
+    ("forward.c", "texts.h", "tiles.h", "vectors.h", "model.h"),
+    {
+        "amx": (*_AVX512_BF16, "-mamx-tile", "-mamx-bf16"),
+        "avx512bf16": _AVX512_BF16,
+        "avx512": ("-mavx512f", "-mfma"),
+        "avx2": ("-mavx2", "-mfma"),
+    },
+)
+"""The forward pass."""
+
+WORDS = Library(_APP / "text" / "_words.so", ("words.c",))
+"""The tokenizer's plain path."""
 
 
 class BuildError(Exception):
@@ -43,20 +80,22 @@ def main() -> int:
     """Build where needed, say what was done; the process's exit status."""
     try:
         command = find_compiler()
-        built = build(command)
+        for library in (KERNEL, WORDS):
+            built = build(library, command)
+            sys.stdout.write(f"{library.path}: {'built with ' + shlex.join(command) if built else 'up to date'}\n")
     except BuildError as error:
-        sys.stderr.write(f"native kernel: {error}\n")
+        sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{LIBRARY}: {'built with ' + shlex.join(command) if built else 'up to date'}\n")
     return 0
 
 
-def build(command: Sequence[str], library: Path = LIBRARY, extra: Sequence[str] = ()) -> bool:
-    """Compile and link ``library`` unless it is up to date; the file appears at once or not at all.
+def build(library: Library, command: Sequence[str], path: Path | None = None, extra: Sequence[str] = ()) -> bool:
+    """Compile and link a library unless it is up to date; the file appears at once or not at all.
 
     Args:
+        library: what to build.
         command: a C compiler and its first arguments, as ``find_compiler`` returns it.
-        library: the file to write.
+        path: the file to write, where it is not the library's own.
         extra: more compiler flags, for instance ``-Werror``.
 
     Returns:
@@ -65,25 +104,26 @@ def build(command: Sequence[str], library: Path = LIBRARY, extra: Sequence[str] 
     Raises:
         BuildError: the compiler failed, or the folder cannot be written.
     """
-    variants = {**(_X86_VARIANTS if platform.machine() in ("x86_64", "AMD64") else {}), "portable": ()}
-    key = f"{sources_digest()}-{_digest(repr((list(command), _FLAGS, variants, list(extra))).encode())}"
-    if _key_of(library) == key:
+    path = path or library.path
+    variants = library.variants
+    key = f"{library.digest()}-{_digest(repr((list(command), _FLAGS, variants, list(extra))).encode())}"
+    if _key_of(path) == key:
         return False
     try:
-        with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
             objects = []
             for variant, instructions in variants.items():
                 objects.append(f"{folder}/{variant}.o")
                 defines = [f"-DVARIANT={variant}", f"-DVARIANT_{variant}"]
                 if variant == "portable":
                     defines.append(f'-DSOURCES="{key}"')
-                source = str(_FOLDER / SOURCES[0])
+                source = str(library.path.parent / library.sources[0])
                 _run([*command, *_FLAGS, *extra, *instructions, *defines, "-c", source, "-o", objects[-1]])
             linked = Path(folder) / "linked.so"
             _run([*command, *extra, "-shared", *objects, "-o", str(linked)])
-            linked.replace(library)
+            linked.replace(path)
     except OSError as error:
-        raise BuildError(f"{library.parent}: cannot be written ({error.strerror})") from error
+        raise BuildError(f"{path.parent}: cannot be written ({error.strerror})") from error
     return True
 
 
@@ -102,16 +142,6 @@ def find_compiler(environment: Mapping[str, str] = os.environ) -> list[str]:
         # Without a target it would build for this very processor.
         return [sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-gnu"]
     raise BuildError("no C compiler: install gcc or clang, or `pip install ziglang`, or name one in CC")
-
-
-def sources_digest() -> str:
-    """Digest of the C sources: the first half of the key in a library built from them."""
-    return _digest(b"\0".join((_FOLDER / source).read_bytes() for source in SOURCES))
-
-
-def is_current(library: Path = LIBRARY) -> bool:
-    """Whether the library exists and was built from the sources beside this file."""
-    return (_key_of(library) or "").split("-")[0] == sources_digest()
 
 
 def _key_of(library: Path) -> str | None:

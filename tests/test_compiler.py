@@ -1,4 +1,4 @@
-"""How the kernel is compiled, and when a compiled one is used."""
+"""How C is compiled, and when a compiled one is used."""
 
 from __future__ import annotations
 
@@ -8,51 +8,55 @@ from pathlib import Path
 
 import pytest
 
+from app.compiler import KERNEL, WORDS, BuildError, Library, build, find_compiler
 from app.modeling.native import binding
-from app.modeling.native.build import LIBRARY, BuildError, build, find_compiler, is_current
-
-pytestmark = pytest.mark.usefixtures("kernel")
+from tests import native
 
 
-def test_it_compiles_without_a_warning_and_once(tmp_path: Path) -> None:
-    target = tmp_path / "kernel.so"
-    assert build(find_compiler(), target, ["-Werror"])
-    assert is_current(target)
-    assert not build(find_compiler(), target, ["-Werror"])
-    assert binding.variants(target) == binding.variants()
-    assert [file.name for file in tmp_path.iterdir()] == ["kernel.so"]
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    native.require(KERNEL)
+
+
+@pytest.mark.parametrize("library", [KERNEL, WORDS], ids=["kernel", "words"])
+def test_it_compiles_without_a_warning_and_once(tmp_path: Path, library: Library) -> None:
+    target = tmp_path / "library.so"
+    assert build(library, find_compiler(), target, ["-Werror"])
+    assert library.is_current(target)
+    assert not build(library, find_compiler(), target, ["-Werror"])
+    assert [file.name for file in tmp_path.iterdir()] == ["library.so"]
 
 
 def test_a_library_of_other_sources_is_not_used(tmp_path: Path) -> None:
     target = tmp_path / "kernel.so"
     assert binding.variants(target) == []
-    content = LIBRARY.read_bytes()
+    content = KERNEL.path.read_bytes()
     at = content.index(b"SOURCES=") + len(b"SOURCES=")
     target.write_bytes(content[:at] + b"0" * 32 + content[at + 32 :])
-    assert not is_current(target)
+    assert not KERNEL.is_current(target)
     assert binding.variants(target) == []
     assert binding.precisions(target) == []
 
 
 def test_a_library_of_another_system_is_not_used(tmp_path: Path) -> None:
     target = tmp_path / "kernel.so"
-    content = LIBRARY.read_bytes()
+    content = KERNEL.path.read_bytes()
     target.write_bytes(b"\0" * 64 + content[64:])
-    assert is_current(target)
+    assert KERNEL.is_current(target)
     assert binding.variants(target) == []
 
 
 def test_a_failing_compiler_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cannot be run"):
-        build(["/no/such/compiler"], tmp_path / "kernel.so")
+        build(KERNEL, ["/no/such/compiler"], tmp_path / "kernel.so")
     with pytest.raises(BuildError, match=r"failed:\nout of order"):
-        build([sys.executable, "-c", "import sys; sys.exit('out of order')"], tmp_path / "kernel.so")
+        build(KERNEL, [sys.executable, "-c", "import sys; sys.exit('out of order')"], tmp_path / "kernel.so")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="absent: cannot be written"):
-        build(find_compiler(), tmp_path / "absent" / "kernel.so")
+        build(KERNEL, find_compiler(), tmp_path / "absent" / "kernel.so")
 
 
 def test_the_compiler_is_the_one_named_else_the_system_s_else_zig(

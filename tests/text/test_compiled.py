@@ -1,0 +1,92 @@
+"""The compiled half of the tokenizer is the Python one, only faster."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.compiler import WORDS
+from app.errors import NoWordsError
+from app.sentiment import Encoding
+from app.text import compiled
+from app.text.compiled import compiled_vocabulary
+from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
+from tests import native
+
+_ALPHABET = "abcXYZ019 \t\n\x00'`!?<>/br.,-_\x7f\xe9\u2019\uff1c\u0301"
+_TEXTS = st.text() | st.text(alphabet=_ALPHABET) | st.text(alphabet="a'`!?<b/> ") | st.text(alphabet="ab ", max_size=99)
+_LONG = "extraordinarily" * 3
+_VOCABULARY = [PAD_TOKEN, UNKNOWN_TOKEN, "a", "b", "ab", "ba", "aa", "!", "a'b", "x", "c1", "caf\xe9", "cafe", _LONG]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library() -> None:
+    native.require(WORDS)
+    compiled._load.cache_clear()
+
+
+def encode(tokenizer: Tokenizer, text: str) -> Encoding | None:
+    try:
+        return tokenizer.encode(text)
+    except NoWordsError:
+        return None
+
+
+@given(_TEXTS, st.integers(1, 6), st.integers(0, 6))
+@example("<p" + "a" * 199 + ">b", 5, 0)
+@example("<p" + "a" * 200 + ">b", 5, 0)
+@example("<p" + "a" * 201 + ">b", 5, 0)
+@example("<p<a>b", 5, 0)
+@example("</a>'b <1>", 5, 0)
+@example("<\xe9>a", 5, 0)
+@example("\uff1ca>b", 5, 0)
+@example(f"{_LONG} {_LONG}s {_LONG[:-1]}", 5, 0)
+def test_both_halves_agree(text: str, limit: int, head: int) -> None:
+    """Ids, counts and refusals are the same whichever half encodes."""
+    fast, slow = (Tokenizer(_VOCABULARY, limit, min(head, limit)) for _ in range(2))
+    assert fast._compiled is not None
+    slow._compiled = None
+    assert encode(fast, text) == encode(slow, text)
+
+
+@given(st.lists(st.text(alphabet="abcdefgh'", min_size=1), unique=True, min_size=1, max_size=200))
+def test_every_word_is_found(words: list[str]) -> None:
+    """Whatever the vocabulary, each of its words has its id, and others have none."""
+    vocabulary = compiled_vocabulary(words, first=2)
+    assert vocabulary is not None
+    plain = {word: index for index, word in enumerate(words, 2) if word.strip("'") == word and "''" not in word}
+    for word, index in plain.items():
+        assert list(vocabulary.encode(word.encode(), 9, 0).ids) == [index]
+    assert list(vocabulary.encode(b"zz", 9, 0).ids) == [1]
+
+
+def test_threads_may_share_a_vocabulary() -> None:
+    """The interpreter lock is released, so calls run side by side; they only read."""
+    tokenizer = Tokenizer(_VOCABULARY, 400, 0)
+    text = "a b ab ba! " * 5_000
+    expected = tokenizer.encode(text)
+    results: list[Encoding] = []
+    threads = [threading.Thread(target=lambda: results.append(tokenizer.encode(text))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 4
+
+
+def test_without_the_library_python_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing or foreign library is no error."""
+    assert compiled._load(tmp_path / "absent.so") is None
+    foreign = tmp_path / "foreign.so"
+    content = WORDS.path.read_bytes()
+    foreign.write_bytes(b"\0" * 64 + content[64:])
+    assert WORDS.is_current(foreign)
+    assert compiled._load(foreign) is None
+    monkeypatch.setattr(compiled, "_load", lambda _: None)
+    tokenizer = Tokenizer(_VOCABULARY, 5, 0)
+    assert tokenizer._compiled is None
+    assert list(tokenizer.encode("A b!").ids) == [2, 3, 7]
