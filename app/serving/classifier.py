@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -72,6 +73,7 @@ class Classifier:
         self._in_flight = 0
         labels = model.config.labels
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
+        self._predicted = metrics.TEXTS.labels("predicted")
         self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
         self._memory_misses = metrics.CACHE_LOOKUPS.labels("memory", "miss")
         self._coalesced = metrics.CACHE_LOOKUPS.labels("memory", "coalesced")
@@ -103,7 +105,7 @@ class Classifier:
             found = self._memory.get(key)
             if found is not None:
                 self._memory_hits.inc()
-                self._count(found)
+                self._count([found])
                 return found
         if self._shared is not None or self._in_flight >= self._limits.max_texts_in_flight or self._refuse(text):
             return None
@@ -133,7 +135,7 @@ class Classifier:
         finally:
             self._leave(flight)
             self._in_flight -= 1
-        self._count(outcome)
+        self._count([outcome])
         return outcome
 
     def leave(self, flight: Flight) -> None:
@@ -164,8 +166,7 @@ class Classifier:
             outcomes = await self._classify(texts, deadline)
         finally:
             self._in_flight -= len(texts)
-        for outcome in outcomes:
-            self._count(outcome)
+        self._count(outcomes)
         return outcomes
 
     async def _classify(self, texts: Sequence[str], deadline: float) -> list[Outcome]:
@@ -319,26 +320,31 @@ class Classifier:
 
     def _encode_all(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
         results: list[Encoding | NoWordsError] = []
+        seconds, ended = [], time.perf_counter()
         for text in texts:
-            started = time.perf_counter()
             try:
-                encoding = self._tokenizer.encode(text)
+                results.append(self._tokenizer.encode(text))
             except NoWordsError as error:
                 results.append(error)
-                continue
-            metrics.TOKENIZE_SECONDS.observe(time.perf_counter() - started)
-            metrics.TEXT_TOKENS.observe(encoding.tokens)
-            metrics.UNKNOWN_RATIO.observe(encoding.unknown / len(encoding.ids))
-            if encoding.truncated:
-                metrics.TRUNCATED.inc()
-            results.append(encoding)
+            started, ended = ended, time.perf_counter()
+            seconds.append(ended - started)
+        encodings = [result for result in results if isinstance(result, Encoding)]
+        metrics.TOKENIZE_SECONDS.observe_all(seconds)
+        metrics.TEXT_TOKENS.observe_all([encoding.tokens for encoding in encodings])
+        metrics.UNKNOWN_RATIO.observe_all([encoding.unknown / len(encoding.ids) for encoding in encodings])
+        if truncated := sum(encoding.truncated for encoding in encodings):
+            metrics.TRUNCATED.inc(truncated)
         return results
 
-    def _count(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Prediction):
-            label, score = outcome.best(self.model.config.labels)
-            self._label_counters[label].inc()
-            metrics.CONFIDENCE.observe(score)
-            metrics.TEXTS.labels("predicted").inc()
-        else:
-            metrics.TEXTS.labels(outcome.code).inc()
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        labels = self.model.config.labels
+        best = [outcome.best(labels) for outcome in outcomes if isinstance(outcome, Prediction)]
+        if best:
+            self._predicted.inc(len(best))
+            metrics.CONFIDENCE.observe_all([score for _, score in best])
+            for label, count in Counter(label for label, _ in best).items():
+                self._label_counters[label].inc(count)
+        if len(best) < len(outcomes):
+            for outcome in outcomes:
+                if not isinstance(outcome, Prediction):
+                    metrics.TEXTS.labels(outcome.code).inc()

@@ -11,7 +11,7 @@ from app.sentiment import Encoding, Prediction, Scores
 
 Outcome = Prediction | TextError | ServiceError
 
-LONG_CHARACTERS = 16_000
+LONG_CHARACTERS = 50_000
 """Characters tokenized at once; a longer text is tokenized off the event loop."""
 
 
