@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import metrics
@@ -69,7 +69,22 @@ def test_all_metrics_are_defined_in_one_place() -> None:
 )
 def test_every_metric_is_kept(name: str) -> None:
     """A metric that nothing sets would say 0 for ever, which at night reads as all being well."""
-    assert re.search(rf"\b{name}\s*\.\s*(labels|inc|dec|set|observe|time)\b", SOURCE)
+    assert re.search(rf"\b{name}\s*\.\s*(labels|inc|dec|set|observe|observe_all|time)\b", SOURCE)
+
+
+def test_a_batch_is_observed_as_its_values_would_be() -> None:
+    """Sum, count and every bucket, limits and values beyond the last bound included."""
+    registry = CollectorRegistry()
+    one = metrics.BatchHistogram("one", "One by one.", buckets=(0, 1, 2.5), registry=registry)
+    many = metrics.BatchHistogram("many", "All at once.", buckets=(0, 1, 2.5), registry=registry)
+    amounts = [0, 0.5, 1, 1, 2.5, 2.6, 99]
+    for amount in amounts:
+        one.observe(amount)
+    many.observe_all(amounts)
+    many.observe_all([])
+    [first, second] = [[(sample.labels, sample.value) for sample in family.samples] for family in registry.collect()]
+    assert [entry for entry in first if entry[0]] == [entry for entry in second if entry[0]]
+    assert (registry.get_sample_value("many_sum"), registry.get_sample_value("many_count")) == (106.6, 7)
 
 
 def test_text_format() -> None:
