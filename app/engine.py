@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from app import metrics
+from app import logs, metrics, tracing
 from app.errors import SentimentError
 from app.sentiment import Predictor
 from app.serving.batcher import BatchLimits, MicroBatcher
@@ -43,7 +43,7 @@ def make_batcher(model: StoredModel, settings: Settings) -> MicroBatcher:
         settings.max_queue,
         settings.max_queue_seconds,
     )
-    return MicroBatcher(load, limits)
+    return MicroBatcher(load, limits, timed=tracing.asked_for())
 
 
 def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
@@ -73,6 +73,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     model = ModelStore(settings.model_store).open(settings.model)
+    logs.context["model"] = model.reference
     started = time.monotonic()
     batcher = make_batcher(model, settings)
     server = EngineServer(batcher, coalesce=settings.cache)

@@ -12,6 +12,12 @@ from typing import Any
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being answered, for every record that is logged meanwhile."""
 
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""Id of the trace the request belongs to, likewise."""
+
+context: dict[str, str] = {}
+"""What every JSON line of this process says too: the model it serves, once known."""
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -34,8 +40,9 @@ def configure(level: str, style: str) -> None:
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    if "request_id" not in extras and (current := request_id.get()) is not None:
-        extras["request_id"] = current
+    for variable in (request_id, trace_id):
+        if variable.name not in extras and (current := variable.get()) is not None:
+            extras[variable.name] = current
     return extras
 
 
@@ -49,6 +56,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **context,
             **_extras(record),
         }
         if record.exc_info:

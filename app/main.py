@@ -21,7 +21,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
-from app import logs, metrics
+from app import logs, metrics, tracing
 from app.api.application import build_application
 from app.api.protocol import ServiceProtocol
 from app.engine import make_batcher
@@ -60,7 +60,9 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         logs.configure(settings.log_level, settings.log_format)
+        tracing.configure()
         model = ModelStore(settings.model_store).open(settings.model)
+        logs.context["model"] = model.reference
         actual = engine or make_batcher(model, settings)
         shared = _shared_cache(settings, len(model.config.labels))
         if shared is not None:
@@ -80,6 +82,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             if shared is not None:
                 await shared.close()
             holder.clear()
+            await asyncio.to_thread(tracing.shut_down)
 
     return build_application(settings, lifespan, lambda: holder[0] if holder else None)
 

@@ -65,10 +65,17 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the network computed for one text: class probabilities and, where there is one, the expected rating."""
+    """What the network computed for one text.
+
+    Attributes:
+        probabilities: class probabilities.
+        rating: expected star rating, where the checkpoint has that output.
+        computed: ``time.monotonic()`` before and after its batch's forward pass, where traces are asked for.
+    """
 
     probabilities: tuple[float, ...]
     rating: float | None = None
+    computed: tuple[float, float] | None = None
 
 
 class Predictor(Protocol):

@@ -22,18 +22,19 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "logs": set(),
     "compiler": set(),
+    "tracing": {"logs"},
     "store": {"errors"},
     "settings": {"errors"},
     "metrics": {"settings", "store"},
     "text": {"compiler", "errors", "sentiment", "store"},
-    "serving": {"errors", "logs", "metrics", "sentiment", "settings", "store", "text"},
-    "api": {"errors", "logs", "metrics", "sentiment", "serving", "settings", "store", "text"},
+    "serving": {"errors", "logs", "metrics", "sentiment", "settings", "store", "text", "tracing"},
+    "api": {"errors", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"},
     "modeling": {"compiler", "errors", "sentiment", "store", "text"},
     "training": {"errors", "logs", "modeling", "sentiment", "store", "text"},
     "models": {"errors", "modeling", "store", "text"},
     # Composition roots, where the branches meet.
-    "engine": {"errors", "logs", "metrics", "modeling", "sentiment", "serving", "settings", "store"},
-    "main": {"api", "engine", "errors", "logs", "metrics", "serving", "settings", "store", "text"},
+    "engine": {"errors", "logs", "metrics", "modeling", "sentiment", "serving", "settings", "store", "tracing"},
+    "main": {"api", "engine", "errors", "logs", "metrics", "serving", "settings", "store", "text", "tracing"},
     "cli": {"engine", "errors", "logs", "main", "models", "serving", "settings", "store", "training"},
     "__main__": {"cli"},
 }
@@ -47,6 +48,7 @@ LIBRARIES: dict[str, set[str]] = {
     "redis": {"app.serving.cache"},
     "prometheus_client": {"app.metrics"},
     "pydantic_settings": {"app.settings"},
+    "opentelemetry": {"app.tracing"},
     "sklearn": {"app.training"},
     "matplotlib": {"app.training"},
 }
@@ -104,7 +106,7 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
 
 def test_leaves_know_nobody() -> None:
     """The table itself says so: nothing that all rooms share may lead back to one of them."""
-    for leaf in ("sentiment", "errors", "logs", "compiler", "store", "settings", "metrics"):
+    for leaf in ("sentiment", "errors", "logs", "compiler", "tracing", "store", "settings", "metrics"):
         assert not ROOMS[leaf] & set(PACKAGES)
 
 
@@ -119,7 +121,14 @@ def test_only_the_composition_roots_meet_both_branches() -> None:
 def test_the_environment_is_read_in_few_places() -> None:
     """Settings, and what children of the supervisor are told; everybody else is handed values."""
     readers = {module_of(path) for path in FILES if re.search(r"os\.environ|getenv", path.read_text())}
-    allowed = {"app.settings", "app.metrics", "app.serving.supervisor", "app.compiler", "app.training.command"}
+    allowed = {
+        "app.settings",
+        "app.metrics",
+        "app.serving.supervisor",
+        "app.compiler",
+        "app.tracing",
+        "app.training.command",
+    }
     assert {reader for reader in readers if not within(reader, allowed)} == set()
 
 

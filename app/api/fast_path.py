@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from app import metrics
+from app import metrics, tracing
 from app.api.classify import CLASSIFY_PATH, single_answer
 from app.api.middleware import SECURITY_HEADERS, RequestRecorder
 from app.api.problems import Problem, internal_error
@@ -62,7 +62,7 @@ class FastPath:
 
     def takes(self, method: bytes, url: bytes, headers: Headers) -> bool:
         """Whether the head is that of a plain request with a body of known and moderate length."""
-        if url != URL or method != b"POST":
+        if url != URL or method != b"POST" or tracing.enabled():
             return False
         length = 0
         for name, value in headers:

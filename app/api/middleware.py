@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import metrics
+from app import metrics, tracing
 from app.api.problems import internal_error
 from app.logs import request_id
 
@@ -93,16 +93,20 @@ class RequestMiddleware:
             await send(message)
 
         metrics.REQUESTS_IN_FLIGHT.inc()
-        try:
-            await self._app(scope, receive, send_with_headers)
-        except Exception:
-            logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
-            if not status:
-                await internal_error().response()(scope, receive, send_with_headers)
-        finally:
-            metrics.REQUESTS_IN_FLIGHT.dec()
-            self._recorder.record(_template(scope), scope["method"], status or 499, time.perf_counter() - started)
-            request_id.reset(token)
+        with tracing.request_span(scope["method"], scope["headers"]) as span:
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except Exception:
+                logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
+                if not status:
+                    await internal_error().response()(scope, receive, send_with_headers)
+            finally:
+                metrics.REQUESTS_IN_FLIGHT.dec()
+                template = _template(scope)
+                self._recorder.record(template, scope["method"], status or 499, time.perf_counter() - started)
+                if span is not None:
+                    tracing.describe(span, template, scope["method"], status or 499)
+                request_id.reset(token)
 
 
 def _template(scope: Scope) -> str:

@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
@@ -101,11 +101,13 @@ class MicroBatcher:
     Args:
         load: makes the predictors, in a thread; each computes in a thread of its own.
         limits: bounds.
+        timed: whether scores say when they were computed.
     """
 
-    def __init__(self, load: Callable[[], Sequence[Predictor]], limits: BatchLimits) -> None:
+    def __init__(self, load: Callable[[], Sequence[Predictor]], limits: BatchLimits, *, timed: bool = False) -> None:
         self._load = load
         self._limits = limits
+        self._timed = timed
         self._info: EngineInfo | None = None
         self._queue = LengthQueue()
         self._arrival = asyncio.Event()
@@ -253,7 +255,10 @@ class MicroBatcher:
             metrics.INFERENCE_ERRORS.labels("model").inc()
             _fail(batch)
             return
-        self._observe(batch, time.monotonic() - started)
+        ended = time.monotonic()
+        self._observe(batch, ended - started)
+        if self._timed:
+            scores = [replace(score, computed=(started, ended)) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
             if entry.future.done():
                 continue

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app import metrics
+from app import metrics, tracing
 from app.errors import (
     BlankTextError,
     NoWordsError,
@@ -19,8 +19,17 @@ from app.errors import (
 )
 from app.sentiment import Encoding, Prediction, Scores
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
+from app.serving.encoder import LONG_CHARACTERS, Encoder
 from app.serving.engine import Engine, EngineInfo
-from app.serving.flights import LONG_CHARACTERS, Flight, Outcome, land_or_pass, outcome_of, pieces, prediction_of
+from app.serving.flights import (
+    Flight,
+    Outcome,
+    land_or_pass,
+    outcome_of,
+    pieces,
+    prediction_of,
+    trace_flights,
+)
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 
@@ -62,7 +71,7 @@ class Classifier:
         shared: RedisCache | None = None,
     ) -> None:
         self.model = model
-        self._tokenizer = tokenizer
+        self._encoder = Encoder(tokenizer)
         self._engine = engine
         self._limits = limits
         self._memory = memory
@@ -113,7 +122,7 @@ class Classifier:
         if flight is None:
             try:
                 engine.admit(1)
-                encoding = self._encode_all([text])[0]
+                encoding = self._encoder.encode_now([text])[0]
                 if isinstance(encoding, NoWordsError):
                     return None
                 deadline = time.monotonic() + self._limits.timeout
@@ -175,11 +184,15 @@ class Classifier:
         if self._memory is not None:
             key_of = self._key_maker()
             keys = [key_of(text) if outcome is None else None for text, outcome in zip(texts, outcomes, strict=True)]
-            await self._look_up(keys, outcomes)
+            with tracing.span("cache", len(texts)):
+                await self._look_up(keys, outcomes)
         flights: dict[int, Flight] = {}
+        started = time.monotonic()
         try:
             await self._board(texts, keys, outcomes, flights)
             await land_or_pass(flights, deadline)
+            if tracing.enabled():
+                trace_flights(flights.values(), started)
             for index, flight in flights.items():
                 outcomes[index] = outcome_of(flight)
         finally:
@@ -244,7 +257,7 @@ class Classifier:
         self._engine.admit(len(wanted))
         for piece in pieces(wanted, texts):
             self._join(piece, flights)
-            encoded = await self._encode([texts[indices[0]] for indices in piece.values()])
+            encoded = await self._encoder.encode([texts[indices[0]] for indices in piece.values()])
             encodings = dict(zip(piece, encoded, strict=True))
             # Others may have started flights of the same texts while these were tokenized in a thread.
             self._join(piece, flights)
@@ -312,29 +325,6 @@ class Classifier:
             self._memory.put(flight.key, prediction)
         if self._shared is not None:
             self._shared.put(flight.key, prediction)
-
-    async def _encode(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
-        if sum(map(len, texts)) > LONG_CHARACTERS:
-            return await asyncio.to_thread(self._encode_all, texts)
-        return self._encode_all(texts)
-
-    def _encode_all(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
-        results: list[Encoding | NoWordsError] = []
-        seconds, ended = [], time.perf_counter()
-        for text in texts:
-            try:
-                results.append(self._tokenizer.encode(text))
-            except NoWordsError as error:
-                results.append(error)
-            started, ended = ended, time.perf_counter()
-            seconds.append(ended - started)
-        encodings = [result for result in results if isinstance(result, Encoding)]
-        metrics.TOKENIZE_SECONDS.observe_all(seconds)
-        metrics.TEXT_TOKENS.observe_all([encoding.tokens for encoding in encodings])
-        metrics.UNKNOWN_RATIO.observe_all([encoding.unknown / len(encoding.ids) for encoding in encodings])
-        if truncated := sum(encoding.truncated for encoding in encodings):
-            metrics.TRUNCATED.inc(truncated)
-        return results
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         labels = self.model.config.labels

@@ -143,7 +143,7 @@ class _Connection(asyncio.Protocol):
             self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
         else:
             scores = future.result()
-            self._answer([number, scores.probabilities, scores.rating])
+            self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])
 
     def _answer(self, entry: list[object]) -> None:
         """Collect the answers of one batch into one frame."""

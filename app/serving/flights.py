@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from app import tracing
 from app.errors import DeadlineError, ServiceError, TextError
 from app.sentiment import Encoding, Prediction, Scores
+from app.serving.encoder import LONG_CHARACTERS
 
 Outcome = Prediction | TextError | ServiceError
-
-LONG_CHARACTERS = 50_000
-"""Characters tokenized at once; a longer text is tokenized off the event loop."""
 
 
 class Flight:
@@ -47,6 +46,25 @@ async def land_or_pass(flights: dict[int, Flight], deadline: float) -> None:
     pending = {flight.future for flight in flights.values()}
     if pending:
         await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
+
+
+def trace_flights(flights: Collection[Flight], submitted: float) -> None:
+    """Spans of the queue and the forward passes that the flights of one request were in.
+
+    Args:
+        flights: those that have landed count.
+        submitted: ``time.monotonic()`` when the first left.
+    """
+    landed = [
+        flight.future.result().computed
+        for flight in set(flights)
+        if flight.future.done() and not flight.future.cancelled() and flight.future.exception() is None
+    ]
+    times = [computed for computed in landed if computed]
+    if times:
+        began, ended = min(time[0] for time in times), max(time[1] for time in times)
+        tracing.past_span("queue", submitted, max(submitted, began), len(times))
+        tracing.past_span("forward", began, ended, len(times))
 
 
 def prediction_of(flight: Flight) -> Prediction:

@@ -10,7 +10,8 @@ kind     body
 HELLO    engine to worker, once, when ready: MessagePack map of runtime, precision, device
 SUBMIT   ``count:u32 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
 CANCEL   ids as u32
-RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, probabilities, rating]`` or ``[id, code]``
+RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, probabilities, rating]``, where traces are
+         asked for followed by the times the forward pass began and ended, or ``[id, code]``
 ======== ======================================================================================================
 """
 

@@ -201,8 +201,8 @@ class RemoteEngine:
                 error = ERRORS.get(answer[0], EngineUnavailableError)
                 pending.future.set_exception(error("the engine could not classify this text", retry_after=1.0))
             else:
-                probabilities, rating = answer
-                pending.future.set_result(Scores(tuple(probabilities), rating))
+                probabilities, rating, *computed = answer
+                pending.future.set_result(Scores(tuple(probabilities), rating, tuple(computed) or None))
 
 
 class _Connection(asyncio.Protocol):
