@@ -9,10 +9,11 @@ from pathlib import Path
 
 import orjson
 from fastapi import APIRouter
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from app import metrics
 from app.api.documentation import CLASSIFY, MODELS, READY
+from app.api.page.routes import build_page_router
 from app.api.problems import problem_of
 from app.api.schemas import ModelEntry, ModelsResponse, StatusResponse
 from app.errors import CheckpointError, EngineUnavailableError
@@ -71,10 +72,7 @@ def build_router(
         """Metrics of all processes in the Prometheus text format."""
         return Response(await asyncio.to_thread(metrics.render), headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    @router.get("/", include_in_schema=False)
-    async def root() -> Response:
-        return RedirectResponse("/docs")
-
+    router.include_router(build_page_router())
     return router
 
 
