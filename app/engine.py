@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from app import logs, metrics, tracing
+from app import logs, metrics, sampling, tracing
 from app.errors import SentimentError
 from app.sentiment import Predictor
 from app.serving.batcher import BatchLimits, MicroBatcher
@@ -58,7 +58,7 @@ def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
         Exit status.
     """
     end_with_parent()
-    metrics.count_restart()
+    metrics.begin_process()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, path, pulse))
@@ -72,21 +72,22 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    model = ModelStore(settings.model_store).open(settings.model)
-    logs.context["model"] = model.reference
     started = time.monotonic()
-    batcher = make_batcher(model, settings)
-    server = EngineServer(batcher, coalesce=settings.cache)
     background = []
-    if pulse is not None:
-        background.append(asyncio.create_task(_beat(pulse)))
-    await batcher.start()
+    with metrics.MODEL_LOAD_FAILURES.count_exceptions():
+        model = ModelStore(settings.model_store).open(settings.model)
+        logs.context["model"] = model.reference
+        batcher = make_batcher(model, settings)
+        if pulse is not None:
+            background.append(asyncio.create_task(_beat(pulse)))
+        await batcher.start()
+    server = EngineServer(batcher, coalesce=settings.cache)
     await server.serve(path)
-    from app.modeling.runtimes import device_bytes
-
     info = batcher.info
-    background.append(asyncio.create_task(metrics.sample_memory("engine", device_bytes(info.device))))
+    metrics.QUEUE_LIMIT_SECONDS.set(settings.max_queue_seconds)
     metrics.set_model_info(model, info.runtime, info.precision, info.device)
+    background.append(asyncio.create_task(sampling.sample(_probes(batcher))))
+    metrics.ENGINE_READY.set(1)
     logger.info(
         "engine serves %s (%s, %s, %s), ready after %.1f s",
         model.reference,
@@ -101,6 +102,18 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
     await server.close()
     for task in background:
         task.cancel()
+
+
+def _probes(batcher: MicroBatcher) -> list[sampling.Probe]:
+    from app.modeling.gpu import gpu_reader
+    from app.modeling.runtimes import device_bytes
+
+    device = batcher.info.device
+    return [
+        sampling.process_probe(),
+        sampling.queue_probe(batcher),
+        sampling.device_probe(device, device_bytes(device), gpu_reader(device)),
+    ]
 
 
 async def _beat(pulse: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
-from app import logs, metrics, tracing
+from app import logs, metrics, sampling, tracing
 from app.api.application import build_application
 from app.api.protocol import ServiceProtocol
 from app.engine import make_batcher
@@ -68,7 +68,10 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         if shared is not None:
             shared.start()
         holder.append(_classifier(model, actual, shared, settings))
-        background = [asyncio.create_task(_start(actual, model)), asyncio.create_task(metrics.sample_memory("worker"))]
+        background = [
+            asyncio.create_task(_start(actual, model)),
+            asyncio.create_task(sampling.sample([sampling.process_probe()])),
+        ]
         # What start-up made lives as long as the process: collections that look at it again only cost latency.
         gc.collect()
         gc.freeze()
@@ -128,7 +131,7 @@ def run_worker(settings: Settings, listener: int, engine: Path) -> int:
         Exit status.
     """
     end_with_parent()
-    metrics.count_restart()
+    metrics.begin_process()
     # A request of the largest size must be admissible, or it would be told to come back for ever.
     share = max(settings.max_texts, settings.max_queue // worker_count(settings))
     remote = RemoteEngine(engine, share, settings.max_queue_seconds)

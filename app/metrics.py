@@ -7,11 +7,11 @@ how.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
+import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import (
@@ -25,6 +25,7 @@ from prometheus_client import (
     values,
 )
 
+from app.reference import read_reference
 from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
 
@@ -33,10 +34,13 @@ __all__ = ["CONTENT_TYPE", "render"]
 # Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
 # where its predecessor stopped. The supervisor sets both variables before anything imports the library.
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    _ROLE = os.environ.get(ROLE_VARIABLE, str(os.getpid()))
-    values.ValueClass = values.MultiProcessValue(lambda: _ROLE)  # type: ignore[no-untyped-call]
+    _FILE = os.environ.get(ROLE_VARIABLE, str(os.getpid()))
+    values.ValueClass = values.MultiProcessValue(lambda: _FILE)  # type: ignore[no-untyped-call]
 
-_SAMPLE_SECONDS = 5.0
+PROCESS = os.environ.get(ROLE_VARIABLE, "worker-0")
+"""Name of this process, such as ``engine-0``."""
+ROLE = PROCESS.rpartition("-")[0]
+
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -105,17 +109,76 @@ DROPPED = Counter("sentiment_dropped_texts", "Queued texts dropped before they w
 INFERENCE_ERRORS = Counter("sentiment_inference_errors", "Forward passes that failed.", ["reason"])
 QUEUE_DEPTH = Gauge("sentiment_queue_depth", "Texts waiting for the engine.", multiprocess_mode="livesum")
 QUEUE_LIMIT = Gauge("sentiment_queue_limit", "Most texts that may wait for the engine.", multiprocess_mode="livemax")
+QUEUE_EXPECTED_SECONDS = Gauge(
+    "sentiment_queue_expected_wait_seconds",
+    "Time the waiting texts will take, by the measured rate; sampled.",
+    multiprocess_mode="livemax",
+)
+QUEUE_LIMIT_SECONDS = Gauge(
+    "sentiment_queue_wait_limit_seconds",
+    "Longest expected wait that is admitted.",
+    multiprocess_mode="livemax",
+)
 ENGINE_READY = Gauge("sentiment_engine_ready", "1 while the engine answers.", multiprocess_mode="livemin")
 RESTARTS = Counter("sentiment_process_restarts", "Child processes started again, by role.", ["role"])
+SEEN = Gauge(
+    "sentiment_process_seen_timestamp_seconds",
+    "Unix time of a process' last sign of life.",
+    ["process"],
+    multiprocess_mode="livemax",
+)
+CPU_SECONDS = Counter("sentiment_process_cpu_seconds", "CPU time used, user and system, by role.", ["role"])
+MEMORY_BYTES = Gauge("sentiment_process_resident_bytes", "Resident memory.", ["role"], multiprocess_mode="livesum")
+DEVICE_MEMORY_BYTES = Gauge(
+    "sentiment_device_memory_bytes", "Device memory held by the engine.", multiprocess_mode="livesum"
+)
+GPU_MEMORY_USED_BYTES = Gauge(
+    "sentiment_gpu_memory_used_bytes", "GPU memory used by all programs.", ["device"], multiprocess_mode="livemax"
+)
+GPU_MEMORY_BYTES = Gauge("sentiment_gpu_memory_bytes", "GPU memory there is.", ["device"], multiprocess_mode="livemax")
+GPU_UTILIZATION = Gauge(
+    "sentiment_gpu_utilization_ratio",
+    "Share of time in which the GPU computed.",
+    ["device"],
+    multiprocess_mode="livemax",
+)
+GPU_POWER = Gauge("sentiment_gpu_power_watts", "Power the GPU draws.", ["device"], multiprocess_mode="livemax")
+MODEL_LOAD_FAILURES = Counter("sentiment_model_load_failures", "Starts of the engine that failed before it was ready.")
 MODEL_INFO = Gauge(
     "sentiment_model_info",
     "1; the labels say what is served.",
     ["model", "version", "architecture", "runtime", "precision", "device"],
     multiprocess_mode="livemax",
 )
-MEMORY_BYTES = Gauge("sentiment_process_resident_bytes", "Resident memory.", ["role"], multiprocess_mode="livesum")
-DEVICE_MEMORY_BYTES = Gauge(
-    "sentiment_device_memory_bytes", "Device memory held by the engine.", multiprocess_mode="livesum"
+REFERENCE_LABEL = Gauge(
+    "sentiment_reference_label_ratio",
+    "Share of a label among the predictions for the held-out texts.",
+    ["model", "version", "label"],
+    multiprocess_mode="livemax",
+)
+REFERENCE_CONFIDENCE = Gauge(
+    "sentiment_reference_confidence",
+    "Mean probability of the predicted label on the held-out texts.",
+    ["model", "version"],
+    multiprocess_mode="livemax",
+)
+REFERENCE_TOKENS = Gauge(
+    "sentiment_reference_text_tokens",
+    "Mean number of tokens of the held-out texts.",
+    ["model", "version"],
+    multiprocess_mode="livemax",
+)
+REFERENCE_UNKNOWN = Gauge(
+    "sentiment_reference_unknown_token_ratio",
+    "Mean share of unknown tokens in the held-out texts.",
+    ["model", "version"],
+    multiprocess_mode="livemax",
+)
+REFERENCE_TRUNCATED = Gauge(
+    "sentiment_reference_truncated_ratio",
+    "Share of the held-out texts that were truncated.",
+    ["model", "version"],
+    multiprocess_mode="livemax",
 )
 
 
@@ -134,22 +197,32 @@ def render() -> bytes:
     return generate_latest(registry)
 
 
+def begin_process() -> None:
+    """Count this process' start where it replaces one that died, and clear what that one left behind.
+
+    Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
+    """
+    RESTARTS.labels(ROLE).inc(1 if os.environ.pop(RESTARTED_VARIABLE, None) else 0)
+    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, CACHE_BREAKER_OPEN):
+        gauge.set(0)
+    SEEN.labels(PROCESS).set(time.time())
+    for result in ("hit", "miss", "error"):
+        CACHE_LOOKUPS.labels("redis", result)
+    for reason in ("model", "not_finite", "out_of_memory"):
+        INFERENCE_ERRORS.labels(reason)
+
+
 def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:
-    """Say what is served."""
+    """Say what is served, and what it said about the texts it was tested on."""
     MODEL_INFO.labels(model.name, str(model.version), model.config.architecture, runtime, precision, device).set(1)
-
-
-async def sample_memory(role: str, device_bytes: Callable[[], int] = lambda: 0) -> None:
-    """Keep the memory gauges current, for ever: multiprocess mode asks nobody at scrape time."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    while True:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: ASYNC230, PTH123 - a memory file system
-            MEMORY_BYTES.labels(role).set(int(file.read().split()[1]) * page)
-        DEVICE_MEMORY_BYTES.set(device_bytes())
-        await asyncio.sleep(_SAMPLE_SECONDS)
-
-
-def count_restart() -> None:
-    """Count this process' start where it replaces one that died. The supervisor says so in the environment."""
-    if os.environ.pop(RESTARTED_VARIABLE, None):
-        RESTARTS.labels(os.environ[ROLE_VARIABLE].rpartition("-")[0]).inc()
+    reference, served = read_reference(model), (model.name, str(model.version))
+    for gauge, figure in (
+        (REFERENCE_TOKENS, reference.tokens),
+        (REFERENCE_UNKNOWN, reference.unknown),
+        (REFERENCE_TRUNCATED, reference.truncated),
+        (REFERENCE_CONFIDENCE, reference.expected_confidence),
+    ):
+        if figure is not None:
+            gauge.labels(*served).set(figure)
+    for label, share in reference.label_shares.items():
+        REFERENCE_LABEL.labels(*served, label).set(share)

@@ -69,7 +69,8 @@ def test_all_metrics_are_defined_in_one_place() -> None:
 )
 def test_every_metric_is_kept(name: str) -> None:
     """A metric that nothing sets would say 0 for ever, which at night reads as all being well."""
-    assert re.search(rf"\b{name}\s*\.\s*(labels|inc|dec|set|observe|observe_all|time)\b", SOURCE)
+    setting = r"\.\s*(labels|inc|dec|set|observe|observe_all|time|count_exceptions)\b"
+    assert re.search(rf"\b{name}\s*{setting}|\({name}, reference\b", SOURCE)
 
 
 def test_a_batch_is_observed_as_its_values_would_be() -> None:
@@ -112,3 +113,25 @@ def test_processes_add_up_and_a_restarted_one_goes_on(tmp_path: Path) -> None:
     assert "\nsentiment_queue_limit 7.0\n" in output
     assert {path.name.split("_", 1)[1] for path in tmp_path.glob("counter_*")} == {"worker-0.db", "engine-0.db"}
     assert "pid=" not in output
+
+
+def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
+    """A killed worker's gauges are in its file still: its successor clears them, and counts itself; counters go on."""
+    before = "metrics.REQUESTS_IN_FLIGHT.set(5); metrics.ENGINE_READY.set(1); metrics.COMPUTED.inc()"
+    after = "print(metrics.render().decode())"
+    output = ""
+    for code, restarted in ((before, {}), (after, {"PROCESS_RESTARTED": "1"})):
+        environment = {
+            **os.environ,
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+            "SENTIMENT_PROCESS_ROLE": "worker-3",
+            **restarted,
+        }
+        command = [sys.executable, "-W", "error", "-c", f"from app import metrics; metrics.begin_process(); {code}"]
+        output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "\nsentiment_requests_in_flight 0.0\n" in output
+    assert "\nsentiment_engine_ready 0.0\n" in output
+    assert "\nsentiment_computed_texts_total 1.0\n" in output
+    assert '\nsentiment_process_restarts_total{role="worker"} 1.0\n' in output
+    assert '\nsentiment_cache_lookups_total{result="error",tier="redis"} 0.0\n' in output
+    assert re.search(r'\nsentiment_process_seen_timestamp_seconds\{process="worker-3"\} \d', output)

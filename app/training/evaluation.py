@@ -23,6 +23,10 @@ BATCH_SIZE = 64
 
 # Digits after which float32 arithmetic may differ between two machines.
 _DIGITS = 6
+_ROUNDED = frozenset(
+    ("roc_auc", "calibration_error", "brier", "nll", "rating_mae", "rating_rank_correlation")
+    + ("tokens", "unknown", "confidence")
+)
 
 
 class Predictor(Protocol):
@@ -43,6 +47,7 @@ class Outcome:
         probabilities: (N, C) probability of each class.
         tokens: (N,) tokens of each text before truncation.
         truncated: (N,) whether the model saw only a part.
+        unknown: (N,) share of the tokens the model saw that are not in its vocabulary.
         ratings: (N,) expected stars, NaN where the model gives none.
         stars: (N,) true stars, 0 where there is none.
         tokenize_seconds: time to tokenize all texts.
@@ -55,6 +60,7 @@ class Outcome:
     probabilities: np.ndarray
     tokens: np.ndarray
     truncated: np.ndarray
+    unknown: np.ndarray
     ratings: np.ndarray
     stars: np.ndarray
     tokenize_seconds: float
@@ -100,6 +106,8 @@ class Evaluation:
         confusion: rows are true classes, columns predicted ones.
         by_length: accuracy by tokens before truncation; empty buckets are left out.
         truncated: share of texts that were truncated.
+        tokens, unknown, confidence: means over the texts of tokens before truncation, share of unknown tokens and
+            probability of the predicted class; what a service compares its traffic with.
         rating_mae, rating_rank_correlation: mean absolute error in stars, and Spearman's correlation; None without
             ratings on both sides.
         reviews_per_second: texts over the time of tokenizing and inference together.
@@ -119,6 +127,9 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     by_length: tuple[LengthBucket, ...]
     truncated: float
+    tokens: float
+    unknown: float
+    confidence: float
     rating_mae: float | None
     rating_rank_correlation: float | None
     tokenize_seconds: float
@@ -128,7 +139,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers. Ratios of counts keep all digits, other scores six, times three significant ones."""
         document = asdict(self)
-        for name in ("roc_auc", "calibration_error", "brier", "nll", "rating_mae", "rating_rank_correlation"):
+        for name in _ROUNDED:
             if document[name] is not None:
                 document[name] = round(document[name], _DIGITS)
         for name in ("tokenize_seconds", "inference_seconds", "reviews_per_second"):
@@ -155,6 +166,7 @@ def judge(predictor: Predictor, tokenizer: Tokenizer, names: Sequence[str], exam
         np.asarray([score.probabilities for score in scores]),
         np.asarray([encoding.tokens for encoding in encodings]),
         np.asarray([encoding.truncated for encoding in encodings]),
+        np.asarray([encoding.unknown / len(encoding.ids) for encoding in encodings]),
         np.asarray([np.nan if score.rating is None else score.rating for score in scores]),
         np.asarray([stars or 0 for stars in examples.stars]),
         tokenized - started,
@@ -198,6 +210,9 @@ def measure(outcome: Outcome) -> Evaluation:
         confusion=tuple(map(tuple, confusion_matrix(outcome.labels, outcome.predicted, labels=every).tolist())),
         by_length=length_buckets(outcome.tokens, outcome.correct),
         truncated=float(outcome.truncated.mean()),
+        tokens=float(outcome.tokens.mean()),
+        unknown=float(outcome.unknown.mean()),
+        confidence=float(outcome.probabilities.max(-1).mean()),
         rating_mae=mae,
         rating_rank_correlation=correlation,
         tokenize_seconds=outcome.tokenize_seconds,

@@ -28,6 +28,7 @@ BINARY = Outcome(
     probabilities=np.array([[0.1, 0.9], [0.4, 0.6], [0.7, 0.3], [0.8, 0.2], [0.4, 0.6]]),
     tokens=np.array([5, 99, 100, 1200, 1000]),
     truncated=np.array([False, False, False, True, True]),
+    unknown=np.array([0.2, 0.0, 0.0, 0.1, 0.2]),
     ratings=np.full(5, np.nan),
     stars=np.array([8, 9, 10, 1, 2]),
     tokenize_seconds=1.0,
@@ -46,6 +47,7 @@ def test_figures_of_two_classes_against_hand_computed_ones() -> None:
     assert judged.brier == pytest.approx((0.01 + 0.16 + 0.49 + 0.04 + 0.36) / 5)
     assert judged.nll == pytest.approx(-sum(map(math.log, (0.9, 0.6, 0.3, 0.8, 0.4))) / 5)
     assert judged.truncated == 2 / 5
+    assert (judged.tokens, judged.unknown, judged.confidence) == pytest.approx((2404 / 5, 0.1, 3.6 / 5))
     assert judged.reviews_per_second == 2
     assert judged.rating_mae is None
 

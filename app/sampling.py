@@ -1,0 +1,112 @@
+"""What nobody counts and a timer has to look at: CPU time, memory, signs of life, the queue's prospects, the GPU.
+
+In the multiprocess mode of the metrics library nobody is asked at scrape time, so each process writes down its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from app import metrics
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 2.0
+
+Probe = Callable[[], None]
+"""Looks at something and sets gauges. Called in a thread, again and again."""
+
+
+class Queue(Protocol):
+    """What the engine tells of its queue."""
+
+    @property
+    def queued(self) -> int:
+        """Texts that wait."""
+        ...
+
+    @property
+    def texts_per_second(self) -> float:
+        """Measured drain rate; 0 before the first batch."""
+        ...
+
+
+class Gpu(Protocol):
+    """Figures of one GPU; see ``modeling.gpu.GpuFigures``."""
+
+    @property
+    def memory_used(self) -> int: ...
+    @property
+    def memory(self) -> int: ...
+    @property
+    def utilization(self) -> float: ...
+    @property
+    def power(self) -> float: ...
+
+
+async def sample(probes: Sequence[Probe]) -> None:
+    """Keep gauges current, for ever. A probe that fails is logged and left out from then on."""
+    working = list(probes)
+    while True:
+        for probe in list(working):
+            try:
+                await asyncio.to_thread(probe)
+            except Exception:
+                logger.exception("a probe failed and is given up; its metrics stand still")
+                working.remove(probe)
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def process_probe() -> Probe:
+    """CPU time and memory of this process, and that it lives."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    counted = 0.0
+
+    def probe() -> None:
+        nonlocal counted
+        used = time.process_time()
+        metrics.CPU_SECONDS.labels(metrics.ROLE).inc(used - counted)
+        counted = used
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        metrics.MEMORY_BYTES.labels(metrics.ROLE).set(pages * page)
+        metrics.SEEN.labels(metrics.PROCESS).set(time.time())
+
+    return probe
+
+
+def queue_probe(queue: Queue) -> Probe:
+    """How long what waits will take."""
+
+    def probe() -> None:
+        rate = queue.texts_per_second
+        metrics.QUEUE_EXPECTED_SECONDS.set(queue.queued / rate if rate else 0.0)
+
+    return probe
+
+
+def device_probe(device: str, held: Callable[[], int], read: Callable[[], Gpu] | None) -> Probe:
+    """Memory that the engine holds on its device and, where there is a GPU to ask, that GPU's own figures.
+
+    Args:
+        device: its name.
+        held: gives bytes.
+        read: gives the GPU's figures; None: there is none.
+    """
+
+    def probe() -> None:
+        metrics.DEVICE_MEMORY_BYTES.set(held())
+        if read is None:
+            return
+        gpu = read()
+        metrics.GPU_MEMORY_USED_BYTES.labels(device).set(gpu.memory_used)
+        metrics.GPU_MEMORY_BYTES.labels(device).set(gpu.memory)
+        metrics.GPU_UTILIZATION.labels(device).set(gpu.utilization)
+        metrics.GPU_POWER.labels(device).set(gpu.power)
+
+    return probe
