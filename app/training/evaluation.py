@@ -23,10 +23,8 @@ BATCH_SIZE = 64
 
 # Digits after which float32 arithmetic may differ between two machines.
 _DIGITS = 6
-_ROUNDED = frozenset(
-    ("roc_auc", "calibration_error", "brier", "nll", "rating_mae", "rating_rank_correlation")
-    + ("tokens", "unknown", "confidence")
-)
+_SCORES = ("roc_auc", "calibration_error", "brier", "nll", "rating_mae", "rating_rank_correlation")
+_MEANS = ("tokens", "unknown", "confidence")
 
 
 class Predictor(Protocol):
@@ -139,7 +137,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers. Ratios of counts keep all digits, other scores six, times three significant ones."""
         document = asdict(self)
-        for name in _ROUNDED:
+        for name in (*_SCORES, *_MEANS):
             if document[name] is not None:
                 document[name] = round(document[name], _DIGITS)
         for name in ("tokenize_seconds", "inference_seconds", "reviews_per_second"):

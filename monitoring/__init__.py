@@ -1,0 +1,1 @@
+"""What watches the service: Prometheus' configuration and rules, Grafana's dashboards, and tools around them."""
