@@ -1,0 +1,156 @@
+"""Every panel and every rule on a real Prometheus that watches the real service under load; alerts by real faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.modeling.predictor import TorchPredictor
+from app.store import METRICS_FILE, ModelStore
+from app.training.evaluation import judge, measure
+from app.training.labelled import Examples
+from monitoring.dashboards import Panel, fill_in, read_dashboards
+from tests.checkpoints import tiny_config, tiny_network, tiny_tokenizer
+from tests.monitoring.load import flood, load
+from tests.monitoring.stack import Prometheus, exporting, watching
+from tests.redis_server import RedisServer
+from tests.service import Service, serving
+from tests.test_service import reviews
+
+pytestmark = pytest.mark.extra
+
+CLIENTS = 6
+WARM_UP = 25.0
+PANELS = [
+    pytest.param(panel, id=f"{board.path.stem}-{panel.id}") for board in read_dashboards() for panel in board.panels
+]
+
+
+@dataclass
+class Stack:
+    """What runs while this module is tested."""
+
+    service: Service
+    redis: RedisServer
+    prometheus: Prometheus
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model, and what it said about its held-out texts; slow enough for a queue."""
+    from app.modeling.checkpoint import save_checkpoint
+
+    root = tmp_path_factory.mktemp("store")
+    config = tiny_config(hidden_size=96, max_tokens=120, head_tokens=20)
+    network, tokenizer = tiny_network(config), tiny_tokenizer(config)
+    texts = reviews(300, seed=7)
+    examples = Examples(texts, [number % 2 for number in range(len(texts))], [None] * len(texts))
+    figures = measure(judge(TorchPredictor(network, "cpu"), tokenizer, config.labels, examples)).as_dict()
+    with ModelStore(root).new_version("tiny") as folder:
+        save_checkpoint(folder, network, tokenizer)
+        (folder / METRICS_FILE).write_text(json.dumps({"test": figures}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything, under load for a while already and as long as the tests run."""
+    folder = tmp_path_factory.mktemp("stack")
+    redis = RedisServer(folder)
+    redis.start()
+    settings = {
+        "redis_url": redis.url,
+        "workers": "2",
+        "cache_size": "20",
+        "runtime": "torch",
+        "threads": "1",
+        "max_queue": "200",
+        "max_texts": "50",
+        "max_batch_size": "4",
+        "engine_timeout": "120",
+    }
+    try:
+        with (
+            serving(store, **settings) as service,
+            exporting(redis.url, folder) as exporter,
+            watching({"sentiment": service.url.removeprefix("http://"), "redis": exporter}, folder) as prometheus,
+            load(service.url, CLIENTS),
+        ):
+            time.sleep(WARM_UP)
+            yield Stack(service, redis, prometheus)
+    finally:
+        redis.stop()
+
+
+def decided(expression: str) -> str:
+    """An alert's expression as a judgement, 0 or 1, so that it has a result while all is well."""
+    return re.sub(r" (==|>|<) ", r" \1 bool ", expression)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_every_panel_has_data(stack: Stack, panel: Panel) -> None:
+    """Each of its queries, with all variables on All; those about a GPU only where there is one."""
+    if panel.needs_gpu and not stack.prometheus.query("sentiment_gpu_memory_bytes"):
+        pytest.skip("no GPU here")
+    for expression, _ in panel.queries:
+        samples = stack.prometheus.query(fill_in(expression, "15s"))
+        assert samples, expression
+        assert any(sample["value"][1] != "NaN" for sample in samples), expression
+
+
+def test_every_rule_has_data_and_is_healthy(stack: Stack) -> None:
+    """Recorded series, and alerts whose condition is left open."""
+    rules = stack.prometheus.rules()
+    assert len(rules) > 20
+    for rule in rules:
+        assert rule["health"] == "ok", rule
+        assert stack.prometheus.query(decided(rule["query"])), rule["query"]
+
+
+def test_the_engine_is_down_and_requests_fail(stack: Stack) -> None:
+    """The engine is killed and its successor hangs: its alert and the error budget's fire; the first resolves."""
+    prometheus = stack.prometheus
+    assert not prometheus.firing() & {"SentimentEngineDown", "SentimentErrorBudgetFastBurn"}
+    [killed] = stack.service.children("engine")
+    os.kill(killed, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not (found := [pid for pid in stack.service.children("engine") if pid != killed]):
+        assert time.monotonic() < deadline
+    os.kill(found[0], signal.SIGSTOP)
+    try:
+        prometheus.wait('ALERTS{alertname="SentimentEngineDown",alertstate="firing"}')
+        prometheus.wait('ALERTS{alertname="SentimentErrorBudgetFastBurn",alertstate="firing"}')
+    finally:
+        os.kill(found[0], signal.SIGCONT)
+    stack.service.wait_ready()
+    prometheus.wait("min(sentiment_engine_ready) == 1")
+    prometheus.wait('absent(ALERTS{alertname="SentimentEngineDown"})')
+
+
+def test_redis_fails(stack: Stack) -> None:
+    """Redis is killed: its alert fires, and resolves once it is back."""
+    prometheus = stack.prometheus
+    assert "SentimentCacheErrors" not in prometheus.firing()
+    stack.redis.stop()
+    try:
+        prometheus.wait('ALERTS{alertname="SentimentCacheErrors",alertstate="firing"}')
+    finally:
+        stack.redis.start()
+    prometheus.wait('absent(ALERTS{alertname="SentimentCacheErrors"})')
+
+
+def test_the_queue_is_nearly_full(stack: Stack) -> None:
+    """More is asked than the engine computes: the alert fires, and resolves once they stop."""
+    prometheus = stack.prometheus
+    assert "SentimentQueueNearBound" not in prometheus.firing()
+    with load(stack.service.url, 32, flood):
+        prometheus.wait('ALERTS{alertname="SentimentQueueNearBound",alertstate="firing"}')
+    prometheus.wait('absent(ALERTS{alertname="SentimentQueueNearBound"})')
