@@ -42,7 +42,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 test: lint  ## everything that needs only Python
 	$(BIN)/python -m pytest -m "not extra"
 
-test-all: $(VENV)/.dev  ## what needs more than Python: a redis-server from the system
+test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter
 	$(BIN)/python -m pytest -m extra
 
 bench: $(VENV)/.dev  ## compare with other servers; see benchmarks/README.md

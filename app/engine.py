@@ -81,13 +81,13 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
         if pulse is not None:
             background.append(asyncio.create_task(_beat(pulse)))
         await batcher.start()
+    metrics.ENGINE_READY.set(1)
     server = EngineServer(batcher, coalesce=settings.cache)
     await server.serve(path)
     info = batcher.info
     metrics.QUEUE_LIMIT_SECONDS.set(settings.max_queue_seconds)
     metrics.set_model_info(model, info.runtime, info.precision, info.device)
     background.append(asyncio.create_task(sampling.sample(_probes(batcher))))
-    metrics.ENGINE_READY.set(1)
     logger.info(
         "engine serves %s (%s, %s, %s), ready after %.1f s",
         model.reference,

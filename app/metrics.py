@@ -210,6 +210,10 @@ def begin_process() -> None:
         CACHE_LOOKUPS.labels("redis", result)
     for reason in ("model", "not_finite", "out_of_memory"):
         INFERENCE_ERRORS.labels(reason)
+    for reason in ("cancelled", "deadline"):
+        DROPPED.labels(reason)
+    for reason in ("overloaded", "engine_unavailable", "deadline_exceeded"):
+        REJECTED.labels(reason)
 
 
 def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:

@@ -95,6 +95,38 @@ def test_models_names_what_is_served(service: Service) -> None:
     assert entry["runtime"] in ("torch", "native")
 
 
+def test_every_process_shows_itself(service: Service) -> None:
+    """The engine says that it is ready, and all say that they live and what they use."""
+    seen = [
+        f'sentiment_process_seen_timestamp_seconds{{process="{name}"}}' for name in ("engine-0", "worker-0", "worker-1")
+    ]
+    deadline = time.monotonic() + 20
+    while True:
+        found = service.metrics()
+        if all(found.get(f'sentiment_process_resident_bytes{{role="{role}"}}') for role in ("engine", "worker")):
+            break
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    assert found["sentiment_engine_ready"] == 1
+    assert all(abs(found[name] - time.time()) < 60 for name in seen)
+    assert found['sentiment_process_cpu_seconds_total{role="engine"}'] > 0.01
+    assert found["sentiment_queue_wait_limit_seconds"] == 10
+
+
+def test_what_is_not_ready_says_so(tiny_store: Path) -> None:
+    """While the engine is away ``sentiment_engine_ready`` is 0, whatever its predecessor left behind."""
+    with serving(tiny_store, workers="1") as running:
+        [engine] = running.children("engine")
+        assert running.metrics()["sentiment_engine_ready"] == 1
+        os.kill(engine, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while running.metrics()["sentiment_engine_ready"] == 1:
+            assert time.monotonic() < deadline
+        while running.metrics()["sentiment_engine_ready"] == 0:
+            assert time.monotonic() < deadline
+        assert running.metrics()['sentiment_process_restarts_total{role="engine"}'] == 1
+
+
 def test_repeated_texts_are_answered_from_memory(tiny_store: Path) -> None:
     """With the cache on the second answer says so, and the metrics count it."""
     with serving(tiny_store, workers="1") as service:
