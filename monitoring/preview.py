@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import DateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
@@ -169,7 +169,8 @@ def _draw_lines(axes: Any, panel: Panel, series: list[Series]) -> None:
             style = "--" if is_dashed else "-"
             axes.plot(moments, one.values, color=colour, linewidth=1.2, linestyle=style, label=one.legend)
     highest = max(np.nanmax(one.values, initial=0) for one in series)
-    axes.set_ylim(bottom=defaults.get("min"), top=defaults.get("max", None if highest else 1))
+    bottom, top = defaults.get("min", 0), defaults.get("max", None if highest else 1)
+    axes.set_ylim(bottom=bottom, top=top and top + 0.03 * (top - bottom))
     for step in defaults.get("thresholds", {}).get("steps", [])[1:]:
         if step["value"] < 2.5 * highest:
             axes.axhline(step["value"], color="#d62728", linewidth=0.8, linestyle="--")
@@ -199,7 +200,7 @@ def _moments(times: np.ndarray) -> list[datetime]:
 
 def _tidy(axes: Any, *, numbers: bool = True) -> None:
     axes.tick_params(labelsize=6, length=2, pad=1.5)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=7))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
     if numbers:
         axes.yaxis.set_major_locator(MaxNLocator(5))
