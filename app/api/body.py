@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.problems import Problem
 
 _JSON_TYPES = (b"application/json", b"")
+_BINARY_TYPES = (*_JSON_TYPES, b"application/octet-stream")
 _DISCARD_SECONDS = 5.0
 
 
@@ -31,15 +33,15 @@ class BodyTooLargeError(Problem):
         self.unread = unread
 
 
-async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The body of a request that says it is JSON.
+async def read_json_body(scope: Scope, receive: Receive, limit: int, *, binary: bool = False) -> bytes:
+    """The body of a request that says it is JSON or, where ``binary`` data may follow the JSON, nothing in particular.
 
     Raises:
         BodyTooLargeError: 413, before more than the limit was kept.
         Problem: 415 for another type or an encoding.
         ClientGoneError: the client disconnected.
     """
-    _check_headers(scope, limit)
+    _check_headers(scope, limit, _BINARY_TYPES if binary else _JSON_TYPES)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGoneError
@@ -75,14 +77,14 @@ async def respond_and_discard(response: Response, scope: Scope, receive: Receive
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _check_headers(scope: Scope, limit: int) -> None:
+def _check_headers(scope: Scope, limit: int, types: Sequence[bytes]) -> None:
     for name, value in scope["headers"]:
         if name == b"content-length":
             if value.isdigit() and (len(value) > 18 or int(value) > limit):
                 raise BodyTooLargeError(limit, unread=True)
         elif name == b"content-type":
             media_type = value.partition(b";")[0].strip().lower()
-            if media_type not in _JSON_TYPES and not (
+            if media_type not in types and not (
                 media_type.startswith(b"application/") and media_type.endswith(b"+json")
             ):
                 raise Problem(415, "unsupported_media_type", "content-type must be application/json")

@@ -3,7 +3,6 @@ server and the classifier but reading, checking and writing JSON."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
 from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import parse_request
+from app.api.waiting import timeout_of, while_connected
 from app.errors import EngineUnavailableError, ServiceError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
@@ -22,9 +22,6 @@ from app.serving.flights import Outcome
 from app.settings import Settings
 
 CLASSIFY_PATH = "/classify"
-TIMEOUT_HEADER = b"x-timeout-seconds"
-_WATCH_AFTER = 0.05
-"""Seconds after which a request without an answer is worth watching for its client's disconnection."""
 
 
 class ClassifyEndpoint:
@@ -57,14 +54,14 @@ class ClassifyEndpoint:
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        timeout = self._timeout(scope)
+        timeout = timeout_of(scope)
         body = await read_json_body(scope, receive, self._settings.max_body)
         request = parse_request(body, self._settings.max_texts)
         classifier = self._classifier()
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
-        outcomes = await _while_connected(classifier.classify(texts, timeout=timeout), receive)
+        outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
         if request.texts is None:
             return Response(single_answer(outcomes[0], classifier), media_type="application/json")
         first = outcomes[0]
@@ -74,52 +71,6 @@ class ClassifyEndpoint:
         results = [_entry(outcome, model.config.labels) for outcome in outcomes]
         document = {"model": model.name, "version": model.version, "results": results}
         return Response(orjson.dumps(document), media_type="application/json")
-
-    def _timeout(self, scope: Scope) -> float | None:
-        for name, value in scope["headers"]:
-            if name == TIMEOUT_HEADER:
-                try:
-                    seconds = float(value)
-                except ValueError:
-                    seconds = -1.0
-                if not 0 < seconds < float("inf"):
-                    message = "must be a positive number of seconds"
-                    raise Problem(
-                        422,
-                        "invalid_header",
-                        f"X-Timeout-Seconds: {message}",
-                        [{"field": "X-Timeout-Seconds", "message": message}],
-                    )
-                return seconds
-        return None
-
-
-async def _while_connected(work: Any, receive: Receive) -> list[Outcome]:
-    """Do the work unless the client goes away meanwhile.
-
-    Raises:
-        ClientGoneError: the client disconnected; the work is cancelled.
-    """
-    task: asyncio.Task[list[Outcome]] = asyncio.ensure_future(work)
-    watcher: asyncio.Task[Any] | None = None
-    try:
-        done, _ = await asyncio.wait({task}, timeout=_WATCH_AFTER)
-        if not done:
-            watcher = asyncio.ensure_future(_disconnected(receive))
-            await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGoneError
-        return task.result()
-    finally:
-        for pending in (task, watcher):
-            if pending is not None and not pending.done():
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def single_answer(outcome: Outcome, classifier: Classifier) -> bytes:

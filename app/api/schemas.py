@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +12,9 @@ from app.api.problems import Problem
 
 REVIEW = "A wonderful little film. The acting is superb and I loved every minute of it."
 LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far too long!"
+
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class ClassifyRequest(BaseModel):
@@ -133,15 +136,34 @@ def parse_request(body: bytes, max_texts: int) -> ClassifyRequest:
     Raises:
         Problem: 422, naming every invalid field, or the limit on the number of texts.
     """
+    request = parse_document(ClassifyRequest, body)
+    _refuse_repeated_fields(body)
+    if request.texts is not None:
+        check_count(len(request.texts), max_texts, "texts")
+    return request
+
+
+def parse_document(model: type[Document], body: bytes) -> Document:
+    """A JSON document as a model.
+
+    Raises:
+        Problem: 422, naming every invalid field.
+    """
     try:
-        request = ClassifyRequest.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from None
-    _refuse_repeated_fields(body)
-    if request.texts is not None and len(request.texts) > max_texts:
-        message = f"has {len(request.texts)} texts; the limit is {max_texts}"
-        raise Problem(422, "too_many_texts", f"texts: {message}", [{"field": "texts", "message": message}])
-    return request
+
+
+def check_count(count: int, limit: int, field: str) -> None:
+    """Hold the number of texts within its limit.
+
+    Raises:
+        Problem: 422, naming field and limit.
+    """
+    if count > limit:
+        message = f"has {count} texts; the limit is {limit}"
+        raise Problem(422, "too_many_texts", f"{field}: {message}", [{"field": field, "message": message}])
 
 
 _FIELD = re.compile(rb'"\s*:')
