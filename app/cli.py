@@ -1,8 +1,9 @@
-"""The commands: ``python -m app serve | train | evaluate | models``."""
+"""The commands: ``python -m app serve | train | evaluate | models | openapi``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument("--socket", type=Path, required=True)
     engine.add_argument("--pulse", type=int)
     engine.set_defaults(run=_engine)
+    document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
+    document.add_argument("--out", type=Path, help="file to write instead of standard output")
+    document.set_defaults(run=_openapi)
     _add_tools(commands)
     return parser
 
@@ -121,6 +125,18 @@ def _engine(options: argparse.Namespace) -> int:
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
     return run_engine(settings, options.socket, options.pulse)
+
+
+def _openapi(options: argparse.Namespace) -> None:
+    """Write the OpenAPI document of the HTTP interface, as it is kept in docs/openapi.json."""
+    from app.main import create_app
+
+    # Sorted, so that a change of the file is a change of the interface.
+    text = json.dumps(create_app(load_settings()).openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    if options.out is None:
+        sys.stdout.write(text)
+    else:
+        options.out.write_text(text, encoding="utf-8")
 
 
 def _as_environment(given: Mapping[str, Any]) -> dict[str, str]:

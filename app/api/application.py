@@ -8,31 +8,23 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
+from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
 from app.api.fast_path import FastPath
 from app.api.middleware import RequestMiddleware, RequestRecorder
+from app.api.openapi import document_of
 from app.api.problems import Problem, problem_of
 from app.api.routes import build_router
-from app.api.schemas import ClassifyRequest, ProblemDocument
 from app.errors import SentimentError, ServiceError
 from app.serving.classifier import Classifier
 from app.settings import Settings
 
-TITLE = "Sentiment service"
-VERSION = "1.0.0"
-_DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
-_TAGS = [
-    {"name": "classify", "description": "What this service is for."},
-    {"name": "models", "description": "What it answers with."},
-    {"name": "health", "description": "For those who run it."},
-]
 
 
 def build_application(
@@ -48,8 +40,8 @@ def build_application(
     app = FastAPI(
         title=TITLE,
         version=VERSION,
-        description=_DESCRIPTION,
-        openapi_tags=_TAGS,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
@@ -65,7 +57,7 @@ def build_application(
     app.include_router(build_router(classifier, settings, endpoint))
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
     app.add_middleware(RequestMiddleware, recorder=recorder)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
     return app
 
 
@@ -103,17 +95,3 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
     errors = [{"field": ".".join(map(str, item["loc"])), "message": str(item["msg"])} for item in error.errors()]
     return Problem(422, "invalid_request", "the request is not as it should be", errors).response()
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, tags=app.openapi_tags, routes=app.routes
-        )
-        schemas = document["components"]["schemas"]
-        for model in (ClassifyRequest, ProblemDocument):
-            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= schema.pop("$defs", {})
-            schemas[model.__name__] = schema
-        app.openapi_schema = document
-    return app.openapi_schema

@@ -1,57 +1,156 @@
-"""What /openapi.json says beside the schemas: worked examples and errors of the operations."""
+"""What /openapi.json says beside the schemas: titles, worked examples, errors of the operations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from app.api.problems import MEDIA_TYPE
+import orjson
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from app.api.problems import MEDIA_TYPE, Problem
 from app.api.schemas import (
     LONG_REVIEW,
     REVIEW,
     BatchResponse,
     ClassifyRequest,
+    ModelsResponse,
     ProblemDocument,
     SingleResponse,
+    StatusResponse,
 )
 
+TITLE = "Sentiment service"
+VERSION = "1.0.0"
+DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
+TAGS = [
+    {"name": "classify", "description": "What this service is for."},
+    {"name": "models", "description": "What it answers with."},
+    {"name": "hugging face", "description": "For `huggingface_hub.InferenceClient`. Errors are `error`."},
+    {
+        "name": "text-embeddings-inference",
+        "description": "For clients of that server. Errors are `error` and `error_type`.",
+    },
+    {
+        "name": "open inference protocol",
+        "description": "Version 2 over REST, as spoken to Triton, KServe and MLServer. Errors are `error`.",
+    },
+    {"name": "health", "description": "For those who run it."},
+]
+"""In reading order, which is the order of the routes too."""
+
+_RETRY = {"Retry-After": "1"}
+_DETAILS: tuple[Problem, ...] = (
+    Problem(413, "body_too_large", "body must not exceed 8388608 bytes"),
+    Problem(415, "unsupported_media_type", "content-type must be application/json"),
+    Problem(415, "unsupported_encoding", "compressed bodies are refused"),
+    Problem(500, "inference_failed", "the forward pass failed"),
+    Problem(500, "internal_error", "an unexpected error occurred; it has been logged"),
+    Problem(503, "overloaded", "5000 texts are in flight, 1 more would exceed the limit of 5000", headers=_RETRY),
+    Problem(503, "engine_unavailable", "the engine is not ready", headers=_RETRY),
+    Problem(504, "deadline_exceeded", "the deadline passed before the text was classified"),
+)
+_TEXTS: tuple[tuple[str, str], ...] = (
+    ("blank_text", "text must contain at least 1 non-blank character"),
+    ("no_words", "text must contain at least 1 word or number"),
+    ("text_too_long", "text has 100001 characters; the limit is 100000"),
+)
+_DESCRIPTIONS = {
+    400: "The request is not as it should be.",
+    404: "The model or version is not the one that is served.",
+    413: "The body is over the limit.",
+    415: "The body is of another type, or compressed.",
+    422: "The request is not as it should be, or a text cannot be classified.",
+    424: "The forward pass failed.",
+    429: "The service is full.",
+    500: "A defect.",
+    503: "The service is full, starting, or its engine is being restarted.",
+    504: "The deadline passed.",
+}
+
+
+def invalid(code: str, field: str, message: str) -> Problem:
+    """The problem of one invalid field."""
+    return Problem(422, code, f"{field}: {message}", [{"field": field, "message": message}])
+
+
+def problems(field: str, *more: Problem, named: bool = True) -> list[Problem]:
+    """All problems of an operation that classifies.
+
+    Args:
+        field: the request's name for its texts.
+        more: problems that only this operation has.
+        named: whether the problem of a text names the field.
+    """
+    texts = [invalid(code, field, message) if named else Problem(422, code, message) for code, message in _TEXTS]
+    header = invalid("invalid_header", "X-Timeout-Seconds", "must be a positive number of seconds")
+    count = invalid("too_many_texts", field if named else "texts", "has 1001 texts; the limit is 1000")
+    json = invalid("invalid_json", "body", "Invalid JSON: expected value at line 1 column 1")
+    return [json, *more, count, header, *texts, *_DETAILS]
+
+
+def responses(
+    found: Iterable[Problem],
+    render: Callable[[Problem], Response] = Problem.response,
+    schema: type[BaseModel] = ProblemDocument,
+    media_type: str = MEDIA_TYPE,
+) -> dict[int | str, dict[str, Any]]:
+    """Error responses with an example of each problem, in the shape that ``render`` really gives them."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for problem in found:
+        response = render(problem)
+        value = orjson.loads(response.body)
+        if schema is ProblemDocument:
+            value["request_id"] = "4f0c8f1d2ab3-1"
+        entry = documented.setdefault(
+            response.status_code,
+            {
+                "description": _DESCRIPTIONS[response.status_code],
+                "content": {media_type: {"schema": reference(schema), "examples": {}}},
+            },
+        )
+        entry["content"][media_type]["examples"][problem.code] = {"summary": problem.detail, "value": value}
+        if "Retry-After" in response.headers:
+            entry["headers"] = {
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}, "example": 1}
+            }
+    return dict(sorted(documented.items(), key=lambda item: int(item[0])))
+
+
+def reference(schema: type[BaseModel]) -> dict[str, str]:
+    """Where the document keeps a schema."""
+    return {"$ref": f"#/components/schemas/{schema.__name__}"}
+
+
+def example(value: Any, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:
+    """The response 200 with one worked example."""
+    return {200: {"content": {media_type: {"example": value}}}}
+
+
+def examples(**named: tuple[str, Any]) -> dict[str, Any]:
+    """Worked examples, each with its summary."""
+    return {name: {"summary": summary, "value": value} for name, (summary, value) in named.items()}
+
+
+TIMEOUT_PARAMETER = {
+    "name": "X-Timeout-Seconds",
+    "in": "header",
+    "required": False,
+    "description": "Seconds after which the answer is of no use; capped by the service.",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "example": 2.5,
+}
 _PREDICTION = {
     "label": "positive",
-    "score": 0.994,
-    "scores": {"negative": 0.006, "positive": 0.994},
+    "score": 0.989,
+    "scores": {"negative": 0.011, "positive": 0.989},
     "tokens": 15,
     "truncated": False,
     "cached": False,
 }
 _IDENTITY = {"model": "imdb-gru", "version": 2}
-
-
-def problem(description: str, status: int, title: str, code: str, detail: str) -> dict[str, Any]:
-    """An error response with its example, for ``responses``."""
-    example = {
-        "type": f"urn:sentiment:problem:{code}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": "4f0c8f1d2ab3-1",
-    }
-    schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
-
-
-_UNAVAILABLE = problem(
-    "The service is full, starting, or its engine is being restarted.",
-    503,
-    "Service Unavailable",
-    "overloaded",
-    "5000 texts are in flight, 1 more would exceed the limit of 5000",
-)
-_UNAVAILABLE["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
-
-READY: dict[int | str, dict[str, Any]] = {503: _UNAVAILABLE}
-MODELS: dict[int | str, dict[str, Any]] = {
-    500: problem("A defect.", 500, "Internal Server Error", "internal_error", "an unexpected error occurred")
-}
+_BLANK = {"code": _TEXTS[0][0], "detail": _TEXTS[0][1], "status": 422}
 
 CLASSIFY: dict[str, Any] = {
     "tags": ["classify"],
@@ -63,80 +162,85 @@ CLASSIFY: dict[str, Any] = {
         200: {
             "content": {
                 "application/json": {
-                    "examples": {
-                        "text": {"summary": "One text", "value": {**_PREDICTION, **_IDENTITY}},
-                        "texts": {
-                            "summary": "Several texts, one of them blank",
-                            "value": {
-                                **_IDENTITY,
-                                "results": [
-                                    _PREDICTION,
-                                    {
-                                        "error": {
-                                            "code": "blank_text",
-                                            "detail": "text must contain at least 1 non-blank character",
-                                            "status": 422,
-                                        }
-                                    },
-                                ],
-                            },
-                        },
-                    }
+                    "examples": examples(
+                        text=("One text", {**_PREDICTION, **_IDENTITY}),
+                        texts=(
+                            "Several texts, one of them blank",
+                            {**_IDENTITY, "results": [_PREDICTION, {"error": _BLANK}]},
+                        ),
+                    )
                 }
             }
         },
-        413: problem(
-            "The body is over the limit.",
-            413,
-            "Content Too Large",
-            "body_too_large",
-            "body must not exceed 8388608 bytes",
-        ),
-        415: problem(
-            "The body is not JSON, or compressed.",
-            415,
-            "Unsupported Media Type",
-            "unsupported_media_type",
-            "content-type must be application/json",
-        ),
-        422: problem(
-            "The body is not as it should be, or the only text cannot be classified.",
-            422,
-            "Unprocessable Content",
-            "text_too_long",
-            "text has 100001 characters; the limit is 100000",
-        ),
-        500: problem("A defect.", 500, "Internal Server Error", "internal_error", "an unexpected error occurred"),
-        503: _UNAVAILABLE,
-        504: problem(
-            "The deadline passed.",
-            504,
-            "Gateway Timeout",
-            "deadline_exceeded",
-            "the deadline passed before the text was classified",
+        **responses(
+            problems("text", invalid("invalid_request", "texts.1", "Input should be a valid string"), named=False)
         ),
     },
     "openapi_extra": {
-        "parameters": [
-            {
-                "name": "X-Timeout-Seconds",
-                "in": "header",
-                "required": False,
-                "description": "Seconds after which the answer is of no use; capped by the service.",
-                "schema": {"type": "number", "exclusiveMinimum": 0},
-            }
-        ],
+        "parameters": [TIMEOUT_PARAMETER],
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{ClassifyRequest.__name__}"},
-                    "examples": {
-                        "text": {"summary": "One text", "value": {"text": REVIEW}},
-                        "texts": {"summary": "Several texts", "value": {"texts": [REVIEW, LONG_REVIEW]}},
-                    },
+                    "schema": reference(ClassifyRequest),
+                    "examples": examples(
+                        text=("One text", {"text": REVIEW}), texts=("Several texts", {"texts": [REVIEW, LONG_REVIEW]})
+                    ),
                 }
             },
         },
+    },
+}
+
+_MODEL = {
+    "model": "imdb-gru",
+    "version": 2,
+    "served": True,
+    "architecture": "gru",
+    "labels": ["negative", "positive"],
+    "max_tokens": 400,
+    "rating": False,
+    "test_accuracy": 0.90932,
+    "runtime": "native",
+    "precision": "bfloat16",
+    "device": "cpu",
+}
+_DEFECT = [problem for problem in _DETAILS if problem.code == "internal_error"]
+
+MODELS: dict[str, Any] = {
+    "tags": ["models"],
+    "operation_id": "models",
+    "response_model": ModelsResponse,
+    "responses": {**example({"models": [_MODEL]}), **responses(_DEFECT)},
+}
+LIVE: dict[str, Any] = {
+    "tags": ["health"],
+    "operation_id": "live",
+    "response_model": StatusResponse,
+    "responses": example({"status": "ok"}),
+}
+READY: dict[str, Any] = {
+    **LIVE,
+    "operation_id": "ready",
+    "responses": {
+        **example({"status": "ok"}),
+        **responses(problem for problem in _DETAILS if problem.code == "engine_unavailable"),
+    },
+}
+METRICS: dict[str, Any] = {
+    "tags": ["health"],
+    "operation_id": "metrics",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "content": {
+                "text/plain": {
+                    "schema": {"type": "string"},
+                    "example": "# HELP sentiment_queue_depth Texts waiting for the engine.\n"
+                    "# TYPE sentiment_queue_depth gauge\nsentiment_queue_depth 0.0\n",
+                }
+            }
+        },
+        **responses(_DEFECT),
     },
 }

@@ -24,6 +24,10 @@ SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json"})
 """The framework's own routes, which do not leave themselves in the scope."""
+_PROBES = frozenset(
+    {"/health/ready", "/v2/health/ready", "/v2/models/{name}/ready", "/v2/models/{name}/versions/{version}/ready"}
+)
+"""Asked again and again; their 503 is an answer, not an error."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -59,7 +63,7 @@ class RequestRecorder:
         counter.inc()
         metrics.request_seconds(template).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
-        level = logging.WARNING if status >= 500 and template != "/health/ready" else logging.DEBUG
+        level = logging.WARNING if status >= 500 and template not in _PROBES else logging.DEBUG
         if logger.isEnabledFor(level):
             extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
             logger.log(level, "%s %s %d", method, template, status, extra=extras)

@@ -10,21 +10,22 @@ from pathlib import Path
 import orjson
 from fastapi import APIRouter
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from app import metrics
-from app.api.documentation import CLASSIFY, MODELS, READY
+from app.api.compat.routes import add_compat_routes
+from app.api.delegated import Delegated
+from app.api.documentation import CLASSIFY, LIVE, METRICS, MODELS, READY
 from app.api.page.routes import build_page_router
 from app.api.problems import problem_of
-from app.api.schemas import ModelEntry, ModelsResponse, StatusResponse
+from app.api.schemas import ModelEntry
 from app.errors import CheckpointError, EngineUnavailableError
 from app.serving.classifier import Classifier
 from app.settings import Settings
 from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
 
 
-def build_router(
-    classifier: Callable[[], Classifier | None], settings: Settings, classify: Callable[..., object]
-) -> APIRouter:
+def build_router(classifier: Callable[[], Classifier | None], settings: Settings, classify: ASGIApp) -> APIRouter:
     """All routes.
 
     Args:
@@ -37,9 +38,9 @@ def build_router(
     @router.post("/classify", **CLASSIFY)
     async def classify_operation() -> Response:
         """Sentiment of one text or of several."""
-        return _Delegated(classify)
+        return Delegated(classify)
 
-    @router.get("/models", tags=["models"], operation_id="models", response_model=ModelsResponse, responses=MODELS)
+    @router.get("/models", **MODELS)
     async def models() -> Response:
         """All models and versions in the store, and which one answers."""
         found = await asyncio.to_thread(_list_models, settings.model_store, classifier())
@@ -48,12 +49,14 @@ def build_router(
             media_type="application/json",
         )
 
-    @router.get("/health/live", tags=["health"], operation_id="live", response_model=StatusResponse)
+    add_compat_routes(router, classifier, settings)
+
+    @router.get("/health/live", **LIVE)
     async def live() -> dict[str, str]:
         """Whether the process answers at all."""
         return {"status": "ok"}
 
-    @router.get("/health/ready", tags=["health"], operation_id="ready", response_model=StatusResponse, responses=READY)
+    @router.get("/health/ready", **READY)
     async def ready() -> Response:
         """Whether texts sent now would be answered: 503 until warmed up and while the engine is down."""
         current = classifier()
@@ -61,30 +64,13 @@ def build_router(
             return problem_of(EngineUnavailableError("the engine is not ready", retry_after=1.0)).response()
         return Response(b'{"status":"ok"}', media_type="application/json")
 
-    @router.get(
-        "/metrics",
-        tags=["health"],
-        operation_id="metrics",
-        response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-    )
+    @router.get("/metrics", **METRICS)
     async def exposition() -> Response:
         """Metrics of all processes in the Prometheus text format."""
         return Response(await asyncio.to_thread(metrics.render), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     router.include_router(build_page_router())
     return router
-
-
-class _Delegated(Response):
-    """A response that is produced by another ASGI application."""
-
-    def __init__(self, app: Callable[..., object]) -> None:
-        super().__init__()
-        self._app = app
-
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-        await self._app(scope, receive, send)  # type: ignore[misc]
 
 
 def _list_models(root: Path, classifier: Classifier | None) -> list[ModelEntry]:

@@ -24,7 +24,7 @@ class ClassifyRequest(BaseModel):
         strict=True,
         extra="forbid",
         json_schema_extra={
-            "oneOf": [{"required": ["text"]}, {"required": ["texts"]}],
+            "minProperties": 1,
             "examples": [{"text": REVIEW}, {"texts": [REVIEW, LONG_REVIEW]}],
         },
     )

@@ -1,0 +1,137 @@
+"""The call behind every other server's protocol: bounds, deadline, metrics and classifier as for ``POST /classify``."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app import metrics
+from app.api.body import BodyTooLargeError, ClientGoneError, respond_and_discard
+from app.api.problems import Problem, internal_error, problem_of
+from app.api.waiting import while_connected
+from app.errors import EngineUnavailableError, SentimentError, ServiceError
+from app.sentiment import Prediction
+from app.serving.classifier import Classifier
+from app.settings import Settings
+from app.store import StoredModel
+
+logger = logging.getLogger(__name__)
+
+
+class CompatEndpoint(ABC):
+    """One operation of another server's protocol, as an ASGI application.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        settings: limits.
+    """
+
+    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+        self._classifier = classifier
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unread = False
+        try:
+            response = await self.respond(scope, receive)
+        except (Problem, ServiceError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            metrics.REJECTED.labels(problem.code).inc()
+            response = self.refuse(problem)
+            unread = isinstance(problem, BodyTooLargeError) and problem.unread
+        except ClientGoneError:
+            # Nobody reads this; the status is what the metrics count.
+            response = Response(status_code=499)
+        except Exception:
+            logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
+            response = self.refuse(internal_error())
+        if unread:
+            await respond_and_discard(response, scope, receive, send)
+        else:
+            await response(scope, receive, send)
+
+    @abstractmethod
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        """The answer.
+
+        Raises:
+            Problem, ServiceError: the request is refused, or fails.
+            ClientGoneError: nobody waits any more.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def refuse(problem: Problem) -> Response:
+        """A problem in the shape that the protocol's clients understand."""
+
+    def classifier(self) -> Classifier:
+        """The classifier.
+
+        Raises:
+            EngineUnavailableError: there is none yet.
+        """
+        classifier = self._classifier()
+        if classifier is None:
+            raise EngineUnavailableError("the service is starting", retry_after=1.0)
+        return classifier
+
+    async def classify(
+        self, texts: Sequence[str], timeout: float | None, receive: Receive, field: str
+    ) -> tuple[StoredModel, list[Prediction]]:
+        """The model, and its prediction per text; these protocols have no place for the error of one text among others.
+
+        Args:
+            texts: any strings.
+            timeout: seconds the client waits, where it says so.
+            receive: watched for the client's disconnection.
+            field: the request's name for the texts.
+
+        Raises:
+            Problem: of the first text without a prediction, naming it.
+            ServiceError: the whole request is refused, before any work.
+            ClientGoneError: the client disconnected.
+        """
+        classifier = self.classifier()
+        outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
+        predictions = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, SentimentError):
+                raise _problem_of_text(outcome, field if len(texts) == 1 else f"{field}.{index}")
+            predictions.append(outcome)
+        return classifier.model, predictions
+
+
+def ranked(prediction: Prediction, labels: Sequence[str], *, logarithms: bool = False) -> list[dict[str, Any]]:
+    """Label and score of every class, the most probable first.
+
+    Args:
+        prediction: of one text.
+        labels: names of the classes.
+        logarithms: natural logarithms of the probabilities: the logits less a constant, so a softmax of them gives the
+            probabilities again.
+    """
+    order = sorted(range(len(labels)), key=lambda index: -prediction.probabilities[index])
+    scores = [prediction.probabilities[index] for index in order]
+    if logarithms:
+        # JSON has no infinity.
+        scores = [math.log(max(score, sys.float_info.min)) for score in scores]
+    return [{"label": labels[index], "score": score} for index, score in zip(order, scores, strict=True)]
+
+
+def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(orjson.dumps(document), status, headers, "application/json")
+
+
+def _problem_of_text(error: SentimentError, field: str) -> Problem:
+    problem = problem_of(error)
+    detail = f"{field}: {problem.detail}"
+    return Problem(problem.status, problem.code, detail, [{"field": field, "message": problem.detail}], problem.headers)

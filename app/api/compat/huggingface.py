@@ -1,0 +1,89 @@
+"""``POST /``: text classification as Hugging Face's Inference Endpoints serve it, for
+``huggingface_hub.InferenceClient(model=URL).text_classification``.
+
+Source: the text classification task of ``huggingface.js/packages/tasks``, and what ``huggingface_hub`` sends and reads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+from app.api.body import read_json_body
+from app.api.compat.call import CompatEndpoint, json_response, ranked
+from app.api.problems import Problem
+from app.api.schemas import REVIEW, check_count, parse_document
+from app.api.waiting import timeout_of
+
+
+def _form(value: Any) -> str:
+    return "text" if isinstance(value, str) else "texts"
+
+
+class TextClassificationParameters(BaseModel):
+    """How the answer is to look."""
+
+    model_config = ConfigDict(strict=True)
+
+    top_k: Annotated[int | None, Field(ge=1, description="Only the most probable classes; all of them by default.")] = (
+        None
+    )
+    function_to_apply: Annotated[
+        Literal["softmax", "none"] | None,
+        Field(description="softmax (default) gives probabilities, none their natural logarithms."),
+    ] = None
+
+
+class TextClassificationRequest(BaseModel):
+    """One text or several. Fields that only other models know are ignored."""
+
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"examples": [{"inputs": REVIEW, "parameters": {"top_k": 1}}]}
+    )
+
+    inputs: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[str], Field(min_length=1, fail_fast=True), Tag("texts")],
+        Discriminator(_form),
+        Field(description="A review, or several."),
+    ]
+    parameters: TextClassificationParameters | None = None
+
+
+class TextClassificationScore(BaseModel):
+    """One class of a text."""
+
+    label: Annotated[str, Field(examples=["positive"])]
+    score: float
+
+
+class HuggingFaceError(BaseModel):
+    """Why there is no answer."""
+
+    error: str
+
+
+class HuggingFaceEndpoint(CompatEndpoint):
+    """Answers ``POST /``."""
+
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        timeout = timeout_of(scope)
+        request = parse_document(
+            TextClassificationRequest, await read_json_body(scope, receive, self.settings.max_body)
+        )
+        texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
+        check_count(len(texts), self.settings.max_texts, "inputs")
+        model, predictions = await self.classify(texts, timeout, receive, "inputs")
+        parameters = request.parameters or TextClassificationParameters()
+        labels = model.config.labels
+        logarithms = parameters.function_to_apply == "none"
+        # A single text has a list of its own too: the client reads the first one.
+        return json_response(
+            [ranked(prediction, labels, logarithms=logarithms)[: parameters.top_k] for prediction in predictions]
+        )
+
+    @staticmethod
+    def refuse(problem: Problem) -> Response:
+        return json_response({"error": problem.detail}, problem.status, problem.headers)
