@@ -48,10 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument("--socket", type=Path, required=True)
     engine.add_argument("--pulse", type=int)
     engine.set_defaults(run=_engine)
+    _add_tools(commands)
     document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
     document.add_argument("--out", type=Path, help="file to write instead of standard output")
     document.set_defaults(run=_openapi)
-    _add_tools(commands)
     return parser
 
 

@@ -161,7 +161,7 @@ def test_http_workers_never_import_torch() -> None:
         "import importlib, pkgutil, sys\n"
         "import app.api, app.cli, app.main, app.serving\n"
         "for package in (app.api, app.serving):\n"
-        "    for module in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(module.name)\n"
         "app.cli._parser()\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'matplotlib', 'safetensors'} & set(sys.modules)\n"

@@ -43,7 +43,7 @@ def generated(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("generated")
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--url", f"{service.url}/openapi.json"]
     ended = subprocess.run(
-        [*command, "--meta", "none", "--output-path", str(folder / "sentiment_service_client")],
+        [*command, "--meta", "none", "--output-path", str(folder / "review_client")],
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -232,8 +232,8 @@ def test_text_embeddings_inference(service: Service, scores: list[dict[str, floa
 def test_a_generated_client_knows_errors(service: Service, generated: Path) -> None:
     """Batches and problems arrive as their classes."""
     code = (
-        "from sentiment_service_client import Client, models\n"
-        "from sentiment_service_client.api.classify import classify\n"
+        "from review_client import Client, models\n"
+        "from review_client.api.classify import classify\n"
         f"client = Client('http://{ADDRESS}', raise_on_unexpected_status=True)\n"
         "batch = classify.sync(client=client, body=models.ClassifyRequest(texts=['a good film', '']))\n"
         "print(batch.results[0].label, batch.results[1].error.code)\n"

@@ -26,7 +26,8 @@ def linked_pages() -> list[Path]:
         page = waiting.pop()
         pages.append(page)
         targets = [(page.parent / target).resolve() for target in LINK.findall(page.read_text()) if "://" not in target]
-        waiting += [target for target in targets if target.parent == ROOT / "docs" and target not in [*pages, *waiting]]
+        ours = [target for target in targets if target.parent == ROOT / "docs" and target.suffix == ".md"]
+        waiting += [target for target in ours if target not in [*pages, *waiting]]
     return pages
 
 

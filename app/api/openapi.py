@@ -8,23 +8,28 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from app.api.compat.huggingface import HuggingFaceError, TextClassificationRequest
-from app.api.compat.open_inference import OpenInferenceError
-from app.api.compat.tei import PredictError, PredictRequest
-from app.api.compat.tensors import InferRequest
+from app.api.compat import huggingface, open_inference, tei, tensors
 from app.api.schemas import ClassifyRequest, ProblemDocument
 
 _UNSEEN = (
     ClassifyRequest,
     ProblemDocument,
-    TextClassificationRequest,
-    HuggingFaceError,
-    PredictRequest,
-    PredictError,
-    InferRequest,
-    OpenInferenceError,
+    huggingface.TextClassificationRequest,
+    huggingface.TextClassificationScore,
+    huggingface.HuggingFaceError,
+    tei.PredictRequest,
+    tei.PredictScore,
+    tei.PredictError,
+    tensors.InferRequest,
+    tensors.InferResponse,
+    open_inference.ServerLive,
+    open_inference.ServerReady,
+    open_inference.ServerMetadata,
+    open_inference.ModelReady,
+    open_inference.ModelMetadata,
+    open_inference.OpenInferenceError,
 )
-"""Requests that are read past the framework, and errors."""
+"""What is read and written past the framework."""
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from app.api.compat.tensors import HEADER_LENGTH, InferRequest, InferResponse
 from app.api.documentation import (
     TIMEOUT_PARAMETER,
     VERSION,
-    example,
     examples,
     invalid,
     problems,
@@ -47,8 +46,13 @@ def _body(schema: type[BaseModel], named: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {_JSON: {"schema": reference(schema), "examples": named}}}
 
 
-def _answers(named: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {_JSON: {"examples": named}}}}
+def _answers(schema: dict[str, Any], named: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    # Not the framework's response_model: that would build, for every application, what no answer passes through.
+    return {200: {"content": {_JSON: {"schema": schema, "examples": named}}}}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
 HUGGING_FACE: dict[str, Any] = {
@@ -56,13 +60,13 @@ HUGGING_FACE: dict[str, Any] = {
     "operation_id": "text_classification",
     "summary": "Text classification as of an Inference Endpoint",
     "response_description": "A list of classes per text, the most probable first.",
-    "response_model": list[list[TextClassificationScore]],
     "responses": {
         **_answers(
+            _list(_list(reference(TextClassificationScore))),
             examples(
                 text=("One text", [_RANKED]),
                 texts=("Several texts, only the most probable class", [_RANKED[:1], _RANKED_LONG[:1]]),
-            )
+            ),
         ),
         **responses(
             problems("inputs", invalid("invalid_request", "inputs.texts.1", _WRONG)),
@@ -91,14 +95,14 @@ PREDICT: dict[str, Any] = {
     "operation_id": "predict",
     "summary": "Text classification as of text-embeddings-inference",
     "response_description": "The classes of the text, the most probable first; a list of such lists for a batch.",
-    "response_model": list[PredictScore] | list[list[PredictScore]],
     "responses": {
         **_answers(
+            {"anyOf": [_list(reference(PredictScore)), _list(_list(reference(PredictScore)))]},
             examples(
                 text=("One text", _RANKED),
                 batch=("A batch", [_RANKED, _RANKED_LONG]),
                 raw_scores=("One text, raw scores", _RAW),
-            )
+            ),
         ),
         **responses(
             problems("inputs", invalid("invalid_request", "inputs.sequence.0", _WRONG)),
@@ -120,7 +124,7 @@ PREDICT: dict[str, Any] = {
     },
 }
 
-_UNKNOWN = Problem(404, "unknown_model", "other, version 2, is not served; this is imdb-gru, version 2")
+_UNKNOWN = Problem(404, "unknown_model", "imdb-gru, version 2, is not served; this is other, version 2")
 _NOT_READY = Problem(503, "engine_unavailable", "the engine is not ready", headers={"Retry-After": "1"})
 _INFER = {
     "model_name": "imdb-gru",
@@ -157,7 +161,7 @@ _LENGTH_PARAMETER = {
 def _operation(
     operation_id: str,
     summary: str,
-    model: Any,
+    schema: type[BaseModel],
     answer: Any,
     errors: list[Problem],
     extra: dict[str, Any] | None = None,
@@ -166,8 +170,10 @@ def _operation(
         "tags": ["open inference protocol"],
         "operation_id": operation_id,
         "summary": summary,
-        "response_model": model,
-        "responses": {**example(answer), **responses(errors, InferEndpoint.refuse, OpenInferenceError, _JSON)},
+        "responses": {
+            200: {"content": {_JSON: {"schema": reference(schema), "example": answer}}},
+            **responses(errors, InferEndpoint.refuse, OpenInferenceError, _JSON),
+        },
         "openapi_extra": extra or {},
     }
 

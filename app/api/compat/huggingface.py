@@ -19,8 +19,8 @@ from app.api.schemas import REVIEW, check_count, parse_document
 from app.api.waiting import timeout_of
 
 
-def _form(value: Any) -> str:
-    return "text" if isinstance(value, str) else "texts"
+def _form(value: Any) -> str | None:
+    return "text" if isinstance(value, str) else "texts" if isinstance(value, list) else None
 
 
 class TextClassificationParameters(BaseModel):
@@ -46,7 +46,7 @@ class TextClassificationRequest(BaseModel):
 
     inputs: Annotated[
         Annotated[str, Tag("text")] | Annotated[list[str], Field(min_length=1, fail_fast=True), Tag("texts")],
-        Discriminator(_form),
+        Discriminator(_form, "inputs", "must be a text or a list of texts"),
         Field(description="A review, or several."),
     ]
     parameters: TextClassificationParameters | None = None

@@ -46,7 +46,7 @@ def add_compat_routes(router: APIRouter, classifier: Callable[[], Classifier | N
 
 
 def _add(router: APIRouter, method: str, path: str, endpoint: ASGIApp, documented: dict[str, Any]) -> None:
-    router.add_api_route(path, _delegate(endpoint), methods=[method], **documented)
+    router.add_api_route(path, _delegate(endpoint), methods=[method], response_model=None, **documented)
 
 
 def _delegate(endpoint: ASGIApp) -> Callable[[], Response]:

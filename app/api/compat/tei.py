@@ -32,10 +32,12 @@ _ERRORS: dict[str, tuple[int, ErrorType]] = {
 """Status and type of problems by code, where status and kind of the problem do not already say it."""
 
 
-def _form(value: Any) -> str:
+def _form(value: Any) -> str | None:
     if isinstance(value, str):
         return "text"
-    return "batch" if isinstance(value, list) and value and isinstance(value[0], list) else "sequence"
+    if not isinstance(value, list):
+        return None
+    return "batch" if value and isinstance(value[0], list) else "sequence"
 
 
 def _capitalized(value: Any) -> Any:
@@ -70,7 +72,7 @@ class PredictRequest(BaseModel):
         Annotated[str, Tag("text")]
         | Annotated[TextList, Tag("sequence")]
         | Annotated[list[TextList], Field(fail_fast=True), Tag("batch")],
-        Discriminator(_form),
+        Discriminator(_form, "inputs", "must be a text, a list of 1 text, or a list of such lists"),
         Field(description="A text, a list of one, or a batch of such lists."),
     ]
     truncate: Annotated[

@@ -28,14 +28,16 @@ _PREFIX = 4
 """Bytes of the length of an element of type BYTES."""
 
 
-def _form(value: Any) -> str:
-    return "column" if isinstance(value, list) and value and isinstance(value[0], list) else "row"
+def _form(value: Any) -> str | None:
+    if not isinstance(value, list):
+        return None
+    return "column" if value and isinstance(value[0], list) else "row"
 
 
 TensorData = Annotated[
     Annotated[list[str], Field(fail_fast=True), Tag("row")]
     | Annotated[list[Annotated[list[str], Field(min_length=1, max_length=1)]], Field(fail_fast=True), Tag("column")],
-    Discriminator(_form),
+    Discriminator(_form, "data", "must be a list of texts, or of lists of 1 text"),
 ]
 
 
