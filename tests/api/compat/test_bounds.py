@@ -21,7 +21,6 @@ from app.errors import (
     OverloadedError,
     ServiceError,
 )
-from app.sentiment import Prediction
 from tests.api.shapes import sample
 from tests.fakes import FakeClassifier, application, client_of
 
@@ -193,13 +192,6 @@ async def test_the_deadline_reaches_the_classifier(protocol: Protocol) -> None:
     await post(protocol, protocol.body(["a"]), classifier, None, **{"x-timeout-seconds": "0.25"})
     await post(protocol, protocol.body(["a"]), classifier)
     assert classifier.timeouts == [0.25, None]
-
-
-async def test_what_is_remembered_is_not_classified_again(protocol: Protocol) -> None:
-    """A single text that is in memory never waits."""
-    classifier = FakeClassifier(remembered={"a": Prediction((0.5, 0.5), 1, False, cached=True)})
-    assert (await post(protocol, protocol.body(["a"]), classifier)).status_code == 200
-    assert not classifier.timeouts
 
 
 async def test_a_client_that_leaves_cancels_its_work(protocol: Protocol) -> None:
