@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,12 @@ def application(classifier: Classifier | Callable[[], Classifier | None] | None 
         found = classifier or FakeClassifier()
         return build_application(Settings(**settings), no_lifespan, lambda: found)
     return build_application(Settings(**settings), no_lifespan, classifier)
+
+
+@lru_cache
+def plain_application() -> FastAPI:
+    """One for all, with nothing to order; for tests that send very many requests."""
+    return application()
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:

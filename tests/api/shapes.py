@@ -1,4 +1,4 @@
-"""What every error response has in common, and metrics as tests read them."""
+"""What every error response has in common, metrics as tests read them, and a request as the server sees it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from typing import Any
 
 import httpx
 from prometheus_client import REGISTRY
+from starlette.types import Scope
+
+SCOPE: Scope = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/classify",
+    "raw_path": b"/classify",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [],
+}
+"""Of a request as the server would hand it over."""
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
 

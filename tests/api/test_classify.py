@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Message, Scope
+from starlette.types import Message
 
 from app.errors import (
     DeadlineError,
@@ -17,7 +17,7 @@ from app.errors import (
     ServiceError,
 )
 from app.sentiment import Prediction
-from tests.api.shapes import assert_problem, sample
+from tests.api.shapes import SCOPE, assert_problem, sample
 from tests.fakes import FakeClassifier, application, client_of
 
 ANSWER = {
@@ -141,20 +141,6 @@ async def test_the_deadline_reaches_the_classifier() -> None:
     await post(classifier, {"text": "a"}, **{"x-timeout-seconds": "0.25"})
     await post(classifier, {"text": "a"})
     assert classifier.timeouts == [0.25, None]
-
-
-SCOPE: Scope = {
-    "type": "http",
-    "asgi": {"version": "3.0"},
-    "http_version": "1.1",
-    "method": "POST",
-    "scheme": "http",
-    "path": "/classify",
-    "raw_path": b"/classify",
-    "query_string": b"",
-    "root_path": "",
-    "headers": [],
-}
 
 
 async def test_a_client_that_leaves_cancels_its_work() -> None:

@@ -21,8 +21,8 @@ from app.errors import (
     OverloadedError,
     ServiceError,
 )
-from tests.api.shapes import sample
-from tests.fakes import FakeClassifier, application, client_of
+from tests.api.shapes import SCOPE, sample
+from tests.fakes import FakeClassifier, application, client_of, plain_application
 
 
 class Protocol(NamedTuple):
@@ -77,7 +77,8 @@ async def post(
     protocol: Protocol, body: Any, classifier: Any = None, limits: dict[str, Any] | None = None, **headers: str
 ) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    async with client_of(application(classifier, **(limits or {}))) as client:
+    app = application(classifier, **(limits or {})) if classifier or limits else plain_application()
+    async with client_of(app) as client:
         return await client.post(
             protocol.path, content=content, headers={"content-type": "application/json", **headers}
         )
@@ -211,10 +212,7 @@ async def test_a_client_that_leaves_cancels_its_work(protocol: Protocol) -> None
     async def send(_: Message) -> None:
         return
 
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": protocol.path, "raw_path": protocol.path.encode(), "query_string": b"", "root_path": "", "headers": [],
-    }  # fmt: skip
+    scope = {**SCOPE, "path": protocol.path, "raw_path": protocol.path.encode()}
     await asyncio.wait_for(application(classifier)(scope, receive, send), 5)
     assert classifier.cancelled == 1
     assert sample("sentiment_requests_total", **labels) == before + 1

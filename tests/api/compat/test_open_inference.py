@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.api.shapes import sample
-from tests.fakes import FakeClassifier, application, client_of
+from tests.fakes import FakeClassifier, application, client_of, plain_application
 
 INFER = "/v2/models/tiny/infer"
 TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
@@ -20,7 +20,7 @@ LENGTH = "inference-header-content-length"
 
 
 async def send(method: str, path: str, classifier: Any = None, **options: Any) -> httpx.Response:
-    async with client_of(application(classifier)) as client:
+    async with client_of(application(classifier) if classifier else plain_application()) as client:
         return await client.request(method, path, **options)
 
 
