@@ -100,7 +100,7 @@ def _serve(options: argparse.Namespace) -> int:
         metrics_folder = Path(folder) / "metrics"
         metrics_folder.mkdir()
         environment = {**_as_environment(given), "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
-        parent = supervisor.Supervisor(environment, settings.drain_timeout)
+        parent = supervisor.Supervisor(environment, settings.drain_timeout, listener)
         socket_path = str(Path(folder) / "engine.sock")
         parent.add(
             supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=settings.engine_timeout)

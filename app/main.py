@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from app import logs, metrics, sampling, tracing
 from app.api.application import build_application
 from app.api.protocol import ServiceProtocol
+from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
 from app.errors import SentimentError
 from app.serving.cache import MemoryCache, RedisCache
@@ -156,10 +157,10 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=math.ceil(settings.drain_timeout),
+        timeout_graceful_shutdown=math.ceil(max(0, settings.drain_timeout - LINGER_SECONDS)),
         backlog=2048,
     )
-    server = uvicorn.Server(config)
+    server = DrainingServer(config)
     # Not uvicorn's ``fd``, which takes every socket for a Unix one and so leaves Nagle's algorithm on.
     server.run(sockets=[socket.socket(fileno=listener)])
     return 0 if server.started else 1

@@ -51,7 +51,9 @@ class ServiceProtocol(HttpToolsProtocol):
         self._reading_head = False
         # A client that does not read its answers is the application's business too: it waits for it.
         busy = self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete)
-        self._plain = not busy and self._fast_path.takes(self.parser.get_method(), self.url, self.headers)
+        # The server's own headers, such as that the connection will be closed, are written by uvicorn alone.
+        plain = not busy and not self.server_state.default_headers
+        self._plain = plain and self._fast_path.takes(self.parser.get_method(), self.url, self.headers)
         self._body = b""
         if not self._plain:
             super().on_headers_complete()

@@ -62,11 +62,14 @@ class Supervisor:
     Args:
         environment: variables for the children, on top of this process' own.
         grace: seconds that each stage of an orderly end may take.
+        listener: the listening socket that children inherit. Closed when the end begins: connections that nobody
+            accepts are refused only when nobody holds it any more.
     """
 
-    def __init__(self, environment: Mapping[str, str], grace: float) -> None:
+    def __init__(self, environment: Mapping[str, str], grace: float, listener: socket.socket | None = None) -> None:
         self._environment = dict(environment)
         self._grace = grace
+        self._listener = listener
         self._children: list[Child] = []
         self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
         self._signals: list[int] = []
@@ -163,6 +166,8 @@ class Supervisor:
         """End children in order, last added first, each stage within the grace time; a second signal ends at once."""
         first = len(self._signals)
         clean = True
+        if self._listener is not None:
+            self._listener.close()
         roles = dict.fromkeys(child.role.rpartition("-")[0] for child in reversed(self._children))
         for role in roles:
             stage = [child for child in self._children if child.role.startswith(role)]

@@ -1,0 +1,50 @@
+"""The HTTP server, and how it ends: uvicorn's resets connections that clients have just sent a request on.
+
+At shutdown uvicorn closes every connection without a request, and leaves to the kernel those it has not accepted yet.
+Under load both hold requests that are on their way, and their clients cannot tell whether they were carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+
+import uvicorn
+
+LINGER_SECONDS = 1.0
+"""How long connections stay open at shutdown for a request that is on its way."""
+_POLL_SECONDS = 0.02
+
+
+class DrainingServer(uvicorn.Server):
+    """Accepts and answers, with ``Connection: close``, what clients sent before they could know of the shutdown."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        waiting = _accept_all(sockets or [])
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        deadline = time.monotonic() + min(LINGER_SECONDS, self.config.timeout_graceful_shutdown or 0)
+        while self.server_state.connections and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _accept_all(listeners: list[socket.socket]) -> list[socket.socket]:
+    """Connections that the kernel has queued. When the last process closes the listener, the kernel resets them."""
+    accepted = []
+    for listener in listeners:
+        listener.setblocking(False)
+        with suppress(OSError):
+            while True:
+                accepted.append(listener.accept()[0])
+    return accepted
