@@ -29,7 +29,7 @@ class DrainingServer(uvicorn.Server):
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         deadline = time.monotonic() + min(LINGER_SECONDS, self.config.timeout_graceful_shutdown or 0)
-        while self.server_state.connections and time.monotonic() < deadline:
+        while self.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(_POLL_SECONDS)
         await super().shutdown(sockets)
 

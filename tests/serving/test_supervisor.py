@@ -29,8 +29,10 @@ for number, code in enumerate(sys.argv[1:]):
     parent.add(supervisor.Child(f"child-{number}", [code]))
 sys.exit(parent.run())
 """
-SLEEP = "import time; print('up', flush=True); time.sleep(60)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+# One write, also where output is not buffered: children share the pipe.
+UP = "print('up\\n', end='', flush=True)"
+SLEEP = f"import time; {UP}; time.sleep(60)"
+STUBBORN = f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); {UP}; time.sleep(60)"
 
 
 def supervise(*children: str) -> subprocess.Popen[str]:
@@ -55,7 +57,7 @@ def test_sigterm_ends_children_and_exits_0() -> None:
 
 def test_children_that_keep_failing_make_it_give_up() -> None:
     """Five failures within a minute end the supervisor with status 1."""
-    parent = supervise("print('up', flush=True); raise SystemExit(3)")
+    parent = supervise(f"{UP}; raise SystemExit(3)")
     output, _ = parent.communicate(timeout=30)
     assert parent.returncode == 1
     assert output.splitlines().count("up") == 5
