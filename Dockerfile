@@ -44,9 +44,9 @@ USER 10001
 EXPOSE 8000
 # Isolated and without site packages it takes a tenth of a second; http.client, because urllib would ask a proxy. The
 # port is bound before anybody answers: waiting for that is sooner than asking again.
-HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-ISc", "\
+HEALTHCHECK --interval=2s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-ISc", "\
 import http.client, os, sys; \
-service = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SENTIMENT_PORT') or 8000), timeout=4); \
+service = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SENTIMENT_PORT') or 8000), timeout=9); \
 service.request('GET', '/health/ready'); \
 sys.exit(service.getresponse().status != 200)"]
 # The supervisor is process 1: it drains on SIGTERM and reaps.

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all lint bench clean
+.PHONY: help install install-all serve test test-all test-containers lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -43,7 +43,10 @@ test: lint  ## everything that needs only Python
 	$(BIN)/python -m pytest -m "not extra"
 
 test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter
-	$(BIN)/python -m pytest -m extra
+	$(BIN)/python -m pytest -m "extra and not containers"
+
+test-containers: $(VENV)/.dev  ## build the image, run it and the compose files: needs a Docker engine, and root for kill -9
+	$(BIN)/python -m pytest -m containers -rP
 
 bench: $(VENV)/.dev  ## compare with other servers; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench

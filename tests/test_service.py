@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import random
 import signal
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import httpx
 import pytest
 
 from tests.checkpoints import WORDS, add_checkpoint
+from tests.load import Load
 from tests.redis_server import RedisServer
 from tests.service import Service, serving
 
@@ -209,29 +208,12 @@ def test_a_killed_worker_is_replaced(tiny_store: Path) -> None:
 def test_sigterm_answers_everything_that_could_be_sent(tiny_store: Path, kept: bool) -> None:
     """Whoever gets a connection gets a 200, then connections are refused; none is reset. The exit status is 0."""
     with serving(tiny_store, cache="off", workers="2") as service:
-        outcomes: Counter[str] = Counter()
-        limits = httpx.Limits(max_keepalive_connections=None if kept else 0)
-
-        def load() -> None:
-            with httpx.Client(timeout=60, limits=limits) as client:
-                for number in itertools.count():
-                    try:
-                        answer = client.post(f"{service.url}/classify", json={"texts": reviews(5, number)})
-                        outcomes[str(answer.status_code)] += 1
-                    except httpx.ConnectError:
-                        return
-                    except httpx.TransportError as error:
-                        outcomes[type(error).__name__] += 1
-                        return
-
-        threads = [threading.Thread(target=load) for _ in range(16)]
-        for thread in threads:
-            thread.start()
+        load = Load(service.url, clients=16, kept=kept)
+        load.start()
         time.sleep(1)
         assert service.stop() == 0
-        for thread in threads:
-            thread.join(60)
-        assert set(outcomes) == {"200"}
+        load.join()
+        assert set(load.outcomes) == {"200"}
 
 
 def test_children_end_with_a_killed_supervisor(tiny_store: Path) -> None:
