@@ -23,7 +23,7 @@ RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')
  && find /opt/rest -type d -name tests -prune -exec rm -rf {} + \
  && pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt ziglang
 COPY app app
-RUN /opt/venv/bin/python -m app.modeling.native.build \
+RUN /opt/venv/bin/python -m app.compiler \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app
 
 FROM ${BASE}

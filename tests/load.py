@@ -43,8 +43,10 @@ class Load:
         with httpx.Client(timeout=60, limits=self._limits) as client:
             for number in itertools.count():
                 texts = [f"{seed} {number} {' '.join(chance.choices(_WORDS, k=60))}" for _ in range(self._texts)]
+                # In turns, as the service answers a single text on another path.
+                body = {"text": texts[0]} if number % 2 else {"texts": texts}
                 try:
-                    outcome = str(client.post(f"{self._url}/classify", json={"texts": texts}).status_code)
+                    outcome = str(client.post(f"{self._url}/classify", json=body).status_code)
                 except httpx.ConnectError:
                     return
                 except httpx.TransportError as error:

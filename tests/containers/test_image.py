@@ -26,6 +26,7 @@ print(answer.read().decode())
 """
 LEFT_OVERS = """
 import importlib.util, pathlib, shutil, sys
+from app import compiler
 site = pathlib.Path(next(path for path in sys.path if path.endswith("site-packages")))
 modules = ("pytest", "mypy", "ruff", "hypothesis", "httpx", "ziglang", "sklearn", "matplotlib", "pip")
 print([
@@ -36,6 +37,7 @@ print([
     *(str(path) for path in (pathlib.Path("/root/.cache"), pathlib.Path("/build")) if path.exists()),
     *(f"not compiled: {path}" for path in pathlib.Path("/srv/app").rglob("*.py")
       if not pathlib.Path(importlib.util.cache_from_source(path)).exists()),
+    *(f"not built: {library.path}" for library in (compiler.KERNEL, compiler.WORDS) if not library.is_current()),
 ])
 """
 
@@ -60,7 +62,7 @@ def test_it_is_small(image: str) -> None:
 
 
 def test_only_what_serving_needs(image: str) -> None:
-    """No compiler, no test tools, no caches; bytecode of everything, as nobody could write it later."""
+    """No compiler, no test tools, no caches; what is written in C is built, what is written in Python compiled."""
     with container("--network", "none", "--user", "0", "--entrypoint", "sleep", command=["60"]) as name:
         assert python_in(name, LEFT_OVERS) == "[]"
 
