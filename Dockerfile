@@ -16,8 +16,8 @@ RUN python3 -m venv --without-pip /opt/venv \
 # Everything else goes beside the environment, so that it becomes a layer of its own.
 FROM torch AS builder
 COPY pyproject.toml .
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > requirements.txt \
+RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], *project['optional-dependencies']['traces'], sep='\n')" > requirements.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt --prefix /opt/rest \
         --requirement requirements.txt \
  && find /opt/rest -type d -name tests -prune -exec rm -rf {} + \
