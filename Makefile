@@ -46,7 +46,7 @@ test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus
 	$(BIN)/python -m pytest -m "extra and not containers"
 
 test-containers: $(VENV)/.dev  ## build the image, run it and the compose files: needs a Docker engine, and root for kill -9
-	$(BIN)/python -m pytest -m containers -rP
+	$(BIN)/python -m pytest tests/containers -rP
 
 bench: $(VENV)/.dev  ## compare with other servers; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench
