@@ -2,12 +2,13 @@
 # (for machines without a GPU: https://download.pytorch.org/whl/cpu).
 PYTHON ?= $(firstword $(foreach v,python3.13 python3.12 python3.11 python3,$(shell $(v) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3,11),(3,12),(3,13)))' 2>/dev/null && echo $(v))))
 TORCH_INDEX ?=
+CASES ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all test-containers lint bench clean
+.PHONY: help install install-all serve test test-all test-containers lint fuzz bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus
 
 test-containers: $(VENV)/.dev  ## build the image, run it and the compose files: needs a Docker engine, and root for kill -9
 	$(BIN)/python -m pytest tests/containers -rP
+
+fuzz: $(VENV)/.dev  ## random input for a long time: make fuzz CASES=20000
+	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s tests/test_fuzz.py tests/api/test_schemathesis.py
 
 bench: $(VENV)/.dev  ## compare with other servers; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench

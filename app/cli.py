@@ -1,4 +1,4 @@
-"""The commands: ``python -m app serve | train | evaluate | models | openapi``."""
+"""The commands: ``python -m app serve | train | evaluate | models | keys | openapi``."""
 
 from __future__ import annotations
 
@@ -64,13 +64,14 @@ def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_tools(commands: Any) -> None:
-    from app import models
+    from app import keys, models
     from app.training import command, evaluate_command
 
     for name, module, text in (
         ("train", command, "train a network and store it as a new version"),
         ("evaluate", evaluate_command, "score a stored model on labelled texts"),
         ("models", models, "list, show, verify and import models"),
+        ("keys", keys, "make API keys"),
     ):
         parser = commands.add_parser(name, help=text)
         module.add_arguments(parser)
@@ -80,6 +81,7 @@ def _add_tools(commands: Any) -> None:
 def _serve(options: argparse.Namespace) -> int:
     """Serve a model: one engine process, HTTP workers, and a supervisor that keeps them alive. Every setting is an
     environment variable SENTIMENT_*; the main ones are flags too."""
+    from app.keys import read_keys
     from app.serving import supervisor
     from app.store import ModelStore
 
@@ -88,6 +90,8 @@ def _serve(options: argparse.Namespace) -> int:
     logs.configure(settings.log_level, settings.log_format)
     # Fails early, with the file's name, and before anything is bound.
     model = ModelStore(settings.model_store).open(settings.model)
+    if settings.api_keys is not None:
+        read_keys(settings.api_keys)
     try:
         listener = supervisor.bind(settings.host, settings.port)
     except OSError as error:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import math
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from fastapi import FastAPI
 
 from app import logs, metrics, sampling, tracing
 from app.api.application import build_application
+from app.api.connection import ConnectionLimits
 from app.api.protocol import ServiceProtocol
 from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
@@ -37,6 +39,9 @@ from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
 
 logger = logging.getLogger(__name__)
+
+_OTHER_FILES = 256
+"""Open files of a worker beside its connections and those that it refuses."""
 
 
 def __getattr__(name: str) -> Any:
@@ -88,7 +93,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             holder.clear()
             await asyncio.to_thread(tracing.shut_down)
 
-    return build_application(settings, lifespan, lambda: holder[0] if holder else None)
+    workers = 1 if engine is None else worker_count(settings)
+    return build_application(settings, lifespan, lambda: holder[0] if holder else None, workers)
 
 
 def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
@@ -144,12 +150,27 @@ def worker_count(settings: Settings) -> int:
     return settings.workers or default_workers()
 
 
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    """Limits that the operating system's limit on open files allows, which is raised as far as it may be."""
+    connections = settings.max_connections
+    files = connections + connections // 8 + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < files:
+        soft = files if hard < 0 else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < files:
+            connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
+            logger.warning("only %d connections: the limit on open files is %d", connections, soft)
+    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout)
+
+
 def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
     """Serve an application on an inherited socket until SIGTERM, then drain."""
+    limits = _connection_limits(settings)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", partial(ServiceProtocol, fast_path=app.state.fast_path)),
+        http=cast("type[asyncio.Protocol]", partial(ServiceProtocol, fast_path=app.state.fast_path, limits=limits)),
         ws="none",
         lifespan="on",
         access_log=False,

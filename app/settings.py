@@ -4,12 +4,13 @@ the values it needs."""
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SettingsError
@@ -21,6 +22,9 @@ CORPUS_VARIABLE = "SENTIMENT_CORPUS"
 """Where training finds its corpus; nothing that serving needs."""
 ROLE_VARIABLE = "SENTIMENT_PROCESS_ROLE"
 """Set by the supervisor for its children, such as ``worker-0``; not a setting."""
+
+Access = Literal["auto", "public", "admin", "off"]
+_ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 
 class Settings(BaseSettings):
@@ -64,6 +68,24 @@ class Settings(BaseSettings):
     """Most texts in one request."""
     max_body: int = Field(default=8_388_608, ge=1_024, le=1_073_741_824)
     """Largest request body, in bytes."""
+    compressed_bodies: bool = False
+    """Whether bodies in gzip or deflate are taken; bounded by SENTIMENT_MAX_BODY once unpacked."""
+    max_connections: int = Field(default=2_000, ge=1, le=1_000_000)
+    """Most connections of one HTTP worker; more are answered 503."""
+    head_timeout: float = Field(default=10.0, gt=0, le=3_600)
+    """Seconds in which request line and headers must have arrived."""
+    body_timeout: float = Field(default=30.0, gt=0, le=3_600)
+    """Seconds in which a body must have arrived, unless it comes at 64 KiB/s or more; also for a client to read."""
+    api_keys: Path | None = None
+    """File of API keys, made by `python -m app keys`; unset: nobody is asked for a key."""
+    rate_limit: str | None = None
+    """Most texts per key, such as 6000/minute or 200/second;6000/minute; each HTTP worker lets its part pass."""
+    metrics: Access = "auto"
+    """Who may read /metrics: public, admin (a key of that scope), off; auto is admin where there are keys."""
+    docs: Access = "auto"
+    """Who may read /docs and /openapi.json; as above."""
+    cors_origins: str | None = None
+    """Web origins whose pages may call, such as https://a.example,https://b.example, or *; unset: none."""
     max_batch_size: int = Field(default=64, ge=1, le=8_192)
     """Most texts in one micro-batch."""
     max_batch_tokens: int = Field(default=16_384, ge=1, le=100_000_000)
@@ -84,6 +106,34 @@ class Settings(BaseSettings):
     """Least severity that is logged."""
     log_format: Literal["auto", "text", "json"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_a_rate(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            from limits import parse_many  # needed by few
+
+            if info.data.get("api_keys") is None:
+                raise ValueError("counts by key, so SENTIMENT_API_KEYS must be set")
+            try:
+                parse_many(value)
+            except ValueError:
+                raise ValueError("must be like 6000/minute, or several of that, separated by ;") from None
+        return value
+
+    @field_validator("metrics", "docs")
+    @classmethod
+    def _has_keys(cls, value: Access, info: ValidationInfo) -> Access:
+        if value == "admin" and info.data.get("api_keys") is None:
+            raise ValueError("admin needs SENTIMENT_API_KEYS")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str | None) -> str | None:
+        if value is not None and not all(_ORIGIN.fullmatch(origin.strip()) for origin in value.split(",")):
+            raise ValueError("must be * or origins such as https://a.example, separated by commas")
+        return value
 
     @field_validator("port", "workers", mode="before")
     @classmethod

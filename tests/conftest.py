@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from app.store import ModelStore, StoredModel
 from tests.checkpoints import add_checkpoint
+
+# Other processes share the machine, so a case that takes long proves nothing. `make fuzz` chooses the number of cases.
+settings.register_profile("tests", max_examples=int(os.environ.get("FUZZ_CASES", "200")), deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

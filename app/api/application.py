@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,11 +17,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
 from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
 from app.api.fast_path import FastPath
+from app.api.headers import BrowserHeaders
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.openapi import document_of
+from app.api.policy import open_paths
 from app.api.problems import Problem, problem_of
 from app.api.routes import build_router
+from app.api.swagger import add_swagger
 from app.errors import SentimentError, ServiceError
+from app.keys import KeyFile
 from app.serving.classifier import Classifier
 from app.settings import Settings
 
@@ -28,7 +33,7 @@ _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
 def build_application(
-    settings: Settings, lifespan: Callable[[Any], Any], classifier: Callable[[], Classifier | None]
+    settings: Settings, lifespan: Callable[[Any], Any], classifier: Callable[[], Classifier | None], workers: int = 1
 ) -> FastAPI:
     """The application.
 
@@ -36,6 +41,10 @@ def build_application(
         settings: limits and the model store.
         lifespan: what starts and stops with it.
         classifier: gives the classifier, or None while there is none.
+        workers: processes that serve this application together.
+
+    Raises:
+        DataError: the file of API keys is missing or malformed.
     """
     app = FastAPI(
         title=TITLE,
@@ -43,6 +52,8 @@ def build_application(
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan,
+        openapi_url=None if settings.docs == "off" else "/openapi.json",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers={
@@ -55,10 +66,30 @@ def build_application(
     app.state.fast_path = FastPath(classifier, recorder, settings)
     endpoint = ClassifyEndpoint(classifier, settings)
     app.include_router(build_router(classifier, settings, endpoint))
+    if app.openapi_url:
+        add_swagger(app)
+    app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
+    _add_access(app, settings, workers)
     app.add_middleware(RequestMiddleware, recorder=recorder)
-    app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document_of(app, settings, open_paths(settings))  # type: ignore[method-assign]
     return app
+
+
+def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
+    """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
+    if settings.api_keys is not None:
+        from app.api.guard import Guard  # its rate limiter takes a while to import
+
+        app.add_middleware(Guard, settings=settings, keys=KeyFile(settings.api_keys), workers=workers)
+    if settings.cors_origins is not None:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Timeout-Seconds"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
 
 
 class _ShortCut:

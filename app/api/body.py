@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,7 +14,14 @@ from app.api.problems import Problem
 
 _JSON_TYPES = (b"application/json", b"")
 _BINARY_TYPES = (*_JSON_TYPES, b"application/octet-stream")
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
+_WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+"""Content codings (RFC 9110, section 8.4.1) that are taken where compressed bodies are, as zlib knows them."""
 _DISCARD_SECONDS = 5.0
+_DISCARD_PAUSE = 1.0
+
+MAX_RATIO = 100
+"""How many times larger than it arrived a compressed body may be; texts of one word repeated stay below."""
 
 
 class ClientGoneError(Exception):
@@ -33,22 +41,35 @@ class BodyTooLargeError(Problem):
         self.unread = unread
 
 
-async def read_json_body(scope: Scope, receive: Receive, limit: int, *, binary: bool = False) -> bytes:
+async def read_json_body(
+    scope: Scope, receive: Receive, limit: int, *, compressed: bool = False, binary: bool = False
+) -> bytes:
     """The body of a request that says it is JSON or, where ``binary`` data may follow the JSON, nothing in particular.
+
+    Args:
+        scope: the request.
+        receive: gives its body.
+        limit: most bytes, before and after unpacking.
+        compressed: whether gzip and deflate are taken.
+        binary: whether binary data may follow the JSON.
 
     Raises:
         BodyTooLargeError: 413, before more than the limit was kept.
-        Problem: 415 for another type or an encoding.
+        Problem: 415 for another type, character set or coding; 400 for a coding that does not hold.
         ClientGoneError: the client disconnected.
     """
-    _check_headers(scope, limit, _BINARY_TYPES if binary else _JSON_TYPES)
+    coding = _check_headers(scope, limit, _BINARY_TYPES if binary else _JSON_TYPES, compressed=compressed)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     body: bytes = message.get("body", b"")
     _check_size(len(body), limit, message)
-    if not message.get("more_body", False):
-        return body
+    if message.get("more_body", False):
+        body = await _read_on(body, message, receive, limit)
+    return body if coding is None else _unpack(body, coding, limit)
+
+
+async def _read_on(body: bytes, message: Message, receive: Receive, limit: int) -> bytes:
     chunks = bytearray(body)
     while message.get("more_body", False):
         message = await receive()
@@ -63,7 +84,7 @@ async def respond_and_discard(response: Response, scope: Scope, receive: Receive
     """Respond to a client that is still sending, and read on for a while without keeping anything.
 
     A connection that is closed while data arrives is reset, and the reset can take the response away from the client
-    before it was read.
+    before it was read. A client that sends nothing is not waited for.
     """
 
     async def send_open(message: Message) -> None:
@@ -72,26 +93,65 @@ async def respond_and_discard(response: Response, scope: Scope, receive: Receive
     await response(scope, receive, send_open)
     with suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
+            more = True
+            while more:
+                more = (await asyncio.wait_for(receive(), _DISCARD_PAUSE)).get("more_body", False)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _check_headers(scope: Scope, limit: int, types: Sequence[bytes]) -> None:
+def _check_headers(scope: Scope, limit: int, types: Sequence[bytes], *, compressed: bool) -> bytes | None:
+    """The content coding to undo, or None."""
+    coding = None
     for name, value in scope["headers"]:
         if name == b"content-length":
             if value.isdigit() and (len(value) > 18 or int(value) > limit):
                 raise BodyTooLargeError(limit, unread=True)
         elif name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
-            if media_type not in types and not (
-                media_type.startswith(b"application/") and media_type.endswith(b"+json")
-            ):
-                raise Problem(415, "unsupported_media_type", "content-type must be application/json")
-        elif name == b"content-encoding" and value.strip().lower() not in (b"identity", b""):
-            raise Problem(415, "unsupported_encoding", "compressed bodies are refused")
+            _check_type(value, types)
+        elif name == b"content-encoding" and (given := value.strip().lower()) not in (b"identity", b""):
+            if not compressed or coding is not None or given not in _WINDOW_BITS:
+                raise _unsupported_encoding(compressed=compressed)
+            coding = given
+    return coding
+
+
+def _check_type(value: bytes, types: Sequence[bytes]) -> None:
+    media_type, _, parameters = value.partition(b";")
+    media_type = media_type.strip().lower()
+    if media_type not in types and not (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
+        raise Problem(415, "unsupported_media_type", "content-type must be application/json")
+    for parameter in parameters.split(b";"):
+        name, _, charset = parameter.partition(b"=")
+        if name.strip().lower() == b"charset" and charset.strip(b' \t"').lower() not in _CHARSETS:
+            raise Problem(415, "unsupported_media_type", "content-type: charset must be utf-8, as all JSON is")
+
+
+def _unsupported_encoding(*, compressed: bool) -> Problem:
+    accepted = "gzip, deflate" if compressed else "identity"
+    detail = "content-encoding must be gzip or deflate, once" if compressed else "compressed bodies are refused"
+    return Problem(415, "unsupported_encoding", detail, headers={"Accept-Encoding": accepted})
 
 
 def _check_size(size: int, limit: int, message: Message) -> None:
     if size > limit:
         raise BodyTooLargeError(limit, unread=message.get("more_body", False))
+
+
+def _unpack(body: bytes, coding: bytes, limit: int) -> bytes:
+    """Undo a content coding without ever holding more than the limit.
+
+    Raises:
+        BodyTooLargeError: 413; the body is over the limit, or over ``MAX_RATIO`` times what arrived.
+        Problem: 400; not what its coding says, cut short, or followed by something.
+    """
+    most = min(limit, MAX_RATIO * len(body))
+    inflater = zlib.decompressobj(_WINDOW_BITS[coding])
+    try:
+        unpacked = inflater.decompress(body, most + 1)
+    except zlib.error:
+        unpacked = b""
+    if len(unpacked) > most:
+        raise BodyTooLargeError(most, unread=False)
+    if not inflater.eof or inflater.unused_data:
+        raise Problem(400, "invalid_encoding", f"body: not valid {coding.decode()}")
+    return unpacked

@@ -12,9 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
+from app.api.headers import meter, timeout_of
 from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import parse_request
-from app.api.waiting import timeout_of, while_connected
+from app.api.waiting import while_connected
 from app.errors import EngineUnavailableError, ServiceError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
@@ -55,12 +56,14 @@ class ClassifyEndpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         timeout = timeout_of(scope)
-        body = await read_json_body(scope, receive, self._settings.max_body)
+        limits = self._settings
+        body = await read_json_body(scope, receive, limits.max_body, compressed=limits.compressed_bodies)
         request = parse_request(body, self._settings.max_texts)
         classifier = self._classifier()
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
+        await meter(scope, len(texts))
         outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
         if request.texts is None:
             return Response(single_answer(outcomes[0], classifier), media_type="application/json")

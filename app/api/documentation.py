@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from app.api.headers import MOST_TIMEOUT
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.schemas import (
     LONG_REVIEW,
@@ -58,12 +59,16 @@ _TEXTS: tuple[tuple[str, str], ...] = (
 )
 _DESCRIPTIONS = {
     400: "The request is not as it should be.",
+    401: "No API key, or one that is not known.",
+    403: "The API key lacks the scope.",
     404: "The model or version is not the one that is served.",
+    408: "The request took too long to arrive.",
     413: "The body is over the limit.",
     415: "The body is of another type, or compressed.",
     422: "The request is not as it should be, or a text cannot be classified.",
     424: "The forward pass failed.",
-    429: "The service is full.",
+    429: "The key's rate limit is reached, or the service is full.",
+    431: "Request line and headers are over the limit.",
     500: "A defect.",
     503: "The service is full, starting, or its engine is being restarted.",
     504: "The deadline passed.",
@@ -138,7 +143,7 @@ TIMEOUT_PARAMETER = {
     "in": "header",
     "required": False,
     "description": "Seconds after which the answer is of no use; capped by the service.",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_TIMEOUT},
     "example": 2.5,
 }
 _PREDICTION = {

@@ -55,6 +55,8 @@ class FastPath:
     ) -> None:
         self._classifier = classifier
         self._timeout = settings.timeout
+        # Keys and origins are looked at in layers of the application.
+        self._closed = settings.api_keys is not None or settings.cors_origins is not None
         self._max_body = min(MAX_BODY, settings.max_body)
         self.recorder = recorder
         self._waiting: dict[FastRequest, float] = {}
@@ -62,7 +64,7 @@ class FastPath:
 
     def takes(self, method: bytes, url: bytes, headers: Headers) -> bool:
         """Whether the head is that of a plain request with a body of known and moderate length."""
-        if url != URL or method != b"POST" or tracing.enabled():
+        if url != URL or method != b"POST" or self._closed or tracing.enabled():
             return False
         length = 0
         for name, value in headers:

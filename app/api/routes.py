@@ -64,13 +64,17 @@ def build_router(classifier: Callable[[], Classifier | None], settings: Settings
             return problem_of(EngineUnavailableError("the engine is not ready", retry_after=1.0)).response()
         return Response(b'{"status":"ok"}', media_type="application/json")
 
+    if settings.metrics != "off":
+        _add_metrics(router)
+    router.include_router(build_page_router())
+    return router
+
+
+def _add_metrics(router: APIRouter) -> None:
     @router.get("/metrics", **METRICS)
     async def exposition() -> Response:
         """Metrics of all processes in the Prometheus text format."""
         return Response(await asyncio.to_thread(metrics.render), headers={"Content-Type": metrics.CONTENT_TYPE})
-
-    router.include_router(build_page_router())
-    return router
 
 
 def _list_models(root: Path, classifier: Classifier | None) -> list[ModelEntry]:

@@ -17,6 +17,12 @@ LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far
 Document = TypeVar("Document", bound=BaseModel)
 
 
+def _not_null(schema: dict[str, Any]) -> None:
+    # Null is only how this program says that a field was not given.
+    del schema["default"]
+    schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
+
+
 class ClassifyRequest(BaseModel):
     """One text or several; exactly one of the two fields."""
 
@@ -29,15 +35,17 @@ class ClassifyRequest(BaseModel):
         },
     )
 
-    text: Annotated[str | None, Field(description="One review.")] = None
+    text: Annotated[str | None, Field(description="One review.", json_schema_extra=_not_null)] = None
     # Fails fast: millions of wrong items would otherwise become millions of errors, gigabytes of them.
     texts: Annotated[
-        Annotated[list[str], Field(fail_fast=True)] | None, Field(description="Several reviews.", min_length=1)
+        Annotated[list[str], Field(fail_fast=True)] | None,
+        Field(description="Several reviews.", min_length=1, json_schema_extra=_not_null),
     ] = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.text is None) == (self.texts is None):
+        # A field that is null is a field that is given.
+        if len(self.model_fields_set) != 1 or (self.text is None) == (self.texts is None):
             raise ValueError("exactly one of text and texts must be given")
         return self
 

@@ -1,4 +1,4 @@
-"""How long a request is worth its work: its deadline, and the presence of its client."""
+"""How long a request is worth its work: as long as its client is there."""
 
 from __future__ import annotations
 
@@ -6,40 +6,14 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from app.api.body import ClientGoneError
-from app.api.problems import Problem
 
-TIMEOUT_HEADER = b"x-timeout-seconds"
 _WATCH_AFTER = 0.05
 """Seconds after which a request without an answer is worth watching for its client's disconnection."""
 
 T = TypeVar("T")
-
-
-def timeout_of(scope: Scope) -> float | None:
-    """Seconds the client waits, where it says so.
-
-    Raises:
-        Problem: 422, not a positive number.
-    """
-    for name, value in scope["headers"]:
-        if name == TIMEOUT_HEADER:
-            try:
-                seconds = float(value)
-            except ValueError:
-                seconds = -1.0
-            if not 0 < seconds < float("inf"):
-                message = "must be a positive number of seconds"
-                raise Problem(
-                    422,
-                    "invalid_header",
-                    f"X-Timeout-Seconds: {message}",
-                    [{"field": "X-Timeout-Seconds", "message": message}],
-                )
-            return seconds
-    return None
 
 
 async def while_connected(work: Awaitable[T], receive: Receive) -> T:

@@ -1,71 +1,235 @@
-"""Bodies over the limit on real connections: the client gets its answer although it was still sending."""
+"""Connections that are slow, endless or too many: each is refused, in its turn and in time, over real sockets."""
 
 from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import uvicorn
 
+from app.api.connection import MAX_HEAD, MAX_HEADERS, MAX_PIPELINED
 from tests.api.shapes import assert_problem
-from tests.fakes import application
+from tests.api.wire import CLOSE, chunks, exchange, read_responses, request
+from tests.service import Service, serving
 
-LIMIT = 100_000
+GOOD = b'{"text":"good film"}'
+CONNECTIONS = 4
+PATIENCE = 20.0
+"""Generous limit on waits that take a second where nothing else runs."""
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
-    """A real server in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            application(max_body=LIMIT), http="httptools", ws="none", log_config=None, access_log=False
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield listener.getsockname()
-        server.should_exit = True
-        thread.join(10)
+def service(tiny_store: Path) -> Iterator[Service]:
+    """One worker with little patience."""
+    limits = {"head_timeout": "0.5", "body_timeout": "1", "max_connections": str(CONNECTIONS)}
+    with serving(tiny_store, workers="1", log_level="debug", **limits) as running:
+        yield running
+        assert "Traceback" not in running.output.read_text()
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_large_body_is_refused_and_the_refusal_arrives(address: tuple[str, int], chunked: bool) -> None:
-    """413 and a closed connection, not a reset one, with and without an announced length."""
-    body = json.dumps({"text": "a" * 100 * LIMIT}).encode()
-    content = (body[start : start + 65_536] for start in range(0, len(body), 65_536)) if chunked else body
-    response = httpx.post(f"http://{address[0]}:{address[1]}/classify", content=content, timeout=10)
-    assert_problem(response, 413, "body_too_large")
+@pytest.fixture(autouse=True)
+def still_right(service: Service) -> Iterator[None]:
+    """After each of these, the service answers as before."""
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while (response := httpx.post(f"{service.url}/classify", content=GOOD)).status_code == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert response.json()["tokens"] == 2
+
+
+def connect(service: Service) -> socket.socket:
+    address = urlsplit(service.url)
+    assert address.hostname
+    assert address.port
+    return socket.create_connection((address.hostname, address.port), PATIENCE)
+
+
+def drip(connection: socket.socket, data: bytes) -> None:
+    """Send one byte at a time until all is sent or nobody wants more."""
+    with suppress(ConnectionError):
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+
+def only(responses: list[httpx.Response]) -> httpx.Response:
+    [response] = responses
     assert response.headers["connection"] == "close"
+    return response
 
 
-def test_a_client_that_sends_everything_before_it_reads(address: tuple[str, int]) -> None:
-    """Its sending is not interrupted by a reset, and the refusal is still there to be read."""
-    size = 300 * LIMIT
-    with socket.create_connection(address, timeout=10) as connection:
-        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % size)
-        for _ in range(300):
-            connection.sendall(b"a" * LIMIT)
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"body_too_large" in answer
+@pytest.mark.parametrize("start", [b"", b"GET /health/live HTTP/1.1\r\nHost: a\r\n"])
+def test_an_endless_header_is_refused(service: Service, start: bytes) -> None:
+    """A header that does not end gets 431 as a problem, and the connection ends."""
+    with connect(service) as connection:
+        connection.sendall(start or b"GET /health/live HTTP/1.1\r\nHost: a\r\nX-Long: ")
+        with suppress(ConnectionError):
+            connection.sendall(b"X-Long: " + b"x" * (MAX_HEAD + 1))
+        assert_problem(only(read_responses(connection)), 431, "header_too_large")
 
 
-def test_an_announced_large_body_is_refused_before_it_is_sent(address: tuple[str, int]) -> None:
-    """The length alone is enough for the answer."""
-    head = b"POST /classify HTTP/1.1\r\nHost: t\r\nContent-Length: 999999999\r\nExpect: 100-continue\r\n\r\n"
-    with socket.create_connection(address, timeout=5) as connection:
+def test_a_head_that_is_too_large_but_whole(service: Service) -> None:
+    """It is refused also where it arrives in one piece, its end included."""
+    with connect(service) as connection:
+        connection.sendall(request(b"X-A: " + b"a" * (MAX_HEAD + 1), body=GOOD))
+        assert_problem(only(read_responses(connection)), 431, "header_too_large")
+
+
+@pytest.mark.parametrize(("number", "status"), [(MAX_HEADERS - 3, 200), (10_000, 431)])
+def test_a_flood_of_headers(service: Service, number: int, status: int) -> None:
+    """There may be so many headers, however short."""
+    [response] = exchange(service.url, request(CLOSE, *[b"a: b"] * number, body=GOOD))
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    "tail", [b"X-A: " + b"a" * 3 * MAX_HEAD, b"x: y\r\n" * MAX_HEAD], ids=["one endless", "endlessly many"]
+)
+def test_a_flood_of_trailers(service: Service, tail: bytes) -> None:
+    """What follows a body in chunks is bounded as what precedes it."""
+    head = request(b"Transfer-Encoding: chunked", body=b"", length=False)
+    with connect(service) as connection, suppress(ConnectionError):
+        connection.sendall(head + chunks(GOOD)[:-2])
+        for start in range(0, len(tail), 1000):
+            connection.sendall(tail[start : start + 1000])
+        assert_problem(only(read_responses(connection)), 431, "header_too_large")
+
+
+def test_trailers_are_no_headers(service: Service) -> None:
+    """A trailer cannot change how a request is treated."""
+    head = request(CLOSE, b"Transfer-Encoding: chunked", body=b"", length=False)
+    [response] = exchange(service.url, head + chunks(GOOD)[:-2] + b"X-Timeout-Seconds: nonsense\r\n\r\n")
+    assert response.status_code == 200
+
+
+def test_a_long_body_is_no_long_head(service: Service) -> None:
+    """Bodies far beyond the bound on heads are served, also when several requests arrive in one piece."""
+    body = json.dumps({"texts": ["good film " * 9000] * 9}).encode()
+    assert len(body) > 4 * MAX_HEAD
+    responses = exchange(service.url, request(body=body) * 3 + request(CLOSE, body=body))
+    assert [response.status_code for response in responses] == [200] * 4
+
+
+@pytest.mark.parametrize("data", [b"POST /classify HTT", b"POST /classify HTTP/1.1\r\nHost: a\r\nX-A: b\r\n"])
+@pytest.mark.parametrize("dripping", [False, True])
+def test_a_slow_head(service: Service, data: bytes, dripping: bool) -> None:
+    """A head that is not complete in time is answered 408, whether nothing more of it comes or very little."""
+    with connect(service) as connection:
+        if dripping:
+            drip(connection, data * 3)
+        else:
+            connection.sendall(data)
+        assert_problem(only(read_responses(connection)), 408, "request_timeout")
+
+
+@pytest.mark.parametrize("dripping", [False, True])
+@pytest.mark.parametrize(
+    ("path", "announced"),
+    [("/classify", b"Content-Length: 80"), ("/classify", b"Transfer-Encoding: chunked")],
+)
+def test_a_slow_body(service: Service, path: str, announced: bytes, dripping: bool) -> None:
+    """So is a body, in every framing, on the fast path too."""
+    with connect(service) as connection:
+        connection.sendall(request(announced, start=f"POST {path} HTTP/1.1".encode(), length=False))
+        if dripping:
+            drip(connection, b"28\r\n" + b" " * 40)
+        assert_problem(only(read_responses(connection)), 408, "request_timeout")
+
+
+def test_a_slow_body_that_nobody_waits_for(service: Service) -> None:
+    """Who had an answer cannot hold the connection by the rest of a body."""
+    with connect(service) as connection:
+        head = request(b"Content-Length: 500", start=b"POST /health/live HTTP/1.1", length=False)
         connection.sendall(head)
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
+        drip(connection, b" " * 60)
+        [response] = read_responses(connection)
+        assert response.status_code == 405
 
 
-def test_a_body_in_pieces_is_put_together(address: tuple[str, int]) -> None:
-    """A chunked body within the limit is answered."""
-    pieces = iter([b'{"te', b'xt": "a go', b'od film"}'])
-    assert httpx.post(f"http://{address[0]}:{address[1]}/classify", content=pieces).status_code == 200
+@pytest.mark.parametrize("data", [b"", b"\r\n", request(body=GOOD) + b"\r\n"], ids=["nothing", "empty line", "used"])
+def test_an_idle_connection_ends(service: Service, data: bytes) -> None:
+    """A connection on which no request begins is closed without a word, empty lines or not."""
+    with connect(service) as connection:
+        connection.sendall(data)
+        assert len(read_responses(connection)) == (1 if len(data) > 2 else 0)
+
+
+def test_a_refused_body_that_never_arrives(service: Service) -> None:
+    """413 needs no body, and the connection does not wait for it for long."""
+    started = time.monotonic()
+    [response] = exchange(service.url, request(b"Content-Length: 999999999", length=False))
+    assert_problem(response, 413, "body_too_large")
+    assert time.monotonic() - started < 5
+
+
+def test_who_does_not_read(service: Service) -> None:
+    """A client that asks and does not take its answers loses its connection, not the service its memory."""
+    large = request(start=b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1")
+    with connect(service) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(large * MAX_PIPELINED)
+        deadline = time.monotonic() + PATIENCE
+        with suppress(ConnectionError):
+            while time.monotonic() < deadline:
+                connection.sendall(b"\r\n")
+                time.sleep(0.1)
+        assert time.monotonic() < deadline
+
+
+def test_too_many_pipelined_requests(service: Service) -> None:
+    """Those that may wait are answered, then the flood is refused, in this order."""
+    data = request(start=b"GET /models HTTP/1.1") * 1000
+    with connect(service) as connection, suppress(ConnectionError):
+        connection.sendall(data)
+        responses = read_responses(connection)
+    statuses = [response.status_code for response in responses]
+    assert statuses == [200] * (MAX_PIPELINED + 1) + [429]
+    assert_problem(responses[-1], 429, "too_many_pipelined")
+
+
+@pytest.mark.parametrize("tail", [b"\x00\x01\x02", b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n"])
+def test_rubbish_behind_requests_is_refused_behind_their_answers(service: Service, tail: bytes) -> None:
+    """An answer is never taken for that of an earlier request."""
+    first = request(start=b"GET /models HTTP/1.1")
+    responses = exchange(service.url, first + request(body=b'{"texts":["good film"]}') + tail)
+    assert [response.status_code for response in responses] == [200, 200, 400]
+    assert_problem(responses[-1], 400, "bad_request")
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"5\r\nabc"])
+def test_a_bad_body_behind_a_request(service: Service, body: bytes) -> None:
+    """So it is for a request whose head was good: 400 or 408, behind the answer to the one before."""
+    second = request(b"Transfer-Encoding: chunked", body=body, length=False)
+    responses = exchange(service.url, request(start=b"GET /models HTTP/1.1") + second)
+    assert [response.status_code for response in responses] in ([200, 400], [200, 408])
+
+
+@pytest.mark.parametrize("headers", [[b"Upgrade: h2c"], [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"]])
+def test_upgrades_are_ignored(service: Service, headers: list[bytes]) -> None:
+    """A request that offers another protocol is answered in this one, and nothing may follow it."""
+    offered = request(b"Connection: Upgrade", *headers, start=b"GET /health/live HTTP/1.1")
+    responses = exchange(service.url, offered + offered)
+    assert responses[0].status_code == 200
+    assert {response.status_code for response in responses[1:]} <= {400}
+
+
+def test_too_many_connections(service: Service) -> None:
+    """Those beyond the limit are told so; probes and metrics are answered; later there is room again."""
+    with ExitStack() as stack:
+        busy = [stack.enter_context(connect(service)) for _ in range(CONNECTIONS)]
+        for connection in busy:
+            connection.sendall(request(start=b"GET /health/live HTTP/1.1"))
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        response = httpx.post(f"{service.url}/classify", content=GOOD)
+        assert_problem(response, 503, "too_many_connections")
+        assert response.headers["connection"] == "close"
+        for path in ("/health/live", "/health/ready", "/metrics"):
+            assert httpx.get(f"{service.url}{path}").status_code == 200
+    assert service.metrics()['sentiment_rejected_total{reason="too_many_connections"}'] >= 1

@@ -32,6 +32,13 @@ def service(tiny_store: Path) -> Iterator[Service]:
         assert "unhandled error" not in output
 
 
+@pytest.fixture(scope="module")
+def right(service: Service) -> dict[str, float]:
+    """The scores of ``GOOD``."""
+    scores: dict[str, float] = httpx.post(f"{service.url}/classify", content=GOOD).json()["scores"]
+    return scores
+
+
 def post(*headers: bytes, body: bytes = GOOD, length: bool = True, start: bytes = b"POST /classify HTTP/1.1") -> bytes:
     return request(CLOSE, *headers, start=start, body=body, length=length)
 
@@ -53,7 +60,7 @@ class Odd(NamedTuple):
     data: bytes
     status: int
     code: str = ""
-    """Code of the problem document; empty for an answer, and for what never was an HTTP request."""
+    """Code of the problem document; empty for an answer."""
 
 
 NOT_HTTP = {
@@ -95,7 +102,7 @@ NOT_HTTP = {
 }
 
 ODD = {
-    **{name: Odd(data, 400) for name, data in NOT_HTTP.items()},
+    **{name: Odd(data, 400, "bad_request") for name, data in NOT_HTTP.items()},
     "length 0": Odd(sized(b" 0", b""), 422, "invalid_json"),
     "no length": Odd(post(body=b"", length=False), 422, "invalid_json"),
     "no chunks": Odd(chunked(chunks()), 422, "invalid_json"),
@@ -112,12 +119,78 @@ ODD = {
     "content type not ascii": Odd(post(b"Content-Type: \xe9"), 415, "unsupported_media_type"),
     "utf-16": Odd(
         post(b"Content-Type: application/json; charset=utf-16", body=GOOD.decode().encode("utf-16")),
-        422,
-        "invalid_json",
+        415,
+        "unsupported_media_type",
+    ),
+    **{
+        f"content type {value.decode()}": Odd(post(b"Content-Type: " + value), 415, "unsupported_media_type")
+        for value in (
+            b"application/json; charset=latin-1",
+            b'application/json;version=1; CHARSET="utf-16"',
+            b"application/json, text/plain",
+            b"application",
+            b"json",
+            b"text/json",
+            b"application/jsonl",
+            b"*/*",
+            b"a" * 10_000,
+        )
+    },
+    **{
+        f"encoding {value.decode()}": Odd(post(b"Content-Encoding: " + value), 415, "unsupported_encoding")
+        for value in (b"br", b"zstd", b"compress", b"x-gzip", b"gzip, gzip", b"aes128gcm", b"nonsense")
+    },
+    "two encoding headers": Odd(
+        post(b"Content-Encoding: identity", b"Content-Encoding: gzip"), 415, "unsupported_encoding"
     ),
     "length over the limit": Odd(sized(b" %d" % (LIMIT + 1), b"a" * (LIMIT + 1)), 413, "body_too_large"),
     "chunks over the limit": Odd(chunked(chunks(*[b"a" * 1000] * (LIMIT // 1000 + 1))), 413, "body_too_large"),
-    "timeout not ascii": Odd(post(b"X-Timeout-Seconds: \xb2"), 422, "invalid_header"),
+    **{
+        f"timeout {value!r}": Odd(post(b"X-Timeout-Seconds: " + value), 422, "invalid_header")
+        for value in (
+            *(
+                b"\xb2",
+                "\u0661".encode(),
+                "\uff11".encode(),
+                b"1_0",
+                b"1__0",
+                b"nan",
+                b"NaN",
+                b"inf",
+                b"-inf",
+                b"infinity",
+            ),
+            *(
+                b"1e400",
+                b"1e-400",
+                b"1e9999999999",
+                b"0x10",
+                b"0b1",
+                b"+5",
+                b"-5",
+                b"-0",
+                b".5",
+                b"5.",
+                b"05",
+                b"1 0",
+                b"1,5",
+            ),
+            *(b"'5'", b"5s", b"0", b"0.0", b"1000000001", b"9" * 5000, b"true", b"null", b"1e", b"1e5e5"),
+        )
+    },
+    "two timeouts": Odd(post(b"X-Timeout-Seconds: 5", b"X-Timeout-Seconds: 5"), 422, "invalid_header"),
+    "one timeout in two": Odd(post(b"X-Timeout-Seconds: 5, 5"), 422, "invalid_header"),
+    "deeply nested object": Odd(post(body=b'{"text":' * 20_000 + b"1" + b"}" * 20_000), 422, "invalid_json"),
+    "deeply nested where text belongs": Odd(
+        post(body=b'{"text":' + b"[" * 150 + b"]" * 150 + b"}"), 422, "invalid_request"
+    ),
+    "huge exponent": Odd(post(body=b'{"text":1e999999999}'), 422, "invalid_request"),
+    "huge integer": Odd(post(body=b'{"texts":[' + b"9" * 4000 + b"]}"), 422, "invalid_request"),
+    "same field a thousand times": Odd(
+        post(body=b"{" + b",".join([b'"text":"good film"'] * 1000) + b"}"), 422, "invalid_request"
+    ),
+    "null beside texts": Odd(post(body=b'{"text":null,"texts":["good film"]}'), 422, "invalid_request"),
+    "prototype": Odd(post(body=b'{"__proto__":{"text":"a"},"text":"good film"}'), 422, "invalid_request"),
     **{
         f"{method} on /classify": Odd(post(start=f"{method} /classify HTTP/1.1".encode()), 405, "method_not_allowed")
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PROPFIND")
@@ -143,7 +216,13 @@ ODD = {
     "query": Odd(path(b"/classify?text=%00&texts"), 200),
     "no host": Odd(post().replace(b"Host: t\r\n", b""), 200),
     "empty line first": Odd(b"\r\n" + post(), 200),
-    "a thousand headers": Odd(post(*[b"X-%d: a" % number for number in range(1000)]), 200),
+    "two hundred headers": Odd(post(*[b"X-%d: a" % number for number in range(200)]), 200),
+    "a thousand headers": Odd(post(*[b"X-%d: a" % number for number in range(1000)]), 431, "header_too_large"),
+    "the same header two hundred times": Odd(post(*[b"X-Request-ID: a"] * 200), 200),
+    "a head beyond the bound": Odd(post(b"X-A: " + b"a" * 70_000), 431, "header_too_large"),
+    "a target beyond the bound": Odd(path(b"/" + b"a" * 70_000), 431, "header_too_large"),
+    "timeout as json has numbers": Odd(post(b"X-Timeout-Seconds: 2.5e1"), 200),
+    "charset in capitals": Odd(post(b'Content-Type: application/json; charset="UTF-8"'), 200),
     "a long header": Odd(post(b"X-A: " + b"a" * 16_000), 200),
     "header not ascii": Odd(post(b"X-A: \xe9\xff"), 200),
     "content type without value": Odd(post(b"Content-Type:"), 200),
@@ -155,10 +234,13 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
-def test_odd_requests(service: Service, odd: Odd) -> None:
-    """Each has its one status; what the application answers has the shape of every error."""
+def test_odd_requests(service: Service, odd: Odd, right: dict[str, float]) -> None:
+    """Each has its one status, refusals have the shape of every error, and the next request is answered right."""
     response = exchange(service.url, odd.data)[0]
     assert response.status_code == odd.status, response.text
+    [after] = exchange(service.url, post())
+    assert after.status_code == 200
+    assert after.json()["scores"] == right
     if odd.code:
         assert_problem(response, odd.status, odd.code)
     if odd.status == 405:
@@ -253,3 +335,19 @@ def test_a_strange_request_id_is_replaced(service: Service, sent: bytes) -> None
     """What comes back is an id of the service's own."""
     [response] = exchange(service.url, post(b"X-Request-ID: " + sent))
     assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", response.headers["x-request-id"])
+
+
+def test_a_request_id_in_refusals_of_the_connection(service: Service) -> None:
+    """Each has one of its own, and is counted."""
+    before = service.metrics().get('sentiment_rejected_total{reason="bad_request"}', 0)
+    found = {exchange(service.url, b"\x00\r\n\r\n")[0].headers["x-request-id"] for _ in range(3)}
+    assert len(found) == 3
+    assert service.metrics()['sentiment_rejected_total{reason="bad_request"}'] == before + 3
+
+
+def test_rubbish_is_no_line_in_the_log(service: Service) -> None:
+    """Who sends it could otherwise fill a disk."""
+    before = service.output.read_text()
+    for data in (b"\x00\r\n\r\n", post(b"Connection: Upgrade", b"Upgrade: h2c"), post(body=b"{")):
+        exchange(service.url, data)
+    assert service.output.read_text() == before

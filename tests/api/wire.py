@@ -36,16 +36,21 @@ def exchange(url: str, data: bytes, *, leave: bool = False) -> list[httpx.Respon
     address = urlsplit(url)
     assert address.hostname
     assert address.port
-    received = bytearray()
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(data)
         if leave:
             connection.shutdown(socket.SHUT_WR)
-        # What was refused before it was read may be answered by a reset after the answer.
-        with suppress(ConnectionResetError):
-            while received_now := connection.recv(65_536):
-                received += received_now
-    return _responses(bytes(received), without_body=data.startswith(b"HEAD "))
+        return read_responses(connection, without_body=data.startswith(b"HEAD "))
+
+
+def read_responses(connection: socket.socket, *, without_body: bool = False) -> list[httpx.Response]:
+    """The responses on a connection until the server closes it."""
+    received = bytearray()
+    # What was refused before it was read may be answered by a reset after the answer.
+    with suppress(ConnectionResetError):
+        while received_now := connection.recv(65_536):
+            received += received_now
+    return _responses(bytes(received), without_body=without_body)
 
 
 def _responses(received: bytes, *, without_body: bool) -> list[httpx.Response]:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import metrics
-from app.api.body import BodyTooLargeError, ClientGoneError, respond_and_discard
+from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
+from app.api.headers import meter, timeout_of
 from app.api.problems import Problem, internal_error, problem_of
 from app.api.waiting import while_connected
 from app.errors import EngineUnavailableError, SentimentError, ServiceError
@@ -83,23 +84,31 @@ class CompatEndpoint(ABC):
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         return classifier
 
+    async def body(self, scope: Scope, receive: Receive, *, binary: bool = False) -> bytes:
+        """The request's body, within the same bounds as for ``POST /classify``; see ``read_json_body``."""
+        compressed = self.settings.compressed_bodies
+        return await read_json_body(scope, receive, self.settings.max_body, compressed=compressed, binary=binary)
+
     async def classify(
-        self, texts: Sequence[str], timeout: float | None, receive: Receive, field: str
+        self, texts: Sequence[str], scope: Scope, receive: Receive, field: str, patience: float = math.inf
     ) -> tuple[StoredModel, list[Prediction]]:
         """The model, and its prediction per text; these protocols have no place for the error of one text among others.
 
         Args:
             texts: any strings.
-            timeout: seconds the client waits, where it says so.
+            scope: the request, which may say how long it waits, and be counted against a rate limit.
             receive: watched for the client's disconnection.
             field: the request's name for the texts.
+            patience: seconds the client waits, where it says so elsewhere.
 
         Raises:
             Problem: of the first text without a prediction, naming it.
             ServiceError: the whole request is refused, before any work.
             ClientGoneError: the client disconnected.
         """
-        classifier = self.classifier()
+        classifier, seconds = self.classifier(), min(timeout_of(scope) or math.inf, patience)
+        await meter(scope, len(texts))
+        timeout = seconds if math.isfinite(seconds) else None
         outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
         predictions = []
         for index, outcome in enumerate(outcomes):

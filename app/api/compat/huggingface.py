@@ -12,11 +12,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from app.api.body import read_json_body
 from app.api.compat.call import CompatEndpoint, json_response, ranked
 from app.api.problems import Problem
 from app.api.schemas import REVIEW, check_count, parse_document
-from app.api.waiting import timeout_of
 
 
 def _form(value: Any) -> str | None:
@@ -69,13 +67,10 @@ class HuggingFaceEndpoint(CompatEndpoint):
     """Answers ``POST /``."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        timeout = timeout_of(scope)
-        request = parse_document(
-            TextClassificationRequest, await read_json_body(scope, receive, self.settings.max_body)
-        )
+        request = parse_document(TextClassificationRequest, await self.body(scope, receive))
         texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
         check_count(len(texts), self.settings.max_texts, "inputs")
-        model, predictions = await self.classify(texts, timeout, receive, "inputs")
+        model, predictions = await self.classify(texts, scope, receive, "inputs")
         parameters = request.parameters or TextClassificationParameters()
         labels = model.config.labels
         logarithms = parameters.function_to_apply == "none"

@@ -6,18 +6,17 @@ only one there is; its metadata names one input, ``text``, and the outputs ``lab
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from app.api.body import read_json_body
 from app.api.compat import tensors
 from app.api.compat.call import CompatEndpoint, json_response
 from app.api.documentation import VERSION
 from app.api.problems import Problem, problem_of
-from app.api.waiting import timeout_of
 from app.errors import EngineUnavailableError
 from app.serving.classifier import Classifier
 
@@ -141,13 +140,12 @@ class InferEndpoint(_Endpoint):
     """Answers ``POST .../infer``."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        timeout = timeout_of(scope)
         self.model(scope)
-        body = await read_json_body(scope, receive, self.settings.max_body, binary=True)
+        body = await self.body(scope, receive, binary=True)
         request, texts = tensors.parse(scope, body, self.settings.max_texts)
-        if request.parameters is not None and request.parameters.timeout:
-            timeout = min(timeout or float("inf"), request.parameters.timeout / 1e6)
-        model, predictions = await self.classify(texts, timeout, receive, tensors.FIELD)
+        given = request.parameters.timeout if request.parameters is not None else None
+        patience = given / 1e6 if given else math.inf
+        model, predictions = await self.classify(texts, scope, receive, tensors.FIELD, patience)
         return tensors.answer(request, predictions, model.config.labels, model.name, model.version)
 
 

@@ -13,11 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from app.api.body import read_json_body
 from app.api.compat.call import CompatEndpoint, json_response, ranked
 from app.api.problems import Problem
 from app.api.schemas import REVIEW, check_count, parse_document
-from app.api.waiting import timeout_of
 from app.sentiment import Prediction
 
 ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
@@ -104,12 +102,11 @@ class PredictEndpoint(CompatEndpoint):
     """Answers ``POST /predict``."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        timeout = timeout_of(scope)
-        request = parse_document(PredictRequest, await read_json_body(scope, receive, self.settings.max_body))
+        request = parse_document(PredictRequest, await self.body(scope, receive))
         single = isinstance(request.inputs, str) or isinstance(request.inputs[0], str)
         texts = [item if isinstance(item, str) else item[0] for item in _items(request.inputs)]
         check_count(len(texts), self.settings.max_texts, "inputs")
-        model, predictions = await self.classify(texts, timeout, receive, "inputs")
+        model, predictions = await self.classify(texts, scope, receive, "inputs")
         if request.truncate is False:
             _refuse_truncated(predictions, model.config.max_tokens)
         labels = model.config.labels

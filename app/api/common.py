@@ -1,0 +1,71 @@
+"""What /openapi.json says of every operation: errors that come before it, API keys, the request id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.documentation import responses
+from app.api.problems import Problem
+
+_CHALLENGED = {"WWW-Authenticate": 'Bearer realm="sentiment"'}
+_EVERYWHERE = responses(
+    [
+        Problem(400, "bad_request", "this is not a valid HTTP/1.1 request"),
+        Problem(408, "request_timeout", "the request's body did not arrive within 30 s"),
+        Problem(431, "header_too_large", "request line and headers must not exceed 65536 bytes"),
+        Problem(500, "internal_error", "an unexpected error occurred; it has been logged"),
+        Problem(503, "too_many_connections", "the service has as many connections as it takes; the limit is 4096"),
+    ]
+)
+_GUARDED = responses(
+    [
+        Problem(401, "unauthorized", "this API key is not known", headers=_CHALLENGED),
+        Problem(403, "forbidden", "this key lacks the scope admin", headers=_CHALLENGED),
+        Problem(429, "rate_limited", "1 more texts exceed this service's limit of 600 per 1 minute for this key"),
+    ]
+)
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The caller's, where it sent one, or a new one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "example": "4f0c8f1d2ab3-1",
+    },
+}
+_CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer "}}}
+_RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
+}
+
+
+def complete(document: dict[str, Any], open_paths: frozenset[str] | None) -> None:
+    """Add what every operation has in common to the document.
+
+    Args:
+        document: the OpenAPI document, changed in place.
+        open_paths: paths that need no key; None where no path needs one.
+    """
+    for path, operations in document["paths"].items():
+        guarded = open_paths is not None and path not in open_paths
+        for operation in operations.values():
+            found = operation["responses"]
+            for status, response in (_EVERYWHERE | (_GUARDED if guarded else {})).items():
+                found.setdefault(str(status), response)
+            operation["responses"] = {
+                status: {**response, "headers": {**_HEADERS, **_headers_of(status), **response.get("headers", {})}}
+                for status, response in sorted(found.items())
+            }
+            if guarded:
+                operation["security"] = [{name: []} for name in _SCHEMES]
+    if open_paths is not None:
+        document["components"]["securitySchemes"] = _SCHEMES
+
+
+def _headers_of(status: str) -> dict[str, Any]:
+    if status in ("401", "403"):
+        return _CHALLENGE
+    return _RETRY_AFTER if status in ("429", "503") else {}

@@ -1,0 +1,310 @@
+"""The HTTP/1.1 connection: uvicorn's protocol with bounds and deadlines on everything a client decides.
+
+uvicorn waits for ever for the rest of a head or a body, keeps any number of connections and pipelined requests, answers
+bytes that are no HTTP in plain text, and answers them before the requests that came first. Here each of these is
+refused by a problem document, in its turn, and the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import httptools
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app import metrics
+from app.api.body import respond_and_discard
+from app.api.middleware import RequestMiddleware, RequestRecorder
+from app.api.problems import MEDIA_TYPE, Problem, internal_error
+from app.logs import request_id
+
+MAX_HEAD = 65_536
+"""Longest request line and headers together, in bytes."""
+MAX_HEADERS = 256
+"""Most headers of a request."""
+MAX_PIPELINED = 64
+"""Most requests that may wait on a connection while one is answered (RFC 9112, section 9.3.2)."""
+LEAST_RATE = 65_536
+"""Bytes per second at which a long body may take longer than the deadline."""
+LINGER_SECONDS = 1.0
+"""How long a refused connection is kept for its client to read why: closing it while data arrives would reset it."""
+
+_ALWAYS_ANSWERED = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""What an operator needs just when there are too many connections."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Bounds of the connections of one HTTP worker.
+
+    Attributes:
+        connections: most that are served at a time.
+        head_seconds: in which a request's head must arrive.
+        body_seconds: in which its body must arrive, or go on at ``LEAST_RATE``; also in which a client must take
+            something of a response.
+    """
+
+    connections: int = 2_000
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+
+
+class Running(Protocol):
+    """A request at work; uvicorn's cycle is one."""
+
+    response_complete: bool
+    disconnected: bool
+    message_event: Any
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection.
+
+    The parser's callbacks are kept here; what is done with the parts of a request is in ``take_head``, ``take_body``
+    and ``take_end``, for a subclass to change.
+
+    Args:
+        limits: bounds and deadlines.
+        arguments: uvicorn's.
+    """
+
+    def __init__(self, *arguments: Any, limits: ConnectionLimits = ConnectionLimits(), **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.limits = limits
+        self.surplus = False
+        # What is being read of a request ("head", "body" or nothing), and how many bytes since the parser last got on.
+        self._reading = ""
+        self._unread = 0
+        # Size of the last piece of data, and whether it began with the end of another request.
+        self._piece = 0
+        self._follows = False
+        self._body_bytes = 0
+        self._body_started = 0.0
+        self._running: Running | None = None
+        self._refusal: Problem | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        surplus = len(self.connections) - self.limits.connections
+        self.surplus = surplus > 0
+        if surplus > 16 + self.limits.connections // 8:
+            # So many are refused already that even refusing costs too much.
+            metrics.REJECTED.labels("too_many_connections").inc()
+            transport.abort()
+            return
+        self._arm(self.limits.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        if self._running is not None:
+            # uvicorn tells the last request only, which is another one where requests are pipelined.
+            _disconnect(self._running)
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
+        self._unset_keepalive_if_required()
+        self._piece, self._follows = len(data), False
+        self._unread += len(data)
+        self._body_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No other protocol is spoken here, so the request is answered as it is, and nothing may follow it.
+            self.cycle.keep_alive = False
+            self._reading = ""
+        except httptools.HttpParserError as error:
+            self._refuse(_why(error))
+            return
+        if self._reading and self._unread > MAX_HEAD:
+            self._refuse(_head_too_large(f"exceed {MAX_HEAD} bytes"))
+        elif self._timer is None and (self._reading or self._idle()):
+            self._arm(self.limits.body_seconds if self._reading == "body" else self.limits.head_seconds)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading, self._unread = "head", 0 if self._follows else self._piece
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            raise _head_too_large(f"number more than {MAX_HEADERS} headers")
+        if max(self._unread, self._piece) > MAX_HEAD and self._head_bytes() > MAX_HEAD:
+            raise _head_too_large(f"exceed {MAX_HEAD} bytes")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise Problem(429, "too_many_pipelined", f"more than {MAX_PIPELINED} requests wait on this connection")
+        self.take_head()
+        self._disarm()
+        self._reading, self._unread, self._body_bytes = "body", 0, 0
+        self._body_started = self.loop.time()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        self.take_body(body)
+
+    def on_message_complete(self) -> None:
+        self._reading, self._follows = "", True
+        self._disarm()
+        self.take_end()
+
+    def take_head(self) -> None:
+        """A head is complete, and within its bounds."""
+        super().on_headers_complete()
+        # Trailers go into a list that nobody looks at: among the headers they could change what was checked.
+        self.headers = []
+
+    def take_body(self, body: bytes) -> None:
+        """A piece of a body has arrived."""
+        super().on_body(body)
+
+    def take_end(self) -> None:
+        """A request is complete."""
+        super().on_message_complete()
+
+    def withdraw(self) -> bool:
+        """Take back the request whose body is being read; whether it can still be answered by a refusal."""
+        cycle = self.cycle
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+            return True
+        _disconnect(cycle)
+        return not cycle.response_started
+
+    def run(self, request: Running) -> None:
+        """This request is the one at work."""
+        self._running = request
+
+    def busy(self) -> bool:
+        """Whether a request is at work."""
+        return self._running is not None and not self._running.response_complete and not self._running.disconnected
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refusal is not None and not self.pipeline and not self.busy() and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._write_refusal(self._refusal)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.limits.body_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.run(cycle)
+        if self.surplus:
+            cycle.keep_alive = False
+            if cycle.scope["path"] not in _ALWAYS_ANSWERED:
+                app = _too_many_connections
+        super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: a client's wish is no reason for a line in the log."""
+
+    def _idle(self) -> bool:
+        return self.timeout_keep_alive_task is None and not self.busy()
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._reading == "body":
+            allowed = self.limits.body_seconds + self._body_bytes / LEAST_RATE
+            left = self._body_started + allowed - self.loop.time()
+            if self.flow.read_paused:
+                # It is this side that does not read.
+                left = max(left, 1.0)
+            if left > 0:
+                self._arm(left)
+            else:
+                self._refuse(_too_slow("body", self.limits.body_seconds))
+        elif self._reading == "head":
+            self._refuse(_too_slow("head", self.limits.head_seconds))
+        elif not self.busy():
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer the request that is being read by a problem, after those before it, and end the connection."""
+        if self.transport.is_closing():
+            return
+        self._disarm()
+        self._refusal = problem
+        metrics.REJECTED.labels(problem.code).inc()
+        if self._reading == "body" and not self.withdraw():
+            self.transport.close()
+        elif not self.busy():
+            self._write_refusal(problem)
+
+    def _write_refusal(self, problem: Problem) -> None:
+        current = secrets.token_hex(8)
+        token = request_id.set(current)
+        body = bytes(problem.response().body)
+        request_id.reset(token)
+        logger.debug("refused: %s", problem.code, extra={"request_id": current})
+        head = (
+            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+            f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+            f"X-Request-ID: {current}\r\nX-Content-Type-Options: nosniff\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def _disconnect(request: Running) -> None:
+    request.disconnected = True
+    request.message_event.set()
+
+
+def _why(error: Exception) -> Problem:
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, Problem):
+        return cause
+    if not isinstance(cause, ValueError | httptools.HttpParserError | None):
+        logger.error("a request could not be taken", exc_info=cause)
+        return internal_error()
+    return Problem(400, "bad_request", "this is not a valid HTTP/1.1 request")
+
+
+def _too_slow(part: str, seconds: float) -> Problem:
+    return Problem(408, "request_timeout", f"the request's {part} did not arrive within {seconds:g} s")
+
+
+def _head_too_large(what: str) -> Problem:
+    return Problem(431, "header_too_large", f"request line and headers must not {what}")
+
+
+async def _refuse_surplus(scope: Scope, receive: Receive, send: Send) -> None:
+    metrics.REJECTED.labels("too_many_connections").inc()
+    headers = {"Connection": "close", "Retry-After": "1"}
+    problem = Problem(503, "too_many_connections", "the service has as many connections as it may", headers=headers)
+    await respond_and_discard(problem.response(), scope, receive, send)
+
+
+_too_many_connections = RequestMiddleware(_refuse_surplus, RequestRecorder())

@@ -1,0 +1,123 @@
+"""Who may call what, how often: API keys, scopes, and a rate limit per key. Not there where no keys are configured."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from limits import RateLimitItem, parse_many
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app import metrics
+from app.api.headers import METER
+from app.api.policy import scope_of
+from app.api.problems import Problem
+from app.errors import DataError
+from app.keys import Key, KeyFile
+from app.settings import Settings
+
+
+class Guard:
+    """Lets a request through, or answers 401, 403 or 429. An ASGI layer, to be added where there are keys.
+
+    Args:
+        app: what is guarded.
+        settings: who may read metrics and documentation, and the rate limit.
+        keys: who is known.
+        workers: processes that share the rate limit, each with its part.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyFile, workers: int) -> None:
+        self._app = app
+        self._settings = settings
+        self._keys = keys
+        self._limits = _shares(settings.rate_limit, workers)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                await self._check(scope)
+            except Problem as problem:
+                metrics.REJECTED.labels(problem.code).inc()
+                await problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _check(self, scope: Scope) -> None:
+        needed = scope_of(scope["path"], self._settings)
+        if needed is None:
+            return
+        key = self._authenticate(scope)
+        if needed not in key.scopes:
+            raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
+        if self._limits:
+            await self._count(key, 1)
+            scope[METER] = lambda texts: self._count_more(key, texts)
+
+    def _authenticate(self, scope: Scope) -> Key:
+        presented = _presented(scope)
+        if presented is None:
+            raise _refusal(401, "unauthorized", "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+        try:
+            key = self._keys.find(presented)
+        except DataError:
+            raise Problem(503, "keys_unavailable", "keys cannot be checked", headers={"Retry-After": "10"}) from None
+        if key is None:
+            raise _refusal(401, "unauthorized", "this API key is not known", "invalid_token")
+        return key
+
+    async def _count_more(self, key: Key, texts: int) -> None:
+        """Count the texts of a request that was counted as one."""
+        most = min(limit.amount for limit in self._limits)
+        if texts > most:
+            message = f"has {texts} texts; the rate limit lets {most} pass at once"
+            raise Problem(422, "too_many_texts", f"texts: {message}", [{"field": "texts", "message": message}])
+        if texts > 1:
+            await self._count(key, texts - 1)
+
+    async def _count(self, key: Key, texts: int) -> None:
+        for limit in self._limits:
+            if not await self._limiter.test(limit, key.name, cost=texts):
+                raise await self._over(limit, key, texts)
+        for limit in self._limits:
+            await self._limiter.hit(limit, key.name, cost=texts)
+
+    async def _over(self, limit: RateLimitItem, key: Key, texts: int) -> Problem:
+        reset, remaining = await self._limiter.get_window_stats(limit, key.name)
+        # The library says when the first text will pass; texts pass at the rate of the limit.
+        needed = (texts - remaining) * limit.get_expiry() / limit.amount
+        seconds = max(1, math.ceil(max(reset - time.time(), needed)))
+        detail = f"{texts} more texts exceed this service's limit of {limit} for this key"
+        return Problem(429, "rate_limited", detail, headers={"Retry-After": str(seconds)})
+
+
+def _shares(rate_limit: str | None, workers: int) -> list[RateLimitItem]:
+    whole = parse_many(rate_limit) if rate_limit else []
+    return [type(item)(max(1, item.amount // workers), item.multiples) for item in whole]
+
+
+def _presented(scope: Scope) -> str | None:
+    """The key that a request brings; None where there is none, or more than one."""
+    found = []
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, credentials = value.partition(b" ")
+            found.append(credentials.strip() if scheme.lower() == b"bearer" else b"")
+        elif name == b"x-api-key":
+            found.append(value.strip())
+    if len(found) != 1 or not found[0]:
+        return None
+    return str(found[0], "utf-8", "surrogateescape")
+
+
+def _refusal(status: int, code: str, detail: str, error: str = "", needed: str = "") -> Problem:
+    """401 or 403 with the challenge of RFC 6750, section 3."""
+    challenge = 'Bearer realm="sentiment"'
+    if error:
+        challenge += f', error="{error}"'
+    if needed:
+        challenge += f', scope="{needed}"'
+    return Problem(status, code, detail, headers={"WWW-Authenticate": challenge})

@@ -1,0 +1,33 @@
+"""Which scope of an API key each path needs."""
+
+from __future__ import annotations
+
+from app.keys import ADMIN, CLASSIFY
+from app.settings import Settings
+
+_PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+"""What asks for no key: probes have none, and the answers say nothing."""
+_PAGE = "/page/"
+"""Files that are the same for everybody; what the page asks for on behalf of its reader needs a key."""
+_DOCS = frozenset({"/docs", "/openapi.json"})
+_METRICS = "/metrics"
+
+
+def scope_of(path: str, settings: Settings) -> str | None:
+    """The scope that a path needs where there are keys; None: no key is asked for. Unknown paths need one too."""
+    if path in _PROBES or path == "/" or path.startswith(_PAGE):
+        return None
+    if path == _METRICS:
+        access = settings.metrics
+    elif path in _DOCS or path.startswith("/docs/"):
+        access = settings.docs
+    else:
+        return CLASSIFY
+    return None if access == "public" else ADMIN
+
+
+def open_paths(settings: Settings) -> frozenset[str] | None:
+    """Paths that need no key; None where no path needs one."""
+    if settings.api_keys is None:
+        return None
+    return frozenset(path for path in (*_PROBES, *_DOCS, _METRICS) if scope_of(path, settings) is None)

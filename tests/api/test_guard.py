@@ -1,0 +1,276 @@
+"""Who may call what: keys, scopes, the rate limit, other origins, and what can be switched off."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.application import build_application
+from app.errors import SettingsError
+from app.keys import ADMIN, CLASSIFY, new_key
+from app.settings import Settings, load_settings
+from tests.api.shapes import assert_problem, sample
+from tests.fakes import FakeClassifier, application, client_of, no_lifespan
+
+USER, USER_KEPT = new_key("user", [CLASSIFY])
+OPERATOR, OPERATOR_KEPT = new_key("operator", [ADMIN])
+OTHER, OTHER_KEPT = new_key("other", [CLASSIFY, ADMIN])
+TEXT = {"text": "a good film"}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A file of three keys."""
+    path = tmp_path / "keys"
+    path.write_text("".join(f"{kept.line}\n" for kept in (USER_KEPT, OPERATOR_KEPT, OTHER_KEPT)))
+    return path
+
+
+@asynccontextmanager
+async def guarded(keys: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(application(api_keys=keys, **settings)) as client:
+        yield client
+
+
+def rename(path: Path, name: str) -> Path:
+    return path.rename(path.with_name(name))
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize("header", [bearer(USER), {"authorization": f"bearer  {USER} "}, {"X-API-Key": USER}])
+async def test_a_known_key_lets_in(keys: Path, header: dict[str, str]) -> None:
+    """In either header; the scheme's name has no case (RFC 9110, section 11.1)."""
+    async with guarded(keys) as client:
+        assert (await client.post("/classify", json=TEXT, headers=header)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Authorization", "")],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", USER)],
+        [("Authorization", f"Basic {USER}")],
+        [("X-API-Key", "")],
+        [("Authorization", f"Bearer {USER}"), ("X-API-Key", USER)],
+        [("Authorization", f"Bearer {USER}"), ("Authorization", "Bearer x")],
+    ],
+)
+async def test_without_a_key_there_is_a_challenge(keys: Path, headers: list[tuple[str, str]]) -> None:
+    """401 that says how to do better (RFC 6750, section 3); two keys are none."""
+    before = sample("sentiment_rejected_total", reason="unauthorized")
+    async with guarded(keys) as client:
+        response = await client.post("/classify", json=TEXT, headers=headers)
+    assert_problem(response, 401, "unauthorized")
+    assert response.headers["www-authenticate"] == 'Bearer realm="sentiment"'
+    assert sample("sentiment_rejected_total", reason="unauthorized") == before + 1
+
+
+@pytest.mark.parametrize("key", ["x", USER[:-1], USER + "a", USER.upper(), USER_KEPT.digest.hex(), "é", "a" * 10_000])
+async def test_an_unknown_key_is_refused(keys: Path, key: str) -> None:
+    """401, and nothing of the key is repeated."""
+    async with guarded(keys) as client:
+        response = await client.post("/classify", json=TEXT, headers=[(b"Authorization", f"Bearer {key}".encode())])
+    assert_problem(response, 401, "unauthorized")
+    assert response.headers["www-authenticate"] == 'Bearer realm="sentiment", error="invalid_token"'
+    assert len(key) < 2 or key not in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "scope"),
+    [
+        ("/metrics", USER, ADMIN),
+        ("/docs", USER, ADMIN),
+        ("/openapi.json", USER, ADMIN),
+        ("/models", OPERATOR, CLASSIFY),
+    ],
+)
+async def test_a_key_without_the_scope(keys: Path, path: str, key: str, scope: str) -> None:
+    """403 that names the scope; administration and classification are apart."""
+    async with guarded(keys) as client:
+        response = await client.get(path, headers=bearer(key))
+        assert_problem(response, 403, "forbidden")
+        challenge = f'Bearer realm="sentiment", error="insufficient_scope", scope="{scope}"'
+        assert response.headers["www-authenticate"] == challenge
+        assert (await client.get(path, headers=bearer(OTHER))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page",
+        "/models",
+        "/docs",
+        "/docs/",
+        "/docs/assets/swagger-ui.css",
+        "/openapi.json",
+        "/metrics",
+        "/metrics/",
+        "//metrics",
+        "/nothing",
+        "/health",
+        "/health/",
+        "/health/live/",
+        "/health/live/../../metrics",
+        "/Metrics",
+    ],
+)
+async def test_everything_else_needs_a_key(keys: Path, path: str) -> None:
+    """Unknown paths too, so that nobody can look for paths without one."""
+    async with guarded(keys) as client:
+        assert_problem(await client.get(httpx.URL("http://test", raw_path=path.encode())), 401, "unauthorized")
+
+
+async def test_probes_and_the_page_need_no_key(keys: Path) -> None:
+    """They have none, and learn nothing."""
+    async with guarded(keys) as client:
+        for path in ("/", "/page/page.js"):
+            assert (await client.get(path)).status_code == 200
+        for path in ("/health/live", "/health/ready"):
+            assert (await client.get(path)).json() == {"status": "ok"}
+
+
+async def test_metrics_and_documentation_can_be_public(keys: Path) -> None:
+    """Each on its own."""
+    async with guarded(keys, metrics="public") as client:
+        assert (await client.get("/metrics")).status_code == 200
+        assert (await client.get("/docs")).status_code == 401
+    async with guarded(keys, docs="public") as client:
+        assert (await client.get("/docs")).status_code == 200
+        assert (await client.get("/metrics")).status_code == 401
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+async def test_metrics_and_documentation_can_be_off(keys: Path, with_keys: bool) -> None:
+    """Then they are not there at all, for nobody."""
+    settings: dict[str, Any] = {"metrics": "off", "docs": "off", "api_keys": keys if with_keys else None}
+    async with client_of(application(**settings)) as client:
+        for path in ("/metrics", "/docs", "/docs/assets/swagger-ui.css", "/openapi.json"):
+            assert_problem(await client.get(path, headers=bearer(OTHER)), 404, "not_found")
+
+
+async def test_a_file_that_breaks_lets_nobody_in(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 until it is mended: a key in the old file may have been revoked in the new one."""
+    monkeypatch.setattr("app.keys._LOOK_SECONDS", 0.0)
+    async with guarded(keys) as client:
+        kept = rename(keys, "kept")
+        assert_problem(await client.get("/models", headers=bearer(USER)), 503, "keys_unavailable")
+        rename(kept, keys.name)
+        assert (await client.get("/models", headers=bearer(USER))).status_code == 200
+
+
+async def test_the_rate_limit_counts_texts_by_key(keys: Path) -> None:
+    """The whole request or nothing of it; 429 says when to come back; other keys and probes do not notice."""
+    async with guarded(keys, rate_limit="10/hour") as client:
+
+        async def ask(texts: int, key: str = USER) -> httpx.Response:
+            return await client.post("/classify", json={"texts": ["a good film"] * texts}, headers=bearer(key))
+
+        assert [(await ask(texts)).status_code for texts in (6, 3)] == [200, 200]
+        refused = await ask(2)
+        assert_problem(refused, 429, "rate_limited")
+        assert 1 <= int(refused.headers["retry-after"]) <= 3600
+        assert_problem(await ask(1), 429, "rate_limited")
+        assert (await ask(9, OTHER)).status_code == 200
+        assert (await client.get("/health/live", headers=bearer(USER))).status_code == 200
+
+
+async def test_a_request_that_could_never_pass_is_told_so(keys: Path) -> None:
+    """Not to come back later, but to come with less."""
+    async with guarded(keys, rate_limit="10/minute;50/hour") as client:
+        response = await client.post("/classify", json={"texts": ["a"] * 11}, headers=bearer(USER))
+        assert "lets 10 pass at once" in assert_problem(response, 422, "too_many_texts")["detail"]
+
+
+async def test_requests_without_texts_count_as_one(keys: Path) -> None:
+    """So rubbish and other operations are limited too."""
+    async with guarded(keys, rate_limit="3/hour") as client:
+        statuses = [(await client.get("/models", headers=bearer(USER))).status_code for _ in range(2)]
+        statuses.append((await client.post("/classify", content=b"{", headers=bearer(USER))).status_code)
+        statuses.append((await client.get("/models", headers=bearer(USER))).status_code)
+    assert statuses == [200, 200, 422, 429]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("RATE_LIMIT", "10/minute", "SENTIMENT_API_KEYS must be set"),
+        ("METRICS", "admin", "needs SENTIMENT_API_KEYS"),
+        ("DOCS", "admin", "needs SENTIMENT_API_KEYS"),
+        ("CORS_ORIGINS", "example.org", "origins such as"),
+        ("CORS_ORIGINS", "https://a.example/path", "origins such as"),
+    ],
+)
+def test_settings_that_do_not_go_together(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the start, and are named."""
+    monkeypatch.setenv(f"SENTIMENT_{name}", value)
+    with pytest.raises(SettingsError, match=f"SENTIMENT_{name}: .*{message}"):
+        load_settings()
+
+
+@pytest.mark.parametrize("value", ["10", "ten/minute", "10/fortnight", ";"])
+def test_a_malformed_rate_limit(value: str, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise."""
+    monkeypatch.setenv("SENTIMENT_API_KEYS", str(keys))
+    monkeypatch.setenv("SENTIMENT_RATE_LIMIT", value)
+    with pytest.raises(SettingsError, match=r"SENTIMENT_RATE_LIMIT: .*must be like"):
+        load_settings()
+
+
+ORIGIN = {"Origin": "https://a.example"}
+PREFLIGHT = {**ORIGIN, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+
+
+async def test_other_origins_are_not_let_in_by_default() -> None:
+    """A page of another site gets no permission to read an answer."""
+    async with client_of(application()) as client:
+        for response in (
+            await client.post("/classify", json=TEXT, headers=ORIGIN),
+            await client.options("/classify", headers=PREFLIGHT),
+        ):
+            assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+async def test_origins_that_are_set_are_let_in(keys: Path) -> None:
+    """Those and no others; they ask first without a key, and see refusals too."""
+    async with guarded(keys, cors_origins="https://a.example, https://b.example") as client:
+        allowed = await client.options("/classify", headers=PREFLIGHT)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://a.example")
+        refused = await client.options("/classify", headers={**PREFLIGHT, "Origin": "https://c.example"})
+        assert "access-control-allow-origin" not in refused.headers
+        for key, status in ((USER, 200), ("x", 401)):
+            response = await client.post("/classify", json=TEXT, headers={**bearer(key), **ORIGIN})
+            assert (response.status_code, response.headers["access-control-allow-origin"]) == (status, ORIGIN["Origin"])
+            assert "access-control-allow-credentials" not in response.headers
+
+
+async def test_the_document_says_what_needs_a_key(keys: Path) -> None:
+    """Schemes, the operations that need one, and the statuses that follow; none of that without keys."""
+    async with guarded(keys) as client:
+        document = (await client.get("/openapi.json", headers=bearer(OPERATOR))).json()
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            open_to_all = path.startswith("/health/")
+            assert ("security" in operation) != open_to_all
+            assert ({"401", "403", "429"} <= set(operation["responses"])) != open_to_all
+    assert "securitySchemes" not in application().openapi()["components"]
+
+
+async def test_workers_share_the_rate_limit(keys: Path) -> None:
+    """Each lets its part pass, at least one text."""
+    for workers, statuses in ((1, [200, 200, 200, 429]), (2, [200, 429]), (9, [200, 429])):
+        settings = Settings(api_keys=keys, rate_limit="3/hour")
+        async with client_of(build_application(settings, no_lifespan, FakeClassifier, workers)) as client:
+            found = [(await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in statuses]
+            assert found == statuses
