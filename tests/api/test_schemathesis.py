@@ -28,7 +28,8 @@ def test_all_operations_all_checks(tiny_store: Path, tmp_path: Path, with_keys: 
         key, kept = new_key("tester", [CLASSIFY, ADMIN])
         (tmp_path / "keys").write_text(kept.line)
         limits["api_keys"] = str(tmp_path / "keys")
-        options = ["--header", f"Authorization: Bearer {key}"]
+        # Where headers have a schema for keys, schemathesis takes any other header for wrong data; HTTP does not.
+        options = ["--header", f"Authorization: Bearer {key}", "--exclude-checks", "negative_data_rejection"]
     with serving(tiny_store, workers="1", **limits) as service:
         command = ["-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", *options]
         command += ["--checks", "all", "--max-examples", str(CASES), "--no-shrink", "--suppress-health-check", "all"]
