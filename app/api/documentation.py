@@ -89,7 +89,9 @@ def problems(field: str, *more: Problem, named: bool = True) -> list[Problem]:
         named: whether the problem of a text names the field.
     """
     texts = [invalid(code, field, message) if named else Problem(422, code, message) for code, message in _TEXTS]
-    header = invalid("invalid_header", "X-Timeout-Seconds", "must be a positive number of seconds")
+    header = invalid(
+        "invalid_header", "X-Timeout-Seconds", f"must be a positive number of seconds, at most {MOST_TIMEOUT}"
+    )
     count = invalid("too_many_texts", field if named else "texts", "has 1001 texts; the limit is 1000")
     json = invalid("invalid_json", "body", "Invalid JSON: expected value at line 1 column 1")
     return [json, *more, count, header, *texts, *_DETAILS]

@@ -86,6 +86,7 @@ class CompatEndpoint(ABC):
 
     async def body(self, scope: Scope, receive: Receive, *, binary: bool = False) -> bytes:
         """The request's body, within the same bounds as for ``POST /classify``; see ``read_json_body``."""
+        timeout_of(scope)  # what is wrong with it is said before the body is read
         compressed = self.settings.compressed_bodies
         return await read_json_body(scope, receive, self.settings.max_body, compressed=compressed, binary=binary)
 
