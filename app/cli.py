@@ -1,4 +1,4 @@
-"""The commands: ``python -m app serve | train | evaluate | models | keys | openapi``."""
+"""The commands: ``python -m app serve | classify | train | evaluate | models | keys | openapi``."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_tools(commands: Any) -> None:
-    from app import keys, models
+    from app import classify, keys, models
     from app.training import command, evaluate_command
 
     for name, module, text in (
+        ("classify", classify, "label the texts of a file"),
         ("train", command, "train a network and store it as a new version"),
         ("evaluate", evaluate_command, "score a stored model on labelled texts"),
         ("models", models, "list, show, verify and import models"),

@@ -1,0 +1,109 @@
+"""JSON lines (NDJSON): one object a line, whatever its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import orjson
+
+from app.errors import DataError
+from app.files.layout import Layout
+from app.files.lines import Lines
+from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ObjectsWindow, choose_text_column
+
+_INTEGERS = range(-(2**63), 2**63)
+_KINDS: dict[type, Kind] = {str: Kind.TEXT, float: Kind.NUMBER, bool: Kind.BOOLEAN, type(None): Kind.EMPTY}
+
+
+class JsonTable:
+    """A ``Table`` out of JSON lines.
+
+    Args:
+        file: open for reading bytes.
+        name: what messages call it.
+        layout: how it is written.
+        text_column: the field to classify; None chooses.
+        columns: all fields, where ``survey`` has found them; else those of the first object are what is known.
+
+    Raises:
+        DataError: empty, damaged, or without that field.
+    """
+
+    rows: int | None = None
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        name: str,
+        layout: Layout,
+        text_column: str | None,
+        columns: Mapping[str, Kind] | None = None,
+    ) -> None:
+        self._objects = read_objects(Lines(file, name, layout))
+        self._first = next(self._objects, None)
+        if self._first is None:
+            raise DataError(f"{name}: the file is empty")
+        if columns is None:
+            note_kinds(columns := {}, self._first[1])
+        self.columns: Mapping[str, Kind] = columns
+        self.text_column = choose_text_column(name, list(self.columns), text_column)
+
+    def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ObjectsWindow]:
+        """See ``Table.windows``."""
+        window: list[dict[str, Any]] = []
+        size = 0
+        for length, document in self._from_first():
+            window.append(document)
+            size += length
+            if len(window) >= rows or size >= characters:
+                yield ObjectsWindow(window, self.text_column)
+                window, size = [], 0
+        if window:
+            yield ObjectsWindow(window, self.text_column)
+
+    def _from_first(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        first, self._first = self._first, None
+        if first is not None:
+            yield first
+        yield from self._objects
+
+
+def read_objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Length and content of each line that is not blank.
+
+    Raises:
+        DataError: a line is not a JSON object.
+    """
+    for line in lines:
+        lines.begin_row()
+        if line.isspace():
+            continue
+        try:
+            document = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise lines.error(f"not JSON ({error.msg}, column {error.colno})") from error
+        if type(document) is not dict:
+            raise lines.error("not a JSON object")
+        yield len(line), document
+
+
+def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any]) -> None:
+    """Add an object's fields to those that are known, and what their values are."""
+    for name, value in document.items():
+        kind = _kind(value)
+        kinds[name] = _both(kinds.get(name, kind), kind)
+
+
+def _both(one: Kind, other: Kind) -> Kind:
+    if one is other or other is Kind.EMPTY:
+        return one
+    if one is Kind.EMPTY:
+        return other
+    return Kind.NUMBER if {one, other} == {Kind.INTEGER, Kind.NUMBER} else Kind.MIXED
+
+
+def _kind(value: Any) -> Kind:
+    if type(value) is int:
+        return Kind.INTEGER if value in _INTEGERS else Kind.MIXED
+    return _KINDS.get(type(value), Kind.MIXED)

@@ -1,0 +1,186 @@
+"""Parquet, by pyarrow, which is imported only where there is Parquet: it is as large as the rest of the service.
+
+A Parquet file cannot be continued, because its end describes all of it. So what is written piece by piece is a row of
+Arrow streams, one per window, and ``finish`` makes the file out of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from app.errors import DataError
+from app.files.results import Result, ResultColumns
+from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, Window, check_distinct, choose_text_column
+from app.files.values import plain_text
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError as error:
+    raise DataError("Parquet needs pyarrow: pip install 'sentiment-service[files]'") from error
+
+_ROW_GROUP_BYTES = 32 << 20
+_LARGEST_COLUMN_CHUNK = 1 << 30
+"""Most uncompressed bytes of one column of one row group: a page is decompressed as a whole."""
+_READ_BYTES = 1 << 20
+_TYPES = {Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_()}
+_RESULT_TYPES = {
+    "label": pa.string(),
+    "score": pa.float64(),
+    "rating": pa.float64(),
+    "tokens": pa.int32(),
+    "truncated": pa.bool_(),
+    "error": pa.string(),
+}
+
+
+class BatchWindow:
+    """Rows as an Arrow record batch."""
+
+    def __init__(self, batch: Any, text: str) -> None:
+        self.batch = batch
+        self._text = text
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+    @property
+    def texts(self) -> list[object]:
+        return cast("list[object]", self.batch.column(self._text).to_pylist())
+
+    def values(self, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
+        return list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
+
+    def objects(self) -> Sequence[Mapping[str, Any]]:
+        return cast("list[dict[str, Any]]", self.batch.to_pylist())
+
+
+class ParquetTable:
+    """A ``Table`` out of a Parquet file.
+
+    Args:
+        file: open for reading bytes, seekable.
+        name: what messages call it.
+        text_column: the column to classify; None chooses.
+
+    Raises:
+        DataError: not Parquet, damaged, too large a row group, or without that column.
+    """
+
+    def __init__(self, file: IO[bytes], name: str, text_column: str | None) -> None:
+        self._name = name
+        try:
+            # Page by page: a column chunk as a whole may be the whole file.
+            self._file = pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{name}: not a readable Parquet file ({_brief(error)})") from error
+        self.schema = self._file.schema_arrow
+        check_distinct(name, self.schema.names)
+        self.columns = dict.fromkeys(self.schema.names, Kind.MIXED)
+        self.rows: int | None = self._file.metadata.num_rows
+        self.text_column = choose_text_column(name, self.schema.names, text_column)
+        self._check_type()
+        self._check_row_groups()
+
+    def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[BatchWindow]:
+        """See ``Table.windows``."""
+        metadata = self._file.metadata
+        size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+        average = max(1, size // max(1, metadata.num_rows))
+        done = 0
+        try:
+            for batch in self._file.iter_batches(max(1, min(rows, characters // average)), use_threads=False):
+                yield BatchWindow(batch, self.text_column)
+                done += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self._name}, after row {done}: cannot be read ({_brief(error)})") from error
+
+    def _check_type(self) -> None:
+        kind = self.schema.field(self.text_column).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+            raise DataError(f"{self._name}: column {self.text_column!r} has {kind}, not text")
+
+    def _check_row_groups(self) -> None:
+        metadata = self._file.metadata
+        for index in range(metadata.num_row_groups):
+            group = metadata.row_group(index)
+            for column in range(group.num_columns):
+                size = group.column(column).total_uncompressed_size
+                if size > _LARGEST_COLUMN_CHUNK:
+                    raise DataError(
+                        f"{self._name}: row group {index + 1} has a column of {size} bytes; the limit is "
+                        f"{_LARGEST_COLUMN_CHUNK}: write it with smaller row groups"
+                    )
+
+
+class ParquetEncoder:
+    """Writes Parquet; see ``writing.Encoder``.
+
+    Args:
+        columns: the table's columns.
+        results: the columns that are added.
+        schema: the table's Arrow schema, where it has one.
+    """
+
+    def __init__(self, columns: Mapping[str, Kind], results: ResultColumns, schema: Any = None) -> None:
+        self._columns = columns
+        fields = schema or pa.schema([pa.field(name, _TYPES.get(kind, pa.string())) for name, kind in columns.items()])
+        for base, name in results.names.items():
+            fields = fields.append(pa.field(name, _RESULT_TYPES[base]))
+        self._schema = fields
+
+    def head(self) -> bytes:
+        return b""
+
+    def encode(self, window: Window, results: Sequence[Result]) -> bytes:
+        """One Arrow stream."""
+        if isinstance(window, BatchWindow):
+            arrays = list(window.batch.columns)
+        else:
+            arrays = [
+                self._array(kind, column)
+                for kind, column in zip(
+                    self._columns.values(), zip(*window.values(list(self._columns)), strict=True), strict=True
+                )
+            ]
+        added = self._schema.names[len(arrays) :]
+        for name, column in zip(added, zip(*results, strict=True), strict=True):
+            arrays.append(pa.array(column, self._schema.field(name).type))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._schema) as stream:
+            stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+        return cast("bytes", sink.getvalue().to_pybytes())
+
+    def finish(self, partial: Path, out: Path) -> None:
+        """Make the Parquet file out of the Arrow streams."""
+        with partial.open("rb") as file, pq.ParquetWriter(out, self._schema, compression="zstd") as writer:
+            batches, size = [], 0
+            for batch in _batches(file):
+                batches.append(batch)
+                size += batch.nbytes
+                if size >= _ROW_GROUP_BYTES:
+                    writer.write_table(pa.Table.from_batches(batches))
+                    batches, size = [], 0
+            if batches:
+                writer.write_table(pa.Table.from_batches(batches))
+
+    def _array(self, kind: Kind, column: Sequence[Any]) -> Any:
+        if kind in _TYPES:
+            return pa.array(column, _TYPES[kind])
+        return pa.array(column if kind is Kind.TEXT else [plain_text(value) for value in column], pa.string())
+
+
+def _batches(file: IO[bytes]) -> Iterator[Any]:
+    end = file.seek(0, 2)
+    file.seek(0)
+    while file.tell() < end:
+        with pa.ipc.open_stream(file) as stream:
+            yield from stream
+
+
+def _brief(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]

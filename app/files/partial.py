@@ -1,0 +1,135 @@
+"""A file under construction, which a run that was killed goes on with.
+
+What is written is appended to ``OUT.partial``; after each window a journal, ``OUT.journal``, is replaced that says how
+many rows and bytes count. Bytes behind those are from a window whose journal was never written, and are cut off. The
+file gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from app.errors import DataError
+from app.files.results import Summary
+from app.files.writing import Encoder
+
+_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        total: rows of the whole table, where known.
+        columns: what the survey found.
+        size: bytes that count.
+        summary: of the rows that are done.
+    """
+
+    total: int | None = None
+    columns: dict[str, str] | None = None
+    size: int = 0
+    summary: Summary = field(default_factory=Summary)
+
+
+class PartialFile:
+    """Appends to ``OUT.partial``. One process at a time.
+
+    Args:
+        out: the file's place when it is complete.
+        inputs: everything that decides its content, by what people call it; None: it cannot be gone on with.
+        overwrite: begin anew, whatever is there.
+
+    Attributes:
+        progress: how far an earlier run came; fresh where there was none. The caller counts on in it.
+        rows: rows that are safe.
+
+    Raises:
+        DataError: ``out`` exists, another run writes it, or an earlier one had other inputs.
+    """
+
+    def __init__(self, out: Path, inputs: Mapping[str, Any] | None, *, overwrite: bool) -> None:
+        self._out = out
+        self._partial = out.with_name(out.name + ".partial")
+        self._journal = out.with_name(out.name + ".journal")
+        self._inputs = json.loads(json.dumps({"version": _VERSION, **(inputs or {})}))
+        if out.exists() and not overwrite:
+            raise DataError(f"{out}: exists already; --overwrite replaces it")
+        try:
+            self._file = self._partial.open("ab")
+        except OSError as error:
+            raise DataError(f"{self._partial}: cannot be written ({error.strerror})") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise DataError(f"{self._partial}: another run is writing it") from error
+        try:
+            self.progress = Progress() if overwrite or inputs is None else self._resume()
+        except DataError:
+            self._file.close()
+            raise
+        self.rows = self.progress.summary.rows
+        self._file.truncate(self.progress.size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.progress.size:
+            self._remove()
+        self._file.close()
+
+    def append(self, data: bytes) -> None:
+        """Write further bytes and make all that was counted in ``progress`` so far count."""
+        self._file.write(data)
+        self._file.flush()
+        # The journal must never promise what the disk does not have.
+        os.fsync(self._file.fileno())
+        self.progress.size += len(data)
+        document = {"inputs": self._inputs, **vars(self.progress), "summary": vars(self.progress.summary)}
+        temporary = self._journal.with_name(self._journal.name + ".new")
+        temporary.write_text(json.dumps(document), encoding="utf-8")
+        temporary.replace(self._journal)
+        self.rows = self.progress.summary.rows
+
+    def finish(self, encoder: Encoder) -> None:
+        """Give the file its name and remove what led to it."""
+        complete = self._out.with_name(self._out.name + ".complete")
+        encoder.finish(self._partial, complete)
+        with complete.open("rb") as file:
+            os.fsync(file.fileno())
+        complete.replace(self._out)
+        self._remove()
+
+    def _remove(self) -> None:
+        self._journal.unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
+
+    def _resume(self) -> Progress:
+        if not self._journal.exists() or not self._partial.stat().st_size:
+            return Progress()
+        try:
+            document = json.loads(self._journal.read_text(encoding="utf-8"))
+            inputs, summary = document.pop("inputs"), document.pop("summary")
+            summary["labels"], summary["errors"] = Counter(summary["labels"]), Counter(summary["errors"])
+            progress = Progress(**document, summary=Summary(**summary))
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise DataError(f"{self._journal}: not a journal of this program; --overwrite begins anew") from error
+        for name, value in self._inputs.items():
+            if inputs.get(name) != value:
+                raise DataError(
+                    f"{self._partial}: begun with another {name} ({inputs.get(name)}, now {value}); "
+                    "--overwrite begins anew"
+                )
+        if self._partial.stat().st_size < progress.size:
+            raise DataError(f"{self._partial}: shorter than its journal says; --overwrite begins anew")
+        return progress

@@ -1,0 +1,56 @@
+"""Scores a table window by window: while one is computed, the next is read and the one before is written."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from app.files.results import Outcome, ResultColumns, Summary
+from app.files.scorer import Scorer
+from app.files.table import Table, Window
+from app.files.writing import Encoder
+
+_AHEAD = 2
+"""Windows that are begun before the first of them is waited for, so that those who compute never wait."""
+
+
+def score(
+    table: Table,
+    scorer: Scorer,
+    columns: ResultColumns,
+    encoder: Encoder,
+    summary: Summary,
+    write: Callable[[bytes], None],
+) -> Iterator[int]:
+    """Score the rows that the summary does not have yet; yields the rows of each window that is written.
+
+    Args:
+        table: the rows, from the first.
+        scorer: who scores.
+        columns: the columns that are added.
+        encoder: what they are written as.
+        summary: rows that are done; those of a window are added before it is written.
+        write: takes the bytes of a window.
+
+    Raises:
+        DataError: see ``Table.windows``.
+        ServiceError: see ``Scorer.start``.
+    """
+
+    def finish(window: Window, wait: Callable[[], list[Outcome]]) -> int:
+        outcomes = wait()
+        summary.add(outcomes, columns.labels)
+        write(encoder.encode(window, [columns.result(outcome) for outcome in outcomes]))
+        return len(window)
+
+    done = summary.rows
+    begun: deque[tuple[Window, Callable[[], list[Outcome]]]] = deque()
+    for window in table.windows():
+        if done > 0:
+            done -= len(window)
+            continue
+        begun.append((window, scorer.start(window.texts)))
+        if len(begun) > _AHEAD:
+            yield finish(*begun.popleft())
+    while begun:
+        yield finish(*begun.popleft())

@@ -1,0 +1,100 @@
+"""What is said of each row, the names of the columns it goes into, and the sum of it all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.errors import ServiceError, TextError
+from app.sentiment import Prediction
+
+Outcome = Prediction | TextError | ServiceError
+Result = tuple[Any, ...]
+"""Values of the added columns of one row, in their order."""
+
+PREFIX = "sentiment_"
+_NAMES = ("label", "score", "rating", "tokens", "truncated", "error")
+
+
+@dataclass(frozen=True)
+class ResultColumns:
+    """The columns that are added to a table.
+
+    Attributes:
+        names: what each is called, by what it is.
+        labels: names of the classes.
+    """
+
+    names: dict[str, str]
+    labels: Sequence[str]
+
+    @classmethod
+    def beside(cls, taken: Collection[str], labels: Sequence[str], *, rating: bool) -> ResultColumns:
+        """Columns whose names are free.
+
+        Where one of the names is taken, all of them get the prefix ``sentiment_``, or ``sentiment_2_`` and so on.
+        """
+        wanted = [name for name in _NAMES if rating or name != "rating"]
+        prefix, number = "", 1
+        while any(prefix + name in taken for name in wanted):
+            prefix = PREFIX if number == 1 else f"{PREFIX}{number}_"
+            number += 1
+        return cls({name: prefix + name for name in wanted}, labels)
+
+    def result(self, outcome: Outcome) -> Result:
+        """What a row gets for an outcome."""
+        rating = "rating" in self.names
+        if not isinstance(outcome, Prediction):
+            return (*(None for _ in range(len(self.names) - 1)), outcome.code)
+        label, score = outcome.best(self.labels)
+        if rating:
+            return label, score, outcome.rating, outcome.tokens, outcome.truncated, None
+        return label, score, outcome.tokens, outcome.truncated, None
+
+
+@dataclass
+class Summary:
+    """The sum over all rows.
+
+    Attributes:
+        labels: rows by label.
+        errors: rows without one, by the code of their error.
+        score_sum: sum of the labels' probabilities.
+        truncated: rows of which the network saw only a part.
+    """
+
+    labels: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    score_sum: float = 0.0
+    truncated: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.labels.total() + self.errors.total()
+
+    def add(self, outcomes: Iterable[Outcome], labels: Sequence[str]) -> None:
+        """Count further rows."""
+        for outcome in outcomes:
+            if isinstance(outcome, Prediction):
+                label, score = outcome.best(labels)
+                self.labels[label] += 1
+                self.score_sum += score
+                self.truncated += outcome.truncated
+            else:
+                self.errors[outcome.code] += 1
+
+    def lines(self, labels: Sequence[str]) -> list[str]:
+        """The summary for people, a line each."""
+        rows, scored = max(1, self.rows), self.labels.total()
+        width = max(len(label) for label in [*labels, "errors"])
+        lines = [f"{label:<{width}}  {self.labels[label]:>12,}  {self.labels[label] / rows:6.1%}" for label in labels]
+        if self.errors:
+            kinds = ", ".join(f"{code} {count:,}" for code, count in sorted(self.errors.items()))
+            lines.append(f"{'errors':<{width}}  {self.errors.total():>12,}  {self.errors.total() / rows:6.1%}  ({kinds})")
+        if scored:
+            mean, part = self.score_sum / scored, self.truncated / scored
+            lines.append(f"mean confidence {mean:.3f}, truncated {self.truncated:,} ({part:.1%})")
+        return lines

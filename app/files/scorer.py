@@ -1,0 +1,137 @@
+"""Who scores the texts of a window: the interface, and the engine of this process behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Protocol
+
+from app.errors import BlankTextError, InferenceError, NoWordsError, TextError
+from app.files.results import Outcome
+from app.sentiment import Encoding, Prediction, Predictor, Scores, TokenIds
+from app.text.tokenizer import Tokenizer
+
+_BATCH_TEXTS = 64
+_BATCH_TOKENS = 16_384
+
+
+class Scorer(Protocol):
+    """Scores texts.
+
+    Attributes:
+        identity: model, and what else decides a score.
+        labels: names of the classes.
+        rating: whether there are ratings.
+    """
+
+    identity: str
+    labels: Sequence[str]
+    rating: bool
+
+    def start(self, texts: Sequence[object]) -> Callable[[], list[Outcome]]:
+        """Begin with some texts; the call that is returned waits for their outcomes, one each, in order.
+
+        The call raises:
+            ServiceError: nothing can be scored any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up what is begun."""
+        ...
+
+
+class LocalScorer:
+    """Scores in this process: tokenizes in the calling thread while other threads compute.
+
+    Args:
+        identity: see ``Scorer``.
+        labels: see ``Scorer``.
+        rating: see ``Scorer``.
+        tokenizer: the model's tokenizer.
+        predictors: forward passes, each for one thread at a time.
+    """
+
+    def __init__(
+        self, identity: str, labels: Sequence[str], rating: bool, tokenizer: Tokenizer, predictors: Sequence[Predictor]
+    ) -> None:
+        self.identity = identity
+        self.labels = labels
+        self.rating = rating
+        self._tokenizer = tokenizer
+        self._pool = ThreadPoolExecutor(len(predictors), thread_name_prefix="score")
+        self._idle: SimpleQueue[Predictor] = SimpleQueue()
+        for predictor in predictors:
+            self._idle.put(predictor)
+
+    def start(self, texts: Sequence[object]) -> Callable[[], list[Outcome]]:
+        """See ``Scorer.start``. Batches are of texts of like length, the longest first."""
+        outcomes: list[Outcome | None] = [None] * len(texts)
+        encodings: list[tuple[int, Encoding]] = []
+        for index, text in enumerate(texts):
+            encoded = self._encode(text)
+            if isinstance(encoded, Encoding):
+                encodings.append((index, encoded))
+            else:
+                outcomes[index] = encoded
+        encodings.sort(key=lambda entry: len(entry[1].ids), reverse=True)
+        begun = []
+        while encodings:
+            size = max(1, min(_BATCH_TEXTS, _BATCH_TOKENS // len(encodings[0][1].ids)))
+            batch, encodings = encodings[:size], encodings[size:]
+            begun.append((batch, self._pool.submit(self._predict, [encoding.ids for _, encoding in batch])))
+
+        def wait() -> list[Outcome]:
+            for batch, future in begun:
+                for (index, encoding), scores in zip(batch, future.result(), strict=True):
+                    outcomes[index] = _outcome(encoding, scores)
+            return [outcome for outcome in outcomes if outcome is not None]
+
+        return wait
+
+    def close(self) -> None:
+        """See ``Scorer.close``."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _encode(self, text: object) -> Encoding | TextError:
+        if (refused := refusal(text)) is not None:
+            return refused
+        try:
+            return self._tokenizer.encode(str(text))
+        except NoWordsError as error:
+            return error
+
+    def _predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores | None]:
+        predictor = self._idle.get()
+        try:
+            return _predict_or_split(predictor, batch)
+        finally:
+            self._idle.put(predictor)
+
+
+def refusal(text: object) -> TextError | None:
+    """Why something cannot be classified, where that can be seen without a tokenizer."""
+    if text is None:
+        return BlankTextError()
+    if not isinstance(text, str):
+        return TextError("not a text")
+    return BlankTextError() if not text or text.isspace() else None
+
+
+def _predict_or_split(predictor: Predictor, batch: Sequence[TokenIds[int]]) -> list[Scores | None]:
+    """Scores; None for a text that does not fit into memory even alone."""
+    try:
+        return list(predictor.predict(batch))
+    except MemoryError:
+        if len(batch) == 1:
+            return [None]
+    middle = len(batch) // 2
+    return _predict_or_split(predictor, batch[:middle]) + _predict_or_split(predictor, batch[middle:])
+
+
+def _outcome(encoding: Encoding, scores: Scores | None) -> Outcome:
+    if scores is None or not all(map(math.isfinite, scores.probabilities)):
+        return InferenceError("the forward pass failed for this text")
+    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
