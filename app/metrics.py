@@ -72,6 +72,9 @@ REQUEST_SECONDS = Histogram(
 REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
 TEXTS = Counter("sentiment_texts", "Texts answered, by outcome.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
+FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
+FILES_IN_PROGRESS = Gauge("sentiment_files_in_progress", "Files being scored.", multiprocess_mode="livesum")
+FILE_ROWS = Counter("sentiment_file_rows", "Rows of files answered.")
 TOKENIZE_SECONDS = BatchHistogram(
     "sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS
 )

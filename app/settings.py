@@ -86,6 +86,16 @@ class Settings(BaseSettings):
     """Who may read /docs and /openapi.json; as above."""
     cors_origins: str | None = None
     """Web origins whose pages may call, such as https://a.example,https://b.example, or *; unset: none."""
+    max_file: int = Field(default=536_870_912, ge=1_024, le=1_099_511_627_776)
+    """Largest file of POST /files, in bytes; it lies on disk while it is scored."""
+    max_files: int = Field(default=2, ge=1, le=1_000)
+    """Files that one HTTP worker scores at once; one more is refused."""
+    file_folder: Path | None = None
+    """Folder for files while they are scored; unset for the system's, which should not be in memory."""
+    file_stall: float = Field(default=60.0, gt=0, le=3_600)
+    """Seconds that a client of POST /files may neither send nor take anything."""
+    file_patience: float = Field(default=120.0, gt=0, le=3_600)
+    """Seconds that rows of a file wait for their turn before the file is broken off."""
     max_batch_size: int = Field(default=64, ge=1, le=8_192)
     """Most texts in one micro-batch."""
     max_batch_tokens: int = Field(default=16_384, ge=1, le=100_000_000)

@@ -69,6 +69,9 @@ class FakeClassifier(Classifier):
     def ready(self) -> bool:
         return self.is_ready
 
+    def uncached(self) -> FakeClassifier:
+        return self
+
     async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
         self.timeouts.append(timeout)
         self.started.set()

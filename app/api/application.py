@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
 from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
 from app.api.fast_path import FastPath
+from app.api.files import FilesEndpoint
 from app.api.headers import BrowserHeaders
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.openapi import document_of
@@ -65,7 +66,7 @@ def build_application(
     recorder = RequestRecorder()
     app.state.fast_path = FastPath(classifier, recorder, settings)
     endpoint = ClassifyEndpoint(classifier, settings)
-    app.include_router(build_router(classifier, settings, endpoint))
+    app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)
     app.add_middleware(BrowserHeaders)

@@ -16,6 +16,7 @@ from app import metrics
 from app.api.compat.routes import add_compat_routes
 from app.api.delegated import Delegated
 from app.api.documentation import CLASSIFY, LIVE, METRICS, MODELS, READY
+from app.api.file_documentation import FILES
 from app.api.page.routes import build_page_router
 from app.api.problems import problem_of
 from app.api.schemas import ModelEntry
@@ -25,13 +26,16 @@ from app.settings import Settings
 from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
 
 
-def build_router(classifier: Callable[[], Classifier | None], settings: Settings, classify: ASGIApp) -> APIRouter:
+def build_router(
+    classifier: Callable[[], Classifier | None], settings: Settings, classify: ASGIApp, files: ASGIApp
+) -> APIRouter:
     """All routes.
 
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: limits and the model store.
         classify: the ASGI application behind ``POST /classify``.
+        files: the one behind ``POST /files``.
     """
     router = APIRouter()
 
@@ -39,6 +43,11 @@ def build_router(classifier: Callable[[], Classifier | None], settings: Settings
     async def classify_operation() -> Response:
         """Sentiment of one text or of several."""
         return Delegated(classify)
+
+    @router.post("/files", **FILES)
+    async def files_operation() -> Response:
+        """Sentiment of each row of a file."""
+        return Delegated(files)
 
     @router.get("/models", **MODELS)
     async def models() -> Response:

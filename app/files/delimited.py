@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 from app.errors import DataError
@@ -37,7 +37,7 @@ class DelimitedTable:
         if header is None:
             raise DataError(f"{name}: the file is empty")
         self.header = header
-        self.columns = dict.fromkeys(header, Kind.TEXT)
+        self.columns: Mapping[str, Kind] = dict.fromkeys(header, Kind.TEXT)
         self.text_column = choose_text_column(name, header, text_column)
         if header.count(self.text_column) > 1:
             raise DataError(f"{name}: two columns are named {self.text_column!r}")

@@ -21,7 +21,13 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-_SUFFIXES = {".csv": Format.CSV, ".tsv": Format.TSV, ".tab": Format.TSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
+_SUFFIXES = {
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
+    ".tab": Format.TSV,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+}
 _SUFFIXES |= {".parquet": Format.PARQUET, ".pq": Format.PARQUET}
 
 

@@ -39,7 +39,7 @@ class Lines:
 
     def __init__(self, file: IO[bytes], name: str, layout: Layout) -> None:
         self.number = 0
-        self._file = gzip.open(file) if layout.compressed else file
+        self._file: IO[bytes] = gzip.GzipFile(fileobj=file) if layout.compressed else file  # type: ignore[assignment]
         self._name = name
         self._encoding = layout.encoding
         self._row_bytes = 0

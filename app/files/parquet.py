@@ -78,7 +78,7 @@ class ParquetTable:
             raise DataError(f"{name}: not a readable Parquet file ({_brief(error)})") from error
         self.schema = self._file.schema_arrow
         check_distinct(name, self.schema.names)
-        self.columns = dict.fromkeys(self.schema.names, Kind.MIXED)
+        self.columns: Mapping[str, Kind] = dict.fromkeys(self.schema.names, Kind.MIXED)
         self.rows: int | None = self._file.metadata.num_rows
         self.text_column = choose_text_column(name, self.schema.names, text_column)
         self._check_type()

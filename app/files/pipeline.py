@@ -20,7 +20,7 @@ def score(
     columns: ResultColumns,
     encoder: Encoder,
     summary: Summary,
-    write: Callable[[bytes], None],
+    write: Callable[[bytes], object],
 ) -> Iterator[int]:
     """Score the rows that the summary does not have yet; yields the rows of each window that is written.
 

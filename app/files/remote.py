@@ -64,9 +64,10 @@ class RemoteScorer:
         """See ``Scorer.start``."""
         outcomes: list[Outcome | None] = [refusal(text) for text in texts]
         wanted = [(index, str(text)) for index, text in enumerate(texts) if outcomes[index] is None]
-        begun: list[tuple[list[int], Future[list[Outcome]]]] = []
-        for piece in _pieces(wanted):
-            begun.append(([index for index, _ in piece], self._pool.submit(self._classify, [text for _, text in piece])))
+        begun: list[tuple[list[int], Future[list[Outcome]]]] = [
+            ([index for index, _ in piece], self._pool.submit(self._classify, [text for _, text in piece]))
+            for piece in _pieces(wanted)
+        ]
 
         def wait() -> list[Outcome]:
             for indices, future in begun:

@@ -93,7 +93,9 @@ class Summary:
         lines = [f"{label:<{width}}  {self.labels[label]:>12,}  {self.labels[label] / rows:6.1%}" for label in labels]
         if self.errors:
             kinds = ", ".join(f"{code} {count:,}" for code, count in sorted(self.errors.items()))
-            lines.append(f"{'errors':<{width}}  {self.errors.total():>12,}  {self.errors.total() / rows:6.1%}  ({kinds})")
+            lines.append(
+                f"{'errors':<{width}}  {self.errors.total():>12,}  {self.errors.total() / rows:6.1%}  ({kinds})"
+            )
         if scored:
             mean, part = self.score_sum / scored, self.truncated / scored
             lines.append(f"mean confidence {mean:.3f}, truncated {self.truncated:,} ({part:.1%})")

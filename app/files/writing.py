@@ -86,7 +86,7 @@ class JsonEncoder(_Appended):
         lines = []
         for row, result in zip(window.objects(), results, strict=True):
             if not taken.isdisjoint(row):
-                raise DataError(f"a row has a field {sorted(taken & row.keys())[0]!r}, which earlier rows do not have")
+                raise DataError(f"a row has a field {min(taken & row.keys())!r}, which earlier rows do not have")
             lines.append(dumps({**row, **dict(zip(names, result, strict=True))}, orjson.OPT_APPEND_NEWLINE))
         return b"".join(lines)
 

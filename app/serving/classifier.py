@@ -71,6 +71,7 @@ class Classifier:
         shared: RedisCache | None = None,
     ) -> None:
         self.model = model
+        self._tokenizer = tokenizer
         self._encoder = Encoder(tokenizer)
         self._engine = engine
         self._limits = limits
@@ -96,6 +97,10 @@ class Classifier:
     def ready(self) -> bool:
         """Whether a text sent now would be answered."""
         return self._engine.ready
+
+    def uncached(self) -> Classifier:
+        """The same model and engine without caches and with bounds of its own, for texts that will not come again."""
+        return Classifier(self.model, self._tokenizer, self._engine, self._limits)
 
     def begin(self, text: str) -> Prediction | Flight | None:
         """Answer one text from this process' cache, or start it, without waiting for anything.
