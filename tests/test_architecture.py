@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for path in (ROOT / "app").rglob("*.py"))
-PACKAGES = ("api", "serving", "text", "modeling", "training")
+PACKAGES = ("api", "serving", "files", "text", "modeling", "training")
 LONGEST_FILE = 350
 
 ROOMS: dict[str, set[str]] = {
@@ -31,18 +31,24 @@ ROOMS: dict[str, set[str]] = {
     "sampling": {"metrics"},
     "text": {"compiler", "errors", "sentiment", "store"},
     "serving": {"errors", "logs", "metrics", "sentiment", "settings", "store", "text", "tracing"},
-    "api": {"errors", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"},
+    "files": {"errors", "sentiment", "text"},
+    "api": {
+        *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),
+    },
     "modeling": {"compiler", "errors", "sentiment", "store", "text"},
     "training": {"errors", "logs", "modeling", "sentiment", "store", "text"},
     "models": {"errors", "modeling", "store", "text"},
     # Composition roots, where the branches meet.
+    "classify": {"errors", "files", "modeling", "serving", "store", "text"},
     "engine": {
         *("errors", "logs", "metrics", "modeling", "sampling", "sentiment", "serving", "settings", "store", "tracing"),
     },
     "main": {
         *("api", "engine", "errors", "logs", "metrics", "sampling", "serving", "settings", "store", "text", "tracing"),
     },
-    "cli": {"engine", "errors", "keys", "logs", "main", "models", "serving", "settings", "store", "training"},
+    "cli": {
+        *("classify", "engine", "errors", "keys", "logs", "main", "models", "serving", "settings", "store", "training"),
+    },
     "__main__": {"cli"},
 }
 """What each room may import of the others."""
@@ -55,6 +61,8 @@ LIBRARIES: dict[str, set[str]] = {
     "redis": {"app.serving.cache"},
     "prometheus_client": {"app.metrics"},
     "limits": {"app.api.guard", "app.settings"},
+    "httpx": {"app.files.remote"},
+    "pyarrow": {"app.files.parquet"},
     "pydantic_settings": {"app.settings"},
     "opentelemetry": {"app.tracing"},
     "sklearn": {"app.training"},
@@ -127,7 +135,7 @@ def test_only_the_composition_roots_meet_both_branches() -> None:
     both = {
         room for room, allowed in ROOMS.items() if allowed & {"api", "serving"} and allowed & {"modeling", "training"}
     }
-    assert both == {"engine", "cli"}
+    assert both == {"classify", "engine", "cli"}
 
 
 def test_the_environment_is_read_in_few_places() -> None:
@@ -158,7 +166,7 @@ def test_http_workers_never_import_torch() -> None:
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(module.name)\n"
         "app.cli._parser()\n"
-        "heavy = {'torch', 'sklearn', 'scipy', 'matplotlib', 'safetensors'} & set(sys.modules)\n"
+        "heavy = {'torch', 'sklearn', 'scipy', 'matplotlib', 'safetensors', 'pyarrow', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
 

@@ -16,7 +16,7 @@ from app import cli
 from app.errors import CheckpointError
 from app.settings import PREFIX
 
-COMMANDS = ("serve", "train", "evaluate", "models", "keys", "openapi")
+COMMANDS = ("serve", "classify", "train", "evaluate", "models", "keys", "openapi")
 
 
 def app(*arguments: str) -> subprocess.CompletedProcess[str]:

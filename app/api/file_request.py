@@ -72,7 +72,7 @@ def _format(given: str | None, scope: Scope) -> Format:
         if found is None:
             raise _invalid("format", f"must be one of {_listed(Format)}")
     if found is None or (found is Format.PARQUET and find_spec("pyarrow") is None):
-        detail = f"content-type must be one of {_listed(MEDIA_TYPES)}, or format one of {_listed(Format)}"
+        detail = f"the body is the file itself, not a form: content-type must be one of {_listed(MEDIA_TYPES)}, or format one of {_listed(Format)}"
         if found is Format.PARQUET:
             detail = "this service reads no Parquet: pyarrow is not installed"
         raise Problem(415, "unsupported_media_type", detail, headers=_CLOSE)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import IO, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
@@ -19,13 +18,13 @@ from starlette.types import Message, Receive, Scope, Send
 from app import metrics
 from app.api.body import ClientGoneError, respond_and_discard
 from app.api.file_request import ANSWERS, FileRequest, parse_file_request
+from app.api.piecewise import BrokenOffError, Piecewise
 from app.api.problems import Problem, problem_of
 from app.api.spool import spool_body
-from app.errors import DataError, DeadlineError, EngineUnavailableError, OverloadedError, ServiceError
+from app.errors import DataError, EngineUnavailableError, OverloadedError, ServiceError
 from app.files.layout import Format, Layout
 from app.files.reading import Survey, open_table
-from app.files.results import Outcome, ResultColumns
-from app.files.scorer import refusal
+from app.files.results import ResultColumns
 from app.files.table import Table
 from app.files.writing import encoder_for
 from app.serving.classifier import Classifier
@@ -35,19 +34,11 @@ logger = logging.getLogger(__name__)
 
 _WINDOW_ROWS = 64
 _WINDOW_CHARACTERS = 1 << 20
-_PIECE_TEXTS = 8
-_PIECE_CHARACTERS = 16_000
 _RETRY_SECONDS = 5.0
-_SHORTEST_WAIT = 0.1
 _NAME = "file"
 """What messages call it."""
-_LATER = (OverloadedError, DeadlineError, EngineUnavailableError)
 
 _Item = TypeVar("_Item")
-
-
-class _BrokenOffError(Exception):
-    """A response that has begun cannot be finished."""
 
 
 class _Upload:
@@ -92,7 +83,7 @@ class FilesEndpoint:
                 await respond_and_discard(problem.response(), scope, upload, send)
         except ClientGoneError:
             outcome = "abandoned"
-        except _BrokenOffError as error:
+        except BrokenOffError as error:
             # The response stays without its end, so that nobody takes it for a whole one.
             logger.warning("a file was broken off: %s", error)
         finally:
@@ -116,9 +107,14 @@ class FilesEndpoint:
         classifier = self._classifier()
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
-        # Without a name, so that it is gone with the process, whatever becomes of that.
-        with tempfile.TemporaryFile(dir=settings.file_folder) as file:
-            await spool_body(scope, upload, file, settings.max_file, settings.file_stall)
+        with ExitStack() as stack:
+            try:
+                # Without a name, so that it is gone with the process, whatever becomes of that.
+                file = stack.enter_context(tempfile.TemporaryFile(dir=settings.file_folder))
+                await spool_body(scope, upload, file, settings.max_file, settings.file_stall)
+            except OSError as error:
+                logger.exception("no file can be kept")
+                raise OverloadedError("there is no room for files", _RETRY_SECONDS) from error
             try:
                 table = await _open(file, request)
             except DataError as error:
@@ -139,14 +135,17 @@ class FilesEndpoint:
         except DataError as error:
             raise Problem(422, "invalid_file", str(error)) from error
         # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
-        piecewise = _Piecewise(classifier.uncached(), self._settings.file_patience, gone)
+        piecewise = Piecewise(classifier.uncached(), self._settings.file_patience, gone)
         await send(_start(answer, table, columns, classifier.model.reference))
         await self._send(send, encoder.head(), gone)
         windows = table.windows(_WINDOW_ROWS, _WINDOW_CHARACTERS)
-        while (window := await _next(windows)) is not None:
-            results = [columns.result(outcome) for outcome in await piecewise.classify(window.texts)]
-            await self._send(send, await asyncio.to_thread(encoder.encode, window, results), gone)
-            metrics.FILE_ROWS.inc(len(results))
+        try:
+            while (window := await _next(windows)) is not None:
+                results = [columns.result(outcome) for outcome in await piecewise.classify(window.texts)]
+                await self._send(send, await asyncio.to_thread(encoder.encode, window, results), gone)
+                metrics.FILE_ROWS.inc(len(results))
+        except DataError as error:
+            raise BrokenOffError(str(error)) from error
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, data: bytes, gone: asyncio.Task[None]) -> None:
@@ -157,76 +156,7 @@ class FilesEndpoint:
             async with asyncio.timeout(self._settings.file_stall):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         except TimeoutError:
-            raise _BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
-
-
-class _Piecewise:
-    """Classifies the texts of a file piece by piece, behind everybody else.
-
-    Args:
-        classifier: who classifies.
-        patience: seconds that a piece waits for its turn.
-        gone: done when nobody waits for the results any more.
-    """
-
-    def __init__(self, classifier: Classifier, patience: float, gone: asyncio.Task[None]) -> None:
-        self._classifier = classifier
-        self._patience = patience
-        self._gone = gone
-
-    async def classify(self, texts: Sequence[object]) -> list[Outcome]:
-        """One outcome per text, in order.
-
-        Raises:
-            ClientGoneError: nobody waits for them.
-            _BrokenOffError: the service was full, or its engine away, for too long.
-        """
-        outcomes: list[Outcome | None] = [refusal(text) for text in texts]
-        wanted = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        for piece in _pieces(wanted, texts):
-            for index, outcome in zip(piece, await self._piece([str(texts[i]) for i in piece]), strict=True):
-                outcomes[index] = outcome
-        return [outcome for outcome in outcomes if outcome is not None]
-
-    async def _piece(self, texts: Sequence[str]) -> list[Outcome]:
-        until = time.monotonic() + self._patience
-        while True:
-            outcomes = await self._try(texts)
-            late = [outcome for outcome in outcomes if isinstance(outcome, _LATER)]
-            if not late:
-                return outcomes
-            wait = max(late[0].retry_after or 0.0, _SHORTEST_WAIT)
-            if time.monotonic() + wait > until:
-                raise _BrokenOffError(f"waited {self._patience:g} s: {late[0]}")
-            await asyncio.wait({self._gone}, timeout=wait)
-
-    async def _try(self, texts: Sequence[str]) -> list[Outcome]:
-        work = asyncio.create_task(self._classifier.classify(texts))
-        try:
-            await asyncio.wait({work, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-            if self._gone.done():
-                raise ClientGoneError
-            return work.result()
-        except ServiceError as error:
-            return [error]
-        finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-
-
-def _pieces(indices: Sequence[int], texts: Sequence[object]) -> Iterator[list[int]]:
-    piece: list[int] = []
-    characters = 0
-    for index in indices:
-        length = len(str(texts[index]))
-        if piece and (len(piece) >= _PIECE_TEXTS or characters + length > _PIECE_CHARACTERS):
-            yield piece
-            piece, characters = [], 0
-        piece.append(index)
-        characters += length
-    if piece:
-        yield piece
+            raise BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
 
 
 async def _open(file: IO[bytes], request: FileRequest) -> Table:

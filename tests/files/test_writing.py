@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import datetime
+import datetime as dt
 import decimal
 import gzip
 import io
@@ -130,7 +130,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
 def test_parquet_values_as_text(tmp_path: Path) -> None:
     """Dates, decimals and bytes have a form in formats that know no such types."""
     table = pa.table(
-        {"text": ["a"], "day": [datetime.date(2024, 2, 29)], "price": [decimal.Decimal("1.10")], "raw": [b"\xff"]}
+        {"text": ["a"], "day": [dt.date(2024, 2, 29)], "price": [decimal.Decimal("1.10")], "raw": [b"\xff"]}
     )
     [row] = map(json.loads, encoded(table_of(parquet(table), PARQUET), JSONL, tmp_path).splitlines())
     assert (row["day"], row["price"], row["raw"]) == ("2024-02-29", "1.10", "/w==")
@@ -161,7 +161,9 @@ def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
 def test_names_that_are_taken(taken: tuple[str, ...], prefix: str) -> None:
     """All results get the same prefix where one of them has no free name; the user's columns are never touched."""
     columns = ResultColumns.beside(taken, LABELS, rating=False)
-    assert list(columns.names.values()) == [prefix + name for name in ("label", "score", "tokens", "truncated", "error")]
+    assert list(columns.names.values()) == [
+        prefix + name for name in ("label", "score", "tokens", "truncated", "error")
+    ]
 
 
 def test_repeated_columns(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""``python -m app classify``: files and pipes, messages, and runs that are stopped in the middle."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from app import cli
+from app.files.table import WINDOW_ROWS
+from tests.checkpoints import WORDS, add_checkpoint
+from tests.service import serving
+
+
+def write_reviews(path: Path, rows: int) -> Path:
+    chance = random.Random(2)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "review", "label"])
+        for row in range(rows):
+            writer.writerow([f"{row:05}", " ".join(chance.choices(WORDS, k=chance.randint(0, 40))), "mine"])
+    return path
+
+
+def command(store: Path, *arguments: object) -> list[str]:
+    return ["classify", *map(str, arguments), "--store", str(store), "--model", "tiny", "--precision", "float32"]
+
+
+def app(store: Path, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    program = [sys.executable, "-W", "error", "-m", "app", *command(store, *arguments)]
+    return subprocess.run(program, input=given, capture_output=True, timeout=120, check=False)
+
+
+def test_a_file_is_labelled(tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row once, in order, the user's columns untouched, and a summary that adds up."""
+    source, out = write_reviews(tmp_path / "reviews.csv", 900), tmp_path / "scored.parquet"
+    assert cli.main(command(tiny_store, source, "--text-column", "review", "--out", out)) == 0
+    rows = pq.read_table(out).to_pylist()
+    with source.open(newline="", encoding="utf-8") as file:
+        expected = list(csv.DictReader(file))
+    assert [{name: row[name] for name in expected[0]} for row in rows] == expected
+    prefix = "sentiment_"  # the file has a column called label
+    assert list(rows[0])[3:] == [prefix + name for name in ("label", "score", "tokens", "truncated", "error")]
+    said = capsys.readouterr()
+    assert said.out == ""
+    for label in ("negative", "positive"):
+        count = sum(row["sentiment_label"] == label for row in rows)
+        assert f"{label}  {count:>12,}  {count / 900:6.1%}" in said.err
+    errors = [row["sentiment_error"] for row in rows if row["sentiment_error"]]
+    assert set(errors) <= {"blank_text", "no_words"}
+    assert errors
+    assert f"{len(errors)}  " in said.err
+    scores = [row["sentiment_score"] for row in rows if row["sentiment_score"]]
+    assert f"mean confidence {sum(scores) / len(scores):.3f}, truncated" in said.err
+    assert "900 rows in " in said.err
+
+
+def test_ratings_get_a_column(tmp_path: Path) -> None:
+    """Where the model has them."""
+    add_checkpoint(tmp_path / "store", rating=True)
+    source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
+    source.write_text('{"text": "good film", "n": [1]}\n')
+    assert cli.main(command(tmp_path / "store", source, "--out", out)) == 0
+    row = json.loads(gzip.decompress(out.read_bytes()))
+    assert 1 <= row["rating"] <= 10
+    assert row["n"] == [1]
+
+
+def test_a_pipe(tiny_store: Path) -> None:
+    """Standard input to standard output; everything for people goes to standard error."""
+    ended = app(tiny_store, "-", given=b"text,n\ngood film,1\n,2\n")
+    assert ended.returncode == 0, ended.stderr
+    header, first, second = ended.stdout.decode().splitlines()
+    assert header == "text,n,label,score,tokens,truncated,error"
+    assert first.startswith("good film,1,")
+    assert second == ",2,,,,,blank_text"
+    ended = app(tiny_store, "-", "--format", "jsonl", given=b'{"text":"good film"}\n')
+    assert json.loads(ended.stdout)["error"] is None
+
+
+def test_a_reader_that_has_enough(tiny_store: Path, tmp_path: Path) -> None:
+    """``| head`` ends the run without a traceback."""
+    source = write_reviews(tmp_path / "reviews.csv", 5 * WINDOW_ROWS)
+    program = [sys.executable, "-m", "app", *command(tiny_store, source, "--text-column", "review")]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_stopped_is_gone_on_with(number: signal.Signals, tiny_store: Path, tmp_path: Path) -> None:
+    """Killed in the middle, or with Ctrl-C: the same command goes on, and the file is the same to the last byte."""
+    source = write_reviews(tmp_path / "reviews.csv", 12 * WINDOW_ROWS)
+    whole, out = tmp_path / "whole.csv", tmp_path / "scored.csv"
+    options = ("--text-column", "review", "--threads", "1")
+    assert app(tiny_store, source, *options, "--out", whole).returncode == 0
+    program = [sys.executable, "-m", "app", *command(tiny_store, source, *options, "--out", out)]
+    journal = tmp_path / "scored.csv.journal"
+    with subprocess.Popen(program, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (journal.exists() and rows_done(journal)):
+            time.sleep(0.001)
+        process.send_signal(number)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+        assert process.wait(60) == (130 if number == signal.SIGINT else -signal.SIGKILL), said
+    done = rows_done(journal)
+    assert 0 < done < 12 * WINDOW_ROWS
+    assert not out.exists()
+    if number == signal.SIGINT:
+        assert f"{done:,} rows are done; the same command goes on from there" in said
+    ended = app(tiny_store, source, *options, "--out", out)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{done:,} rows were done before" in ended.stderr.decode()
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def rows_done(journal: Path) -> int:
+    summary = json.loads(journal.read_text())["summary"]
+    return int(sum(summary["labels"].values()) + sum(summary["errors"].values()))
+
+
+def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) -> None:
+    """Rows of two versions of a file would be in one."""
+    source, out = write_reviews(tmp_path / "reviews.csv", 10), tmp_path / "scored.csv"
+    assert app(tiny_store, source, "--text-column", "review", "--out", out).returncode == 0
+    out.rename(tmp_path / "scored.csv.partial")
+    status = source.stat()
+    journal = {
+        "inputs": {"version": 1, "input": [status.st_size + 1, status.st_mtime_ns]},
+        "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0},
+        "size": 3,
+        "total": 10,
+        "columns": None,
+    }
+    (tmp_path / "scored.csv.journal").write_text(json.dumps(journal))
+    ended = app(tiny_store, source, "--text-column", "review", "--out", out)
+    assert ended.returncode == 1
+    assert b"begun with another input" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (None, (), "reviews.csv: cannot be read (No such file or directory)"),
+        ("", (), "reviews.csv: the file is empty"),
+        ("id,body\n1,a\n", ("--text-column", "text"), "reviews.csv: no column 'text'; there are 'id', 'body'"),
+        ("text\na\nb,c\n", (), "reviews.csv, line 3: 2 values in a row, but the header names 1 columns"),
+        ("text\na\n", ("--out", "scored.xlsx"), "scored.xlsx: the name does not tell the format"),
+        ("text\na\n", ("--out-format", "parquet"), "Parquet is not read and written from front to back"),
+        ("text\na\n", ("--url", "http://127.0.0.1:9", "--header", "nonsense"), "--header 'nonsense'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    content: str | None,
+    arguments: tuple[str, ...],
+    message: str,
+    tiny_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """File, column and line; status 1; nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("reviews.csv").write_text(content)
+    if "--out" not in arguments and "--out-format" not in arguments:
+        arguments = (*arguments, "--out", "scored.csv")
+    assert cli.main(command(tiny_store, "reviews.csv", *arguments)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+    assert os.listdir() == ([] if content is None else ["reviews.csv"])  # noqa: PTH208
+
+
+def test_objects_from_a_pipe_become_objects(
+    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their columns are known only at the end."""
+    out = tmp_path / "a.csv"
+    assert cli.main(command(tiny_store, "-", "--format", "jsonl", "--out", out)) == 1
+    assert "become JSON lines only" in capsys.readouterr().err
+
+
+def test_a_running_service_says_the_same(tiny_store: Path, tmp_path: Path) -> None:
+    """By --url, the same columns; nothing is computed here."""
+    source = write_reviews(tmp_path / "reviews.csv", 500)
+    here, there = tmp_path / "here.csv", tmp_path / "there.csv"
+    options = ("--text-column", "review", "--out")
+    assert app(tiny_store, source, *options, here).returncode == 0
+    with serving(tiny_store, workers="1", precision="float32") as service:
+        ended = app(tiny_store, source, *options, there, "--url", service.url)
+    assert ended.returncode == 0, ended.stderr
+    with here.open(newline="") as one, there.open(newline="") as other:
+        for left, right in zip(csv.DictReader(one), csv.DictReader(other), strict=True):
+            if left["sentiment_score"]:
+                assert float(right.pop("sentiment_score")) == pytest.approx(
+                    float(left.pop("sentiment_score")), abs=1e-6
+                )
+            assert left == right
