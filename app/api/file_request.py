@@ -71,11 +71,11 @@ def _format(given: str | None, scope: Scope) -> Format:
         found = Format(given) if given in set(Format) else None
         if found is None:
             raise _invalid("format", f"must be one of {_listed(Format)}")
-    if found is None or (found is Format.PARQUET and find_spec("pyarrow") is None):
-        detail = f"the body is the file itself, not a form: content-type must be one of {_listed(MEDIA_TYPES)}, or format one of {_listed(Format)}"
-        if found is Format.PARQUET:
-            detail = "this service reads no Parquet: pyarrow is not installed"
-        raise Problem(415, "unsupported_media_type", detail, headers=_CLOSE)
+    if found is None:
+        wanted = f"content-type must be one of {_listed(MEDIA_TYPES)}, or format one of {_listed(Format)}"
+        raise _unsupported(f"the body is the file itself, not a form: {wanted}")
+    if found is Format.PARQUET and find_spec("pyarrow") is None:
+        raise _unsupported("this service reads no Parquet: pyarrow is not installed")
     return found
 
 
@@ -94,6 +94,10 @@ def _header(scope: Scope, name: bytes) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
+
+
+def _unsupported(detail: str) -> Problem:
+    return Problem(415, "unsupported_media_type", detail, headers=_CLOSE)
 
 
 def _invalid(name: str, message: str) -> Problem:
