@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
@@ -15,12 +16,13 @@ from tqdm import tqdm
 
 from app.errors import DataError, ServiceError, SettingsError
 from app.files.layout import STANDARD, Format, Layout, layout_of
-from app.files.partial import PartialFile, Progress
+from app.files.partial import PartialFile
 from app.files.pipeline import score
 from app.files.reading import Survey, open_table
-from app.files.results import ResultColumns
+from app.files.results import ResultColumns, Summary
 from app.files.scorer import LocalScorer, Scorer
-from app.files.writing import Encoder, encoder_for
+from app.files.table import Table
+from app.files.writing import encoder_for
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 
@@ -61,11 +63,46 @@ def run(args: argparse.Namespace) -> int:
     source, target = _layouts(args)
     with ExitStack() as stack:
         file = _open(args.input, stack)
-        scorer = stack.enter_context(closing(_scorer(args)))
+        # The model is loaded while the file is looked through.
+        loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_scorer, args)
+        survey = Survey()
+        if args.input != STANDARD:
+            for _ in survey.steps(file, args.input, source, args.text_column):
+                pass
+        scorer = stack.enter_context(closing(loading.result()))
+        table = open_table(file, args.input, source, args.text_column, survey.columns)
+        table.rows = survey.rows if args.input != STANDARD else None
+        job = _Job(table, scorer, target)
         if args.out == STANDARD:
-            return _to_standard_output(args, file, source, target, scorer)
-        _to_file(args, file, source, target, scorer)
+            return _to_standard_output(job)
+        _to_file(args, file, source, job)
     return 0
+
+
+class _Job:
+    """A table on its way to a format, with a bar and a closing summary."""
+
+    def __init__(self, table: Table, scorer: Scorer, target: Layout) -> None:
+        self.table = table
+        self.scorer = scorer
+        self.target = target
+        self.columns = ResultColumns.beside(table.columns, scorer.labels, rating=scorer.rating)
+        self.encoder = encoder_for(table, self.columns, target)
+
+    def run(self, summary: Summary, write: Callable[[bytes], object]) -> None:
+        """Score the rows that the summary does not have yet."""
+        before = summary.rows
+        if not before and (head := self.encoder.head()):
+            write(head)
+        started = time.monotonic()
+        total = self.table.rows
+        bar = tqdm(total=total, initial=before, unit=" rows", unit_scale=True, smoothing=0.1, disable=None)
+        with bar:
+            for rows in score(self.table, self.scorer, self.columns, self.encoder, summary, write):
+                bar.update(rows)
+        seconds, rows = time.monotonic() - started, summary.rows - before
+        _say(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f}/s), {self.scorer.identity}")
+        _say("\n".join(summary.lines(self.scorer.labels)))
 
 
 def _layouts(args: argparse.Namespace) -> tuple[Layout, Layout]:
@@ -112,12 +149,9 @@ def _header(given: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _to_standard_output(
-    args: argparse.Namespace, file: IO[bytes], source: Layout, target: Layout, scorer: Scorer
-) -> int:
-    progress = Progress()
+def _to_standard_output(job: _Job) -> int:
     try:
-        _score(args, file, source, target, scorer, progress, sys.stdout.buffer.write)
+        job.run(Summary(), sys.stdout.buffer.write)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read it has enough; the interpreter would complain once more when it closes the stream.
@@ -126,60 +160,27 @@ def _to_standard_output(
     return 0
 
 
-def _to_file(args: argparse.Namespace, file: IO[bytes], source: Layout, target: Layout, scorer: Scorer) -> None:
+def _to_file(args: argparse.Namespace, file: IO[bytes], source: Layout, job: _Job) -> None:
     inputs = None
     if args.input != STANDARD:
         status = os.fstat(file.fileno())
         inputs = {
             "input": [status.st_size, status.st_mtime_ns],
-            "format": [*map(str, (source.format, source.encoding, source.delimiter, target.format))],
+            "format": [*map(str, (source.format, source.encoding, source.delimiter, job.target.format))],
             "text column": args.text_column,
-            "model": scorer.identity,
+            "model": job.scorer.identity,
         }
     with PartialFile(Path(args.out), inputs, overwrite=args.overwrite) as partial:
-        progress = partial.progress
-        if progress.summary.rows:
-            _say(f"{progress.summary.rows:,} rows were done before; going on from there")
+        if partial.rows:
+            _say(f"{partial.rows:,} rows were done before; going on from there")
         try:
-            encoder = _score(args, file, source, target, scorer, progress, partial.append)
+            job.run(partial.progress.summary, partial.append)
         except (KeyboardInterrupt, ServiceError):
             if partial.rows and inputs is not None:
                 _say(f"\n{partial.rows:,} rows are done; the same command goes on from there")
             raise
-        partial.finish(encoder)
+        partial.finish(job.encoder)
     _say(f"written to {args.out}")
-
-
-def _score(
-    args: argparse.Namespace,
-    file: IO[bytes],
-    source: Layout,
-    target: Layout,
-    scorer: Scorer,
-    progress: Progress,
-    write: Callable[[bytes], object],
-) -> Encoder:
-    """Score what the progress does not have yet, with a bar and a closing summary; what it was written with."""
-    if progress.total is None and args.input != STANDARD:
-        survey = Survey()
-        for _ in survey.steps(file, args.input, source, args.text_column):
-            pass
-        progress.total, progress.columns = survey.rows, survey.columns
-    table = open_table(file, args.input, source, args.text_column, progress.columns)
-    columns = ResultColumns.beside(table.columns, scorer.labels, rating=scorer.rating)
-    encoder = encoder_for(table, columns, target)
-    summary, before = progress.summary, progress.summary.rows
-    if not before and (head := encoder.head()):
-        write(head)
-    started = time.monotonic()
-    bar = tqdm(total=progress.total, initial=before, unit=" rows", unit_scale=True, smoothing=0.1, disable=None)
-    with bar:
-        for rows in score(table, scorer, columns, encoder, summary, write):
-            bar.update(rows)
-    seconds, rows = time.monotonic() - started, summary.rows - before
-    _say(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f}/s), {scorer.identity}")
-    _say("\n".join(summary.lines(scorer.labels)))
-    return encoder
 
 
 def _say(line: str) -> None:

@@ -144,8 +144,6 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
         "inputs": {"version": 1, "input": [status.st_size + 1, status.st_mtime_ns]},
         "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0},
         "size": 3,
-        "total": 10,
-        "columns": None,
     }
     (tmp_path / "scored.csv.journal").write_text(json.dumps(journal))
     ended = app(tiny_store, source, "--text-column", "review", "--out", out)

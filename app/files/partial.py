@@ -18,7 +18,6 @@ from typing import Any, Self
 
 from app.errors import DataError
 from app.files.results import Summary
-from app.files.table import Kind
 from app.files.writing import Encoder
 
 _VERSION = 1
@@ -29,14 +28,10 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        total: rows of the whole table, where known.
-        columns: what the survey found.
         size: bytes that count.
         summary: of the rows that are done.
     """
 
-    total: int | None = None
-    columns: dict[str, Kind] | None = None
     size: int = 0
     summary: Summary = field(default_factory=Summary)
 
@@ -122,8 +117,6 @@ class PartialFile:
             document = json.loads(self._journal.read_text(encoding="utf-8"))
             inputs, summary = document.pop("inputs"), document.pop("summary")
             summary["labels"], summary["errors"] = Counter(summary["labels"]), Counter(summary["errors"])
-            if document["columns"] is not None:
-                document["columns"] = {name: Kind(kind) for name, kind in document["columns"].items()}
             progress = Progress(**document, summary=Summary(**summary))
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise DataError(f"{self._journal}: not a journal of this program; --overwrite begins anew") from error
