@@ -34,12 +34,12 @@ _ROW = {
     "error": None,
 }
 _QUERY = {
-    "text_column": ("The column with the texts; else text, or review, or the only one.", {"type": "string"}),
-    "format": ("Of the file; else as Content-Type says.", {"enum": ["csv", "tsv", "jsonl", "parquet"]}),
-    "delimiter": ("Between the values of a CSV file.", {"type": "string", "default": ","}),
-    "output": ("Of the results; else as Accept says.", {"enum": ["jsonl", "csv"], "default": "jsonl"}),
+    "text_column": ("The column with the texts; else text, or review, or the only one.", {"type": "string"}, "review"),
+    "format": ("Of the file; else as Content-Type says.", {"enum": ["csv", "tsv", "jsonl", "parquet"]}, "csv"),
+    "delimiter": ("Between the values of a CSV file.", {"type": "string", "default": ","}, ";"),
+    "output": ("Of the results; else as Accept says.", {"enum": ["jsonl", "csv"], "default": "jsonl"}, "csv"),
 }
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}, "example": f"id,review\n17,{REVIEW}\n"}
 
 FILES: dict[str, Any] = {
     "tags": ["classify"],
@@ -70,8 +70,15 @@ FILES: dict[str, Any] = {
     },
     "openapi_extra": {
         "parameters": [
-            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-            for name, (description, schema) in _QUERY.items()
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": description,
+                "schema": schema,
+                "example": shown,
+            }
+            for name, (description, schema, shown) in _QUERY.items()
         ],
         "requestBody": {
             "required": True,
