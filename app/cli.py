@@ -43,11 +43,15 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("_worker")
     worker.add_argument("--listener", type=int, required=True)
     worker.add_argument("--engine", type=Path, required=True)
+    worker.add_argument("--explainer", type=Path, required=True)
     worker.set_defaults(run=_worker)
     engine = commands.add_parser("_engine")
     engine.add_argument("--socket", type=Path, required=True)
     engine.add_argument("--pulse", type=int)
     engine.set_defaults(run=_engine)
+    explainer = commands.add_parser("_explainer")
+    explainer.add_argument("--listener", type=int, required=True)
+    explainer.set_defaults(run=_explainer)
     _add_tools(commands)
     document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
     document.add_argument("--out", type=Path, help="file to write instead of standard output")
@@ -110,8 +114,13 @@ def _serve(options: argparse.Namespace) -> int:
         parent.add(
             supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=settings.engine_timeout)
         )
+        explainer_path = Path(folder) / "explainer.sock"
+        explainer = supervisor.bind_local(explainer_path)
+        command = ["_explainer", "--listener", str(explainer.fileno())]
+        parent.add(supervisor.Child("explainer-0", command, wake=explainer))
         for number in range(settings.workers or supervisor.default_workers()):
             command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
+            command += ["--explainer", str(explainer_path)]
             parent.add(supervisor.Child(f"worker-{number}", command, fds=[listener.fileno()]))
         return parent.run()
 
@@ -121,7 +130,7 @@ def _worker(options: argparse.Namespace) -> int:
 
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
-    return run_worker(settings, options.listener, options.engine)
+    return run_worker(settings, options.listener, options.engine, options.explainer)
 
 
 def _engine(options: argparse.Namespace) -> int:
@@ -142,6 +151,14 @@ def _openapi(options: argparse.Namespace) -> None:
         sys.stdout.write(text)
     else:
         options.out.write_text(text, encoding="utf-8")
+
+
+def _explainer(options: argparse.Namespace) -> int:
+    from app.explainer import run_explainer
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    return run_explainer(settings, options.listener)
 
 
 def _as_environment(given: Mapping[str, Any]) -> dict[str, str]:

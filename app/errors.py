@@ -9,6 +9,7 @@ SentimentError
 │   ├── OverloadedError        a bound is reached; carries ``retry_after`` seconds
 │   ├── DeadlineError          the answer would come too late
 │   ├── EngineUnavailableError the engine is starting, restarting or gone
+│   ├── ExplainerUnavailableError what explains is gone; answers without explanations are still to be had
 │   └── InferenceError         the forward pass failed for this text
 ├── CheckpointError          a stored model is missing, damaged or inconsistent; names the file
 ├── DataError                a corpus or data file is not as it should be; names the file
@@ -92,6 +93,12 @@ class EngineUnavailableError(ServiceError):
     """The engine is starting, restarting or gone."""
 
     code: ClassVar[str] = "engine_unavailable"
+
+
+class ExplainerUnavailableError(ServiceError):
+    """What explains is gone; answers without explanations are still to be had."""
+
+    code: ClassVar[str] = "explainer_unavailable"
 
 
 class InferenceError(ServiceError):

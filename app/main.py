@@ -29,9 +29,12 @@ from app.api.protocol import ServiceProtocol
 from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
 from app.errors import SentimentError
+from app.explainer import make_explainer
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.engine import Engine
+from app.serving.explainer_link import RemoteExplainer
+from app.serving.explanations import Explainer, Explanations
 from app.serving.remote import RemoteEngine
 from app.serving.supervisor import default_workers, end_with_parent
 from app.settings import Settings, load_settings
@@ -51,17 +54,19 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+def create_app(settings: Settings, engine: Engine | None = None, explainer: Explainer | None = None) -> FastAPI:
     """The HTTP application.
 
     Args:
         settings: all settings.
         engine: where texts are computed; None makes one in this process.
+        explainer: where explanations are computed; None makes one in this process.
 
     Raises (when the application starts):
         CheckpointError: the model is missing, damaged or inconsistent.
     """
     holder: list[Classifier] = []
+    explanations: list[Explanations] = []
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -74,6 +79,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         if shared is not None:
             shared.start()
         holder.append(_classifier(model, actual, shared, settings))
+        explanations.append(_explanations(model, explainer, settings))
         background = [
             asyncio.create_task(_start(actual, model)),
             asyncio.create_task(sampling.sample([sampling.process_probe()])),
@@ -88,13 +94,19 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await actual.close()
+            await explanations.pop().close()
             if shared is not None:
                 await shared.close()
             holder.clear()
             await asyncio.to_thread(tracing.shut_down)
 
-    workers = 1 if engine is None else worker_count(settings)
-    return build_application(settings, lifespan, lambda: holder[0] if holder else None, workers)
+    return build_application(
+        settings,
+        lifespan,
+        lambda: holder[0] if holder else None,
+        lambda: explanations[0] if explanations else None,
+        workers=1 if engine is None else worker_count(settings),
+    )
 
 
 def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
@@ -107,6 +119,11 @@ def _classifier(model: StoredModel, engine: Engine, shared: RedisCache | None, s
     limits = ClassifierLimits(settings.max_characters, settings.max_queue, settings.timeout)
     memory = MemoryCache(settings.cache_size) if settings.cache else None
     return Classifier(model, load_tokenizer(model), engine, limits, memory, shared)
+
+
+def _explanations(model: StoredModel, explainer: Explainer | None, settings: Settings) -> Explanations:
+    cache_bytes = settings.explain_cache_bytes if settings.cache else 0
+    return Explanations(model, explainer or make_explainer(model, settings), cache_bytes)
 
 
 async def _start(engine: Engine, model: StoredModel) -> None:
@@ -126,13 +143,14 @@ async def _start(engine: Engine, model: StoredModel) -> None:
     logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
 
 
-def run_worker(settings: Settings, listener: int, engine: Path) -> int:
+def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path) -> int:
     """One HTTP worker process, until SIGTERM. Started by the supervisor.
 
     Args:
         settings: all settings.
         listener: file descriptor of the listening socket.
         engine: Unix socket of the engine.
+        explainer: Unix socket of the explainer.
 
     Returns:
         Exit status.
@@ -142,7 +160,8 @@ def run_worker(settings: Settings, listener: int, engine: Path) -> int:
     # A request of the largest size must be admissible, or it would be told to come back for ever.
     share = max(settings.max_texts, settings.max_queue // worker_count(settings))
     remote = RemoteEngine(engine, share, settings.max_queue_seconds)
-    return run_server(create_app(settings, remote), settings, listener)
+    application = create_app(settings, remote, RemoteExplainer(explainer, settings.explain_max_queue))
+    return run_server(application, settings, listener)
 
 
 def worker_count(settings: Settings) -> int:

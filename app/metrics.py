@@ -123,6 +123,13 @@ QUEUE_LIMIT_SECONDS = Gauge(
     multiprocess_mode="livemax",
 )
 ENGINE_READY = Gauge("sentiment_engine_ready", "1 while the engine answers.", multiprocess_mode="livemin")
+EXPLANATIONS = Counter("sentiment_explanations", "Texts to be explained, by outcome.", ["outcome"])
+EXPLANATION_SECONDS = Histogram(
+    "sentiment_explanation_duration_seconds", "Time to explain one text, by kind.", ["kind"], buckets=_SECONDS
+)
+EXPLANATION_QUEUE_DEPTH = Gauge(
+    "sentiment_explanation_queue_depth", "Texts waiting for an explanation.", multiprocess_mode="livesum"
+)
 RESTARTS = Counter("sentiment_process_restarts", "Child processes started again, by role.", ["role"])
 SEEN = Gauge(
     "sentiment_process_seen_timestamp_seconds",

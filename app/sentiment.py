@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -20,6 +20,9 @@ TokenIds = array
 """Token ids of one text as ``array('i')`` (32-bit signed), oldest word first, already truncated, never padded."""
 
 TOKEN_TYPECODE = "i"
+
+ExplanationKind = Literal["sentences", "tokens", "curve"]
+"""What can be explained: the sentiment of each sentence, what each token did, the score as the text is read."""
 
 
 @dataclass(frozen=True, slots=True)

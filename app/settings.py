@@ -112,6 +112,18 @@ class Settings(BaseSettings):
     """Seconds without a sign of life after which the engine is killed and started again."""
     drain_timeout: float = Field(default=30.0, ge=0, le=3_600)
     """Seconds that requests in flight get to finish at shutdown."""
+    explain_max_texts: int = Field(default=16, ge=1, le=10_000)
+    """Most texts in one request with ``explain``."""
+    explain_max_characters: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Most characters of all texts together in one request with ``explain``."""
+    explain_max_queue: int = Field(default=16, ge=1, le=10_000)
+    """Most texts that wait for an explanation; one more is refused at once."""
+    explain_cache_bytes: int = Field(default=16_777_216, ge=0, le=1_073_741_824)
+    """Bytes of explanations kept in each HTTP worker; 0 for none."""
+    explain_idle: float = Field(default=600.0, ge=1, le=86_400)
+    """Seconds without an explanation after which the process that explains ends; the next one starts it again."""
+    explain_device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where explanations are computed: as device, but the CPU unless told otherwise, so that the GPU stays free."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["auto", "text", "json"] = "auto"

@@ -28,13 +28,18 @@ from app.api.swagger import add_swagger
 from app.errors import SentimentError, ServiceError
 from app.keys import KeyFile
 from app.serving.classifier import Classifier
+from app.serving.explanations import Explanations
 from app.settings import Settings
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
 def build_application(
-    settings: Settings, lifespan: Callable[[Any], Any], classifier: Callable[[], Classifier | None], workers: int = 1
+    settings: Settings,
+    lifespan: Callable[[Any], Any],
+    classifier: Callable[[], Classifier | None],
+    explanations: Callable[[], Explanations | None] = lambda: None,
+    workers: int = 1,
 ) -> FastAPI:
     """The application.
 
@@ -42,6 +47,7 @@ def build_application(
         settings: limits and the model store.
         lifespan: what starts and stops with it.
         classifier: gives the classifier, or None while there is none.
+        explanations: gives what explains, or None while there is none.
         workers: processes that serve this application together.
 
     Raises:
@@ -65,7 +71,7 @@ def build_application(
     )
     recorder = RequestRecorder()
     app.state.fast_path = FastPath(classifier, recorder, settings)
-    endpoint = ClassifyEndpoint(classifier, settings)
+    endpoint = ClassifyEndpoint(classifier, settings, explanations)
     app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)

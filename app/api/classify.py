@@ -12,13 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
+from app.api.explain import check_bounds, classify_and_explain, explained_answer
 from app.api.headers import meter, timeout_of
 from app.api.problems import Problem, entry_of, problem_of
-from app.api.schemas import parse_request
+from app.api.schemas import ClassifyRequest, parse_request
 from app.api.waiting import while_connected
 from app.errors import EngineUnavailableError, ServiceError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
+from app.serving.explanations import Explanations
 from app.serving.flights import Outcome
 from app.settings import Settings
 
@@ -31,10 +33,17 @@ class ClassifyEndpoint:
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: limits.
+        explanations: gives what explains, or None while there is none.
     """
 
-    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+    def __init__(
+        self,
+        classifier: Callable[[], Classifier | None],
+        settings: Settings,
+        explanations: Callable[[], Explanations | None] = lambda: None,
+    ) -> None:
         self._classifier = classifier
+        self._explanations = explanations
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +73,8 @@ class ClassifyEndpoint:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
         await meter(scope, len(texts))
+        if request.explain is not None:
+            return await self._explain(request, texts, classifier, timeout, receive)
         outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
         if request.texts is None:
             return Response(single_answer(outcomes[0], classifier), media_type="application/json")
@@ -74,6 +85,22 @@ class ClassifyEndpoint:
         results = [_entry(outcome, model.config.labels) for outcome in outcomes]
         document = {"model": model.name, "version": model.version, "results": results}
         return Response(orjson.dumps(document), media_type="application/json")
+
+    async def _explain(
+        self,
+        request: ClassifyRequest,
+        texts: Sequence[str],
+        classifier: Classifier,
+        timeout: float | None,
+        receive: Receive,
+    ) -> Response:
+        check_bounds(texts, "text" if request.texts is None else "texts", self._settings)
+        seconds = min(timeout or self._settings.timeout, self._settings.timeout)
+        kinds = list(dict.fromkeys(request.explain or ()))
+        work = classify_and_explain(classifier, self._explanations(), texts, kinds, seconds)
+        outcomes, explanations = await while_connected(work, receive)
+        entries = [_entry(outcome, classifier.model.config.labels) for outcome in outcomes]
+        return explained_answer(classifier.model, outcomes, entries, explanations, single=request.texts is None)
 
 
 def single_answer(outcome: Outcome, classifier: Classifier) -> bytes:

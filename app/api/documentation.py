@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from app.api.explain import EXAMPLE
 from app.api.headers import MOST_TIMEOUT
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.schemas import (
@@ -156,6 +157,15 @@ _PREDICTION = {
     "truncated": False,
     "cached": False,
 }
+_EXPLAINED = {
+    "label": "negative",
+    "score": 0.984,
+    "scores": {"negative": 0.984, "positive": 0.016},
+    "tokens": 4,
+    "truncated": False,
+    "cached": False,
+    "explanation": EXAMPLE,
+}
 _IDENTITY = {"model": "imdb-gru", "version": 2}
 _BLANK = {"code": _TEXTS[0][0], "detail": _TEXTS[0][1], "status": 422}
 
@@ -171,6 +181,7 @@ CLASSIFY: dict[str, Any] = {
                 "application/json": {
                     "examples": examples(
                         text=("One text", {**_PREDICTION, **_IDENTITY}),
+                        explained=("One text, explained", {**_EXPLAINED, **_IDENTITY}),
                         texts=(
                             "Several texts, one of them blank",
                             {**_IDENTITY, "results": [_PREDICTION, {"error": _BLANK}]},
@@ -191,7 +202,12 @@ CLASSIFY: dict[str, Any] = {
                 "application/json": {
                     "schema": reference(ClassifyRequest),
                     "examples": examples(
-                        text=("One text", {"text": REVIEW}), texts=("Several texts", {"texts": [REVIEW, LONG_REVIEW]})
+                        text=("One text", {"text": REVIEW}),
+                        explained=(
+                            "One text, explained",
+                            {"text": "Dull plot. Nice end.", "explain": ["sentences", "tokens", "curve"]},
+                        ),
+                        texts=("Several texts", {"texts": [REVIEW, LONG_REVIEW]}),
                     ),
                 }
             },

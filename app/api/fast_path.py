@@ -80,10 +80,12 @@ class FastPath:
         if classifier is None:
             return None
         try:
-            text = parse_request(body, 1).text
+            asked = parse_request(body, 1)
         except Problem:
             return None
-        started = classifier.begin(text) if text is not None else None
+        if asked.text is None or asked.explain is not None:
+            return None
+        started = classifier.begin(asked.text)
         if started is None:
             return None
         request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))

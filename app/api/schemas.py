@@ -8,7 +8,9 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.api.explain import ExplanationEntry
 from app.api.problems import Problem
+from app.sentiment import ExplanationKind
 
 REVIEW = "A wonderful little film. The acting is superb and I loved every minute of it."
 LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far too long!"
@@ -31,7 +33,11 @@ class ClassifyRequest(BaseModel):
         extra="forbid",
         json_schema_extra={
             "minProperties": 1,
-            "examples": [{"text": REVIEW}, {"texts": [REVIEW, LONG_REVIEW]}],
+            "examples": [
+                {"text": REVIEW},
+                {"texts": [REVIEW, LONG_REVIEW]},
+                {"text": REVIEW, "explain": ["sentences", "tokens", "curve"]},
+            ],
         },
     )
 
@@ -40,6 +46,15 @@ class ClassifyRequest(BaseModel):
     texts: Annotated[
         Annotated[list[str], Field(fail_fast=True)] | None,
         Field(description="Several reviews.", min_length=1, json_schema_extra=_not_null),
+    ] = None
+    explain: Annotated[
+        Annotated[list[ExplanationKind], Field(fail_fast=True)] | None,
+        Field(
+            description="What to explain: any of sentences, tokens, curve.",
+            min_length=1,
+            max_length=3,
+            json_schema_extra=_not_null,
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -60,6 +75,7 @@ class PredictionEntry(BaseModel):
     truncated: Annotated[bool, Field(description="Whether only head and tail of the text were read.")]
     cached: Annotated[bool, Field(description="Whether the answer came out of a cache.")]
     rating: Annotated[float | None, Field(description="Expected stars, where the model has them.", ge=1, le=10)] = None
+    explanation: Annotated[ExplanationEntry | None, Field(description="Where the request has explain.")] = None
 
 
 class ErrorDetail(BaseModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import selectors
 import signal
 import socket
@@ -30,6 +31,8 @@ FAILURE_WINDOW = 60.0
 """A supervisor whose children fail ``MAX_FAILURES`` times within so many seconds gives up."""
 
 HEARTBEAT_SECONDS = 0.25
+LONGEST_REST = 30.0
+"""Most seconds before a failed child that is started on demand is started again."""
 _TICK = 0.1
 _BACKLOG = 2048
 _LIFELINE_VARIABLE = "LIFELINE_FD"
@@ -44,16 +47,20 @@ class Child:
         command: arguments after ``python -m app``.
         fds: file descriptors it inherits.
         heartbeat: seconds without a sign of life after which it is killed; None: it gives none.
+        wake: a listening Unix socket that it inherits; it is started when somebody connects, may end when it has
+            nothing to do, and its failures are no reason to give up. None: it always runs.
     """
 
     role: str
     command: Sequence[str]
     fds: Sequence[int] = ()
     heartbeat: float | None = None
+    wake: socket.socket | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     pulse: int = -1
     last_beat: float = field(default=0.0)
+    rest: float = 0.0
 
 
 class Supervisor:
@@ -89,10 +96,12 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: self._signals.append(received))
         for child in self._children:
-            self._start(child)
+            if child.wake is None:
+                self._start(child)
         try:
             while not self._signals:
                 self._reap()
+                self._wake()
                 self._watch_heartbeats()
                 if self._given_up():
                     logger.critical("%d child processes failed within %d s, giving up", MAX_FAILURES, FAILURE_WINDOW)
@@ -108,7 +117,9 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         environment = {**os.environ, **self._environment, ROLE_VARIABLE: child.role}
         fds = [*child.fds, self._lifeline_read]
-        if child.process is not None:
+        if child.wake is not None:
+            fds.append(child.wake.fileno())
+        if child.process is not None and (child.wake is None or child.process.returncode):
             environment[RESTARTED_VARIABLE] = "1"
         environment[_LIFELINE_VARIABLE] = str(self._lifeline_read)
         command = [sys.executable, "-m", "app", *child.command]
@@ -141,10 +152,34 @@ class Supervisor:
 
     def _replace(self, child: Child) -> None:
         assert child.process is not None  # noqa: S101 - the caller found it by its process id
+        if child.wake is not None:
+            self._lay_down(child, child.process.returncode)
+            return
         self._failures.append(time.monotonic())
         logger.error("%s ended with status %s", child.role, child.process.returncode)
         if not self._signals and not self._given_up():
             self._start(child)
+
+    def _lay_down(self, child: Child, status: int) -> None:
+        """A child that is started on demand has ended."""
+        if status == 0:
+            logger.info("%s ended, having nothing to do", child.role)
+            child.rest = 0.0
+            return
+        lived = time.monotonic() - child.started
+        child.rest = 1.0 if lived > LONGEST_REST else min(LONGEST_REST, max(1.0, 2 * child.rest))
+        logger.error(
+            "%s ended with status %s, to be started again after %.0f s at least", child.role, status, child.rest
+        )
+        child.started = time.monotonic()
+
+    def _wake(self) -> None:
+        """Start what is started on demand where somebody waits for it."""
+        for child in self._children:
+            if child.wake is None or (child.process is not None and child.process.returncode is None):
+                continue
+            if time.monotonic() - child.started >= child.rest and select.select([child.wake], [], [], 0)[0]:
+                self._start(child)
 
     def _given_up(self) -> bool:
         return len(self._failures) == MAX_FAILURES and self._failures[-1] - self._failures[0] < FAILURE_WINDOW
@@ -199,6 +234,14 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     listener.set_inheritable(True)
+    return listener
+
+
+def bind_local(path: Path) -> socket.socket:
+    """A listening Unix socket that a child inherits."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
     return listener
 
 

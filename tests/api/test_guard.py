@@ -271,6 +271,6 @@ async def test_workers_share_the_rate_limit(keys: Path) -> None:
     """Each lets its part pass, at least one text."""
     for workers, statuses in ((1, [200, 200, 200, 429]), (2, [200, 429]), (9, [200, 429])):
         settings = Settings(api_keys=keys, rate_limit="3/hour")
-        async with client_of(build_application(settings, no_lifespan, FakeClassifier, workers)) as client:
+        async with client_of(build_application(settings, no_lifespan, FakeClassifier, workers=workers)) as client:
             found = [(await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in statuses]
             assert found == statuses
