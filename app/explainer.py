@@ -41,7 +41,7 @@ def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = Fals
 
         if alone:
             use_one_thread()
-        return NetworkExplainer(model, resolve_device(settings.explain_device))
+        return NetworkExplainer(model, resolve_device(settings.explain_device, "SENTIMENT_EXPLAIN_DEVICE"))
 
     return LocalExplainer(load, settings.explain_max_queue)
 

@@ -123,7 +123,7 @@ def _classifier(model: StoredModel, engine: Engine, shared: RedisCache | None, s
 
 def _explanations(model: StoredModel, explainer: Explainer | None, settings: Settings) -> Explanations:
     cache_bytes = settings.explain_cache_bytes if settings.cache else 0
-    return Explanations(model, explainer or make_explainer(model, settings), cache_bytes)
+    return Explanations(model.digest, explainer or make_explainer(model, settings), cache_bytes)
 
 
 async def _start(engine: Engine, model: StoredModel) -> None:

@@ -17,6 +17,7 @@ from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, Tex
 from app.sentiment import Prediction, Scores, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
+from app.serving.explanations import ExplanationRequest, Explanations, Parts
 from app.serving.flights import Outcome
 from app.settings import Settings
 from app.store import ModelConfig, StoredModel
@@ -127,18 +128,49 @@ class HandEngine:
         self.waiting.clear()
 
 
+class FakeExplainer:
+    """Explains every text with its number of characters, or fails as ordered.
+
+    Args:
+        error: what a text gets instead.
+        after: how many are explained before that.
+    """
+
+    def __init__(self, error: Exception | None = None, after: int = 0) -> None:
+        self.error = error
+        self.after = after
+        self.requests: list[ExplanationRequest] = []
+
+    async def explain(self, request: ExplanationRequest) -> Parts:
+        self.requests.append(request)
+        if self.error is not None and len(self.requests) > self.after:
+            raise self.error
+        entry = b'[{"start":0,"end":%d,"attribution":1.5}]' % len(request.text)
+        return {kind: b'"%s":%s' % (kind.encode(), entry if kind == "tokens" else b"[]") for kind in request.kinds}
+
+    async def close(self) -> None: ...
+
+
 @asynccontextmanager
 async def no_lifespan(_: object) -> AsyncIterator[None]:
     """Starts and stops nothing."""
     yield
 
 
-def application(classifier: Classifier | Callable[[], Classifier | None] | None = None, **settings: Any) -> FastAPI:
+def application(
+    classifier: Classifier | Callable[[], Classifier | None] | None = None,
+    explainer: FakeExplainer | None = None,
+    **settings: Any,
+) -> FastAPI:
     """The real HTTP application in front of a classifier, a fake one unless told otherwise."""
-    if not callable(classifier):
-        found = classifier or FakeClassifier()
-        return build_application(Settings(**settings), no_lifespan, lambda: found)
-    return build_application(Settings(**settings), no_lifespan, classifier)
+    found = classifier or FakeClassifier()
+    explanations = Explanations("digest", explainer or FakeExplainer(), cache_bytes=100_000)
+    return build_application(
+        Settings(**settings),
+        no_lifespan,
+        found if callable(found) else lambda: found,
+        lambda: explanations,
+    )
 
 
 @lru_cache

@@ -51,8 +51,8 @@ def load_predictor(
     return load_predictors(model, device, runtime, precision, threads)[0]
 
 
-def resolve_device(device: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one, else ``cpu``.
+def resolve_device(device: str, setting: str = "SENTIMENT_DEVICE") -> str:
+    """``auto`` becomes ``cuda`` where there is one, else ``cpu``. Errors name ``setting``.
 
     Raises:
         SettingsError: a CUDA device is asked for and there is none.
@@ -65,7 +65,7 @@ def resolve_device(device: str) -> str:
         return "cuda" if device == "auto" else device
     if device == "auto":
         return "cpu"
-    raise SettingsError(f"SENTIMENT_DEVICE: {device} is asked for, but PyTorch sees no CUDA device")
+    raise SettingsError(f"{setting}: {device} is asked for, but PyTorch sees no CUDA device")
 
 
 def device_bytes(device: str) -> Callable[[], int]:

@@ -22,7 +22,6 @@ from app import metrics
 from app.errors import DeadlineError, InferenceError, OverloadedError, ServiceError
 from app.sentiment import ExplanationKind
 from app.serving.cache import KeyMaker
-from app.store import StoredModel
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +143,7 @@ class LocalExplainer:
         parts = {}
         for kind in request.kinds:
             started = time.monotonic()
+            check()
             try:
                 members = self._loaded().explain(request.text, kind, request.target, check)
             except ServiceError:
@@ -161,14 +161,14 @@ class Explanations:
     """What one HTTP worker asks for explanations.
 
     Args:
-        model: what is served.
+        digest: of the model, see ``StoredModel.digest``.
         explainer: where explanations are computed.
         cache_bytes: most bytes of explanations kept in this process; 0 keeps none.
     """
 
-    def __init__(self, model: StoredModel, explainer: Explainer, cache_bytes: int) -> None:
+    def __init__(self, digest: str, explainer: Explainer, cache_bytes: int) -> None:
         self._explainer = explainer
-        self._key = KeyMaker(model.digest, "explanation", _VERSION)
+        self._key = KeyMaker(digest, "explanation", _VERSION)
         self._cache = _PartCache(cache_bytes)
 
     async def explain(self, request: ExplanationRequest) -> bytes:

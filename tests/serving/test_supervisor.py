@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -116,3 +117,57 @@ def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
             assert time.monotonic() < deadline, "never killed"
             time.sleep(0.05)
         service.wait_ready()
+
+
+ON_DEMAND = """
+import pathlib, socket, subprocess, sys, time
+from app.serving import supervisor
+
+class Scripted(supervisor.Supervisor):
+    def _start(self, child):
+        fds = [child.wake.fileno()] if child.wake else []
+        command = [sys.executable, "-c", child.command[0], *map(str, fds)]
+        child.process = subprocess.Popen(command, pass_fds=fds)
+        child.started = child.last_beat = time.monotonic()
+
+supervisor.LONGEST_REST = 0.1
+parent = Scripted({}, grace=2.0)
+parent.add(supervisor.Child("always-0", ["import time; print('up', flush=True); time.sleep(60)"]))
+listener = supervisor.bind_local(pathlib.Path(sys.argv[1]))
+parent.add(supervisor.Child("wanted-0", [sys.argv[2]], wake=listener))
+sys.exit(parent.run())
+"""
+ANSWERS_ONCE = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).accept()[0].sendall(b'here')"
+FAILS_ONCE = """
+import os, socket, sys
+if not os.path.exists(os.environ["MARK"]):
+    open(os.environ["MARK"], "w").close()
+    raise SystemExit(3)
+socket.socket(fileno=int(sys.argv[1])).accept()[0].sendall(b'here')
+"""
+
+
+def ask(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(path))
+        return client.recv(4)
+
+
+@pytest.mark.parametrize("child", [ANSWERS_ONCE, FAILS_ONCE])
+def test_a_child_on_demand_is_started_by_a_connection(tmp_path: Path, child: str) -> None:
+    """Not before, again after it ended, also where it failed, and often without making the supervisor give up."""
+    path = tmp_path / "wake"
+    environment = {**os.environ, "MARK": str(tmp_path / "mark")}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ON_DEMAND, str(path), child], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    wait_up(parent)
+    time.sleep(0.3)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    assert len(children.read_text().split()) == 1
+    for _ in range(7):
+        assert ask(path) == b"here"
+    parent.terminate()
+    parent.communicate(timeout=10)
+    assert parent.returncode == 0

@@ -1,0 +1,97 @@
+"""Explanations of stored models: offsets, members of each kind, agreement with plain answers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.modeling.explainer import NetworkExplainer
+from app.modeling.runtimes import load_predictor
+from app.store import ModelStore, StoredModel
+from app.text.preprocessing import words
+from app.text.tokenizer import load_tokenizer
+from tests.checkpoints import add_checkpoint
+from tests.reviews import written_reviews
+
+SHIPPED = ModelStore(Path(__file__).parent.parent.parent / "model_store")
+REVIEWS = written_reviews(200)
+
+
+def probabilities(model: StoredModel, texts: list[str]) -> list[tuple[float, ...]]:
+    tokenizer = load_tokenizer(model)
+    predictor = load_predictor(model, "cpu", "torch", "float32")
+    return [predictor.predict([tokenizer.encode(text).ids])[0].probabilities for text in texts]
+
+
+@pytest.fixture(scope="module")
+def explainer() -> NetworkExplainer:
+    return NetworkExplainer(SHIPPED.open("imdb-gru"))
+
+
+@pytest.mark.parametrize("text", REVIEWS[::20])
+def test_offsets_are_exact(explainer: NetworkExplainer, text: str) -> None:
+    """``text[start:end]`` is the token, whatever stands around it; sentences hold all of them, in order."""
+    tokens = explainer.explain(text, "tokens", 1)["tokens"]
+    assert [word for entry in tokens for word in words(text[entry["start"] : entry["end"]])] == words(text)
+    assert [words(text[entry["start"] : entry["end"]]) for entry in tokens] == [[word] for word in words(text)]
+    curve = explainer.explain(text, "curve", 1)["curve"]
+    assert [(point["start"], point["end"]) for point in curve] == [(entry["start"], entry["end"]) for entry in tokens]
+    sentences = explainer.explain(text, "sentences", 1)["sentences"]
+    assert [word for entry in sentences for word in words(text[entry["start"] : entry["end"]])] == words(text)
+
+
+def test_shipped_attributions_add_up(explainer: NetworkExplainer) -> None:
+    """To the log-odds of the score, at which the curve ends too."""
+    model = SHIPPED.open("imdb-gru")
+    texts = REVIEWS[:20]
+    for text, scores in zip(texts, probabilities(model, texts), strict=True):
+        target = scores.index(max(scores))
+        found = explainer.explain(text, "tokens", target)
+        ends = found["log_odds"]
+        difference = ends["text"] - ends["baseline"]
+        total = sum(entry["attribution"] for entry in found["tokens"])
+        assert abs(total - difference) <= 0.01 * max(1.0, abs(difference))
+        assert 1 / (1 + math.exp(-ends["text"])) == pytest.approx(scores[target], abs=1e-4)
+        assert explainer.explain(text, "curve", target)["curve"][-1]["score"] == pytest.approx(scores[target], abs=1e-4)
+
+
+@pytest.mark.parametrize("reference", [f"{name}/{n}" for name, found in SHIPPED.models().items() for n in found])
+def test_every_model_in_the_store_can_be_explained(reference: str) -> None:
+    """All kinds, with numbers that are numbers."""
+    explainer = NetworkExplainer(SHIPPED.open(reference))
+    for kind in ("sentences", "tokens", "curve"):
+        for entry in explainer.explain(REVIEWS[0], kind, 0)[kind]:  # type: ignore[arg-type]
+            assert all(math.isfinite(value) for value in entry.values() if isinstance(value, float))
+            assert entry.get("score", 0.5) <= 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"labels": ("bad", "fair", "good"), "bidirectional": True}, {"output": "sigmoid"}]
+)
+def test_sentences_score_like_texts(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The label and scores that each sentence gets when it is sent alone; those without a word are left out."""
+    model = add_checkpoint(tmp_path, **changes)
+    text = "A lovely film! ... But the ending was awful, awful.\n\U0001f600\n" + "never again " * 40
+    found = NetworkExplainer(model).explain(text, "sentences", 0)["sentences"]
+    assert [text[entry["start"] : entry["end"]] for entry in found] == [
+        "A lovely film!",
+        "But the ending was awful, awful.",
+        ("never again " * 40).strip(),
+    ]
+    plain = probabilities(model, [text[entry["start"] : entry["end"]] for entry in found])
+    for entry, scores in zip(found, plain, strict=True):
+        assert list(entry["scores"].values()) == pytest.approx(list(scores), abs=1e-5)
+        assert entry["score"] == max(entry["scores"].values()) == entry["scores"][entry["label"]]
+
+
+def test_long_texts_are_explained_where_they_were_read(tmp_path: Path) -> None:
+    """Head and tail have their tokens and points, the middle has none."""
+    model = add_checkpoint(tmp_path, max_tokens=6, head_tokens=2)
+    text = "good bad film story cast plot \u00e9nding never again"
+    explainer = NetworkExplainer(model)
+    for kind in ("tokens", "curve"):
+        read = [text[entry["start"] : entry["end"]] for entry in explainer.explain(text, kind, 0)[kind]]  # type: ignore[arg-type]
+        assert read == ["good", "bad", "plot", "\u00e9nding", "never", "again"]

@@ -1,0 +1,111 @@
+"""Worker and explainer over a real Unix socket: answers, errors, lost interest, and an explainer that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError
+from app.serving.explainer_link import ExplainerServer, RemoteExplainer
+from app.serving.explanations import LocalExplainer
+from app.serving.supervisor import bind_local
+from tests.serving.test_explanations import HandComputer, request_of, until
+
+
+@asynccontextmanager
+async def explaining(path: Path, computer: HandComputer, max_waiting: int = 10) -> AsyncIterator[ExplainerServer]:
+    server = ExplainerServer(LocalExplainer(lambda: computer, max_waiting))
+    await server.serve(bind_local(path))
+    try:
+        yield server
+    finally:
+        computer.gate.set()
+        await server.close()
+
+
+async def test_answers_and_errors_travel(tmp_path: Path) -> None:
+    """Parts as they were computed, errors as errors with what they say; any text."""
+    path, computer = tmp_path / "s", HandComputer()
+    computer.gate.set()
+    remote = RemoteExplainer(path, 10)
+    async with explaining(path, computer) as server:
+        text = "\U0001f600 e\u0301"
+        parts = await remote.explain(request_of(text, "curve", "tokens"))
+        assert parts["curve"] == f'"curve":["{text}",1]'.encode()
+        assert list(parts) == ["curve", "tokens"]
+        with pytest.raises(InferenceError, match="failed for this text"):
+            await remote.explain(request_of("broken"))
+        await until(lambda: not server.busy)
+    await remote.close()
+
+
+async def test_bounds_of_worker_and_explainer(tmp_path: Path) -> None:
+    """The explainer's holds for all workers together, the worker's also while there is no explainer."""
+    path, computer = tmp_path / "s", HandComputer()
+    one, two = RemoteExplainer(path, 2), RemoteExplainer(path, 2)
+    async with explaining(path, computer, max_waiting=3):
+        waiting = [asyncio.ensure_future(one.explain(request_of(name))) for name in "ab"]
+        with pytest.raises(OverloadedError):
+            await asyncio.gather(asyncio.sleep(0), one.explain(request_of("c")))
+        waiting.append(asyncio.ensure_future(two.explain(request_of("d"))))
+        await until(lambda: computer.running)
+        await asyncio.sleep(0.1)
+        with pytest.raises(OverloadedError) as refused:
+            await two.explain(request_of("e"))
+        assert refused.value.retry_after is not None
+        computer.gate.set()
+        assert len(await asyncio.gather(*waiting)) == 3
+
+
+async def test_lost_interest_travels(tmp_path: Path) -> None:
+    """A worker that gives up stops the work."""
+    path, computer = tmp_path / "s", HandComputer()
+    remote = RemoteExplainer(path, 10)
+    async with explaining(path, computer):
+        first = asyncio.ensure_future(remote.explain(request_of("a")))
+        second = asyncio.ensure_future(remote.explain(request_of("b")))
+        await until(lambda: computer.running)
+        first.cancel()
+        await until(lambda: computer.stopped)
+        computer.gate.set()
+        await second
+
+
+async def test_deadlines_hold_without_an_explainer(tmp_path: Path) -> None:
+    """Connections wait where the supervisor listens, until the deadline."""
+    path = tmp_path / "s"
+    with bind_local(path), pytest.raises(DeadlineError):
+        await RemoteExplainer(path, 1).explain(request_of(deadline=time.monotonic() + 0.2))
+    with pytest.raises(ExplainerUnavailableError):
+        await RemoteExplainer(tmp_path / "none", 1).explain(request_of(deadline=time.monotonic() + 5))
+
+
+async def test_a_text_is_sent_once_more_when_the_explainer_dies(tmp_path: Path) -> None:
+    """The next process answers it; a text on which two die is given up."""
+    path, connections = tmp_path / "s", 0
+    answering = HandComputer()
+    answering.gate.set()
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(4)
+        writer.transport.abort()
+
+    listener = bind_local(path)
+    dying = await asyncio.start_unix_server(die, sock=listener.dup())
+    with pytest.raises(ExplainerUnavailableError):
+        await RemoteExplainer(path, 1).explain(request_of(deadline=time.monotonic() + 10))
+    assert connections == 2
+    asking = asyncio.ensure_future(RemoteExplainer(path, 1).explain(request_of(deadline=time.monotonic() + 10)))
+    await until(lambda: connections > 2)
+    dying.close()
+    server = ExplainerServer(LocalExplainer(lambda: answering, 1))
+    await server.serve(listener)
+    assert await asking
+    await server.close()
