@@ -63,7 +63,7 @@ def test_every_model_in_the_store_can_be_explained(reference: str) -> None:
     """All kinds, with numbers that are numbers."""
     explainer = NetworkExplainer(SHIPPED.open(reference))
     for kind in ("sentences", "tokens", "curve"):
-        for entry in explainer.explain(REVIEWS[0], kind, 0)[kind]:  # type: ignore[arg-type]
+        for entry in explainer.explain(REVIEWS[0], kind, 0)[kind]:
             assert all(math.isfinite(value) for value in entry.values() if isinstance(value, float))
             assert entry.get("score", 0.5) <= 1
 
@@ -93,5 +93,5 @@ def test_long_texts_are_explained_where_they_were_read(tmp_path: Path) -> None:
     text = "good bad film story cast plot \u00e9nding never again"
     explainer = NetworkExplainer(model)
     for kind in ("tokens", "curve"):
-        read = [text[entry["start"] : entry["end"]] for entry in explainer.explain(text, kind, 0)[kind]]  # type: ignore[arg-type]
+        read = [text[entry["start"] : entry["end"]] for entry in explainer.explain(text, kind, 0)[kind]]
         assert read == ["good", "bad", "plot", "\u00e9nding", "never", "again"]

@@ -86,26 +86,27 @@ async def test_deadlines_hold_without_an_explainer(tmp_path: Path) -> None:
 
 
 async def test_a_text_is_sent_once_more_when_the_explainer_dies(tmp_path: Path) -> None:
-    """The next process answers it; a text on which two die is given up."""
+    """A text on which two die is given up; otherwise the next process answers it."""
     path, connections = tmp_path / "s", 0
-    answering = HandComputer()
-    answering.gate.set()
+    computer = HandComputer()
+    computer.gate.set()
+    listener = bind_local(path)
+    server = ExplainerServer(LocalExplainer(lambda: computer, 1))
 
     async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         await reader.read(4)
+        if connections == 3:
+            dying.close()
+            await server.serve(listener)
         writer.transport.abort()
 
-    listener = bind_local(path)
     dying = await asyncio.start_unix_server(die, sock=listener.dup())
+    remote = RemoteExplainer(path, 1)
     with pytest.raises(ExplainerUnavailableError):
-        await RemoteExplainer(path, 1).explain(request_of(deadline=time.monotonic() + 10))
+        await remote.explain(request_of(deadline=time.monotonic() + 30))
     assert connections == 2
-    asking = asyncio.ensure_future(RemoteExplainer(path, 1).explain(request_of(deadline=time.monotonic() + 10)))
-    await until(lambda: connections > 2)
-    dying.close()
-    server = ExplainerServer(LocalExplainer(lambda: answering, 1))
-    await server.serve(listener)
-    assert await asking
+    assert await remote.explain(request_of(deadline=time.monotonic() + 30))
+    assert (connections, computer.finished) == (3, ["a"])
     await server.close()
