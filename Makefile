@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all test-containers lint fuzz bench clean
+.PHONY: help install install-all serve test test-all test-containers lint fuzz chaos bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test-containers: $(VENV)/.dev  ## build the image, run it and the compose files:
 
 fuzz: $(VENV)/.dev  ## random input for a long time: make fuzz CASES=20000
 	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s tests/test_fuzz.py tests/api/test_schemathesis.py
+
+chaos: $(VENV)/.dev  ## overload, kill, pause and soak a real service, 45 min; SCENARIOS picks some, ARGUMENTS are passed on
+	$(BIN)/python -m tests.chaos $(SCENARIOS) $(ARGUMENTS)
 
 bench: $(VENV)/.dev  ## compare with other servers; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--listener", type=int, required=True)
     worker.add_argument("--engine", type=Path, required=True)
     worker.add_argument("--explainer", type=Path, required=True)
+    worker.add_argument("--pulse", type=int)
     worker.set_defaults(run=_worker)
     engine = commands.add_parser("_engine")
     engine.add_argument("--socket", type=Path, required=True)
@@ -109,19 +110,19 @@ def _serve(options: argparse.Namespace) -> int:
         metrics_folder = Path(folder) / "metrics"
         metrics_folder.mkdir()
         environment = {**_as_environment(given), "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
-        parent = supervisor.Supervisor(environment, settings.drain_timeout, listener)
+        parent = supervisor.Supervisor(environment, settings.shutdown_grace, settings.drain_timeout, listener)
         socket_path = str(Path(folder) / "engine.sock")
-        parent.add(
-            supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=settings.engine_timeout)
-        )
+        silence = settings.engine_timeout
+        parent.add(supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=silence))
         explainer_path = Path(folder) / "explainer.sock"
         explainer = supervisor.bind_local(explainer_path)
         command = ["_explainer", "--listener", str(explainer.fileno())]
         parent.add(supervisor.Child("explainer-0", command, wake=explainer))
+        command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
+        command += ["--explainer", str(explainer_path)]
         for number in range(settings.workers or supervisor.default_workers()):
-            command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
-            command += ["--explainer", str(explainer_path)]
-            parent.add(supervisor.Child(f"worker-{number}", command, fds=[listener.fileno()]))
+            fds = [listener.fileno()]
+            parent.add(supervisor.Child(f"worker-{number}", command, fds=fds, heartbeat=silence, drains=True))
         return parent.run()
 
 
@@ -130,7 +131,7 @@ def _worker(options: argparse.Namespace) -> int:
 
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
-    return run_worker(settings, options.listener, options.engine, options.explainer)
+    return run_worker(settings, options.listener, options.engine, options.explainer, options.pulse)
 
 
 def _engine(options: argparse.Namespace) -> int:

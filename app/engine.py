@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import uvloop
@@ -17,9 +15,11 @@ import uvloop
 from app import logs, metrics, sampling, tracing
 from app.errors import SentimentError
 from app.sentiment import Predictor
+from app.serving.admission import QueueLimits
 from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.engine_server import EngineServer
-from app.serving.supervisor import HEARTBEAT_SECONDS, end_with_parent, usable_cores
+from app.serving.pulse import beat
+from app.serving.supervisor import CANNOT_SERVE, end_with_parent, usable_cores
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 
@@ -36,13 +36,8 @@ def make_batcher(model: StoredModel, settings: Settings) -> MicroBatcher:
         threads = settings.threads or usable_cores()
         return load_predictors(model, settings.device, settings.runtime, settings.precision, threads)
 
-    limits = BatchLimits(
-        settings.max_batch_size,
-        settings.max_batch_tokens,
-        settings.max_batch_age,
-        settings.max_queue,
-        settings.max_queue_seconds,
-    )
+    queue = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.max_queue_seconds)
+    limits = BatchLimits(settings.max_batch_size, settings.max_batch_tokens, settings.max_batch_age, queue)
     return MicroBatcher(load, limits, timed=tracing.asked_for())
 
 
@@ -55,20 +50,19 @@ def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
         pulse: file descriptor to write signs of life to.
 
     Returns:
-        Exit status.
+        Exit status; ``CANNOT_SERVE`` where another start would not help.
     """
     end_with_parent()
     metrics.begin_process()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, path, pulse))
+            return runner.run(_serve(settings, path, pulse))
     except SentimentError as error:
         logger.critical("cannot serve: %s", error)
-        return 1
-    return 0
+        return CANNOT_SERVE
 
 
-async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
+async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -79,7 +73,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
         logs.context["model"] = model.reference
         batcher = make_batcher(model, settings)
         if pulse is not None:
-            background.append(asyncio.create_task(_beat(pulse)))
+            background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
         await batcher.start()
     metrics.ENGINE_READY.set(1)
     server = EngineServer(batcher, coalesce=settings.cache)
@@ -98,10 +92,14 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> None:
     )
     gc.collect()
     gc.freeze()
-    await stop.wait()
+    ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        logger.critical("a predictor's task ended")
     await server.close()
-    for task in background:
+    for task in (*background, *ends):
         task.cancel()
+    return 0 if stop.is_set() else 1
 
 
 def _probes(batcher: MicroBatcher) -> list[sampling.Probe]:
@@ -114,11 +112,3 @@ def _probes(batcher: MicroBatcher) -> list[sampling.Probe]:
         sampling.queue_probe(batcher),
         sampling.device_probe(device, device_bytes(device), gpu_reader(device)),
     ]
-
-
-async def _beat(pulse: int) -> None:
-    os.set_blocking(pulse, False)
-    while True:
-        with suppress(BlockingIOError):
-            os.write(pulse, b".")
-        await asyncio.sleep(HEARTBEAT_SECONDS)

@@ -30,13 +30,15 @@ from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
 from app.errors import SentimentError
 from app.explainer import make_explainer
+from app.serving.admission import QueueLimits
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.engine import Engine
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
+from app.serving.pulse import beat
 from app.serving.remote import RemoteEngine
-from app.serving.supervisor import default_workers, end_with_parent
+from app.serving.supervisor import DRAIN_SIGNAL, default_workers, end_with_parent
 from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
@@ -54,13 +56,16 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-def create_app(settings: Settings, engine: Engine | None = None, explainer: Explainer | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, engine: Engine | None = None, explainer: Explainer | None = None, pulse: int | None = None
+) -> FastAPI:
     """The HTTP application.
 
     Args:
         settings: all settings.
         engine: where texts are computed; None makes one in this process.
         explainer: where explanations are computed; None makes one in this process.
+        pulse: where a supervisor looks for signs of life, which then also sends ``DRAIN_SIGNAL`` before the end.
 
     Raises (when the application starts):
         CheckpointError: the model is missing, damaged or inconsistent.
@@ -84,6 +89,9 @@ def create_app(settings: Settings, engine: Engine | None = None, explainer: Expl
             asyncio.create_task(_start(actual, model)),
             asyncio.create_task(sampling.sample([sampling.process_probe()])),
         ]
+        if pulse is not None:
+            background.append(asyncio.create_task(beat(pulse)))
+            asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, holder[0].drain)
         # What start-up made lives as long as the process: collections that look at it again only cost latency.
         gc.collect()
         gc.freeze()
@@ -116,7 +124,9 @@ def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
 
 
 def _classifier(model: StoredModel, engine: Engine, shared: RedisCache | None, settings: Settings) -> Classifier:
-    limits = ClassifierLimits(settings.max_characters, settings.max_queue, settings.timeout)
+    # A request of the largest size must be admissible, or it would be told to come back for ever.
+    in_flight = max(settings.max_queue, settings.max_texts)
+    limits = ClassifierLimits(settings.max_characters, in_flight, settings.timeout)
     memory = MemoryCache(settings.cache_size) if settings.cache else None
     return Classifier(model, load_tokenizer(model), engine, limits, memory, shared)
 
@@ -143,7 +153,7 @@ async def _start(engine: Engine, model: StoredModel) -> None:
     logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
 
 
-def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path) -> int:
+def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path, pulse: int | None) -> int:
     """One HTTP worker process, until SIGTERM. Started by the supervisor.
 
     Args:
@@ -151,16 +161,17 @@ def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path)
         listener: file descriptor of the listening socket.
         engine: Unix socket of the engine.
         explainer: Unix socket of the explainer.
+        pulse: file descriptor to write signs of life to.
 
     Returns:
         Exit status.
     """
     end_with_parent()
     metrics.begin_process()
-    # A request of the largest size must be admissible, or it would be told to come back for ever.
-    share = max(settings.max_texts, settings.max_queue // worker_count(settings))
-    remote = RemoteEngine(engine, share, settings.max_queue_seconds)
-    application = create_app(settings, remote, RemoteExplainer(explainer, settings.explain_max_queue))
+    workers = worker_count(settings)
+    share = QueueLimits(settings.max_queue // workers, settings.max_queue_tokens // workers, settings.max_queue_seconds)
+    remote = RemoteEngine(engine, share)
+    application = create_app(settings, remote, RemoteExplainer(explainer, settings.explain_max_queue), pulse)
     return run_server(application, settings, listener)
 
 
@@ -200,7 +211,7 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
         timeout_graceful_shutdown=math.ceil(max(0, settings.drain_timeout - LINGER_SECONDS)),
         backlog=2048,
     )
-    server = DrainingServer(config)
+    server = DrainingServer(config, lambda: app.state.fast_path.draining)
     # Not uvicorn's ``fd``, which takes every socket for a Unix one and so leaves Nagle's algorithm on.
     server.run(sockets=[socket.socket(fileno=listener)])
     return 0 if server.started else 1

@@ -104,14 +104,18 @@ class Settings(BaseSettings):
     """Seconds after which a waiting text is no longer passed over for neighbours of better length."""
     max_queue: int = Field(default=5_000, ge=1, le=1_000_000)
     """Most texts that wait for the engine; a request beyond that is refused at once."""
+    max_queue_tokens: int = Field(default=2_000_000, ge=1, le=1_000_000_000)
+    """Most tokens of the texts that wait for the engine; a request beyond that is refused at once."""
     max_queue_seconds: float = Field(default=10.0, gt=0, le=600)
     """Longest expected wait in the queue, by the measured rate; a request beyond that is refused at once."""
     timeout: float = Field(default=30.0, gt=0, le=3_600)
     """Seconds after which a request is answered 504."""
     engine_timeout: float = Field(default=10.0, ge=1, le=600)
-    """Seconds without a sign of life after which the engine is killed and started again."""
+    """Seconds without a sign of life after which the engine or an HTTP worker is killed and started again."""
+    shutdown_grace: float = Field(default=3.0, ge=0, le=600)
+    """Seconds after SIGTERM in which new requests are still answered while readiness says 503."""
     drain_timeout: float = Field(default=30.0, ge=0, le=3_600)
-    """Seconds that requests in flight get to finish at shutdown."""
+    """Seconds that requests in flight get to finish at shutdown, after the grace time."""
     explain_max_texts: int = Field(default=16, ge=1, le=10_000)
     """Most texts in one request with ``explain``."""
     explain_max_characters: int = Field(default=20_000, ge=1, le=1_000_000)

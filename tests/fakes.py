@@ -52,6 +52,7 @@ class FakeClassifier(Classifier):
         model: StoredModel = MODEL,
     ) -> None:
         self.model = model
+        self.draining = False
         self.outcomes = dict(outcomes or {})
         self.error = error
         self.gate = gate
@@ -111,7 +112,10 @@ class HandEngine:
 
     async def close(self) -> None: ...
 
-    def admit(self, texts: int) -> None: ...
+    def admit(self, texts: int, tokens: int) -> None: ...
+
+    def drain_seconds(self, texts: int) -> float:
+        return 1.0
 
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
         futures: list[asyncio.Future[Scores]] = [asyncio.get_running_loop().create_future() for _ in texts]

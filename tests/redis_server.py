@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 
 def find_server() -> str:
@@ -70,3 +71,8 @@ class RedisServer:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def command(self, *words: str) -> None:
+        """Send one command to it."""
+        with redis.Redis(port=self.port) as client:
+            client.execute_command(*words)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,7 +67,9 @@ class Service:
 
 
 @contextmanager
-def serving(store: Path, model: str = "tiny", **settings: str) -> Iterator[Service]:
+def serving(
+    store: Path, model: str = "tiny", program: Sequence[str] = ("-m", "app"), **settings: str
+) -> Iterator[Service]:
     """Run the service with ``SENTIMENT_<NAME>`` settings; stopped at the end, come what may."""
     names = {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
     environment = {
@@ -75,6 +77,7 @@ def serving(store: Path, model: str = "tiny", **settings: str) -> Iterator[Servi
         "SENTIMENT_MODEL_STORE": str(store),
         "SENTIMENT_MODEL": model,
         "SENTIMENT_PORT": "0",
+        "SENTIMENT_SHUTDOWN_GRACE": "0",
         "PYTHONUNBUFFERED": "1",
         **names,
     }
@@ -82,7 +85,7 @@ def serving(store: Path, model: str = "tiny", **settings: str) -> Iterator[Servi
         output = Path(folder) / "output.txt"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"], env=environment, stdout=file, stderr=subprocess.STDOUT
+                [sys.executable, *program, "serve"], env=environment, stdout=file, stderr=subprocess.STDOUT
             )
         service = Service(process, output)
         try:

@@ -177,7 +177,7 @@ def test_frames_of_rubbish(pieces: list[bytes], kind: int) -> None:
 )
 def test_submissions_that_were_tampered_with(texts: list[array[int]], deadline: float, at: int, bytes_: bytes) -> None:
     """Some bytes changed in a whole submission: it is refused, or read as one whose lengths add up."""
-    frame = bytearray(frames.submit(range(len(texts)), texts, deadline)[5:])
+    frame = bytearray(frames.submit(range(len(texts)), texts, 0.5, deadline)[5:])
     start = min(at, len(frame) - 1)
     frame[start : start + len(bytes_)] = bytes_[: len(frame) - start]
     try:

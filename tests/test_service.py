@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.store import write_sums
 from tests.checkpoints import WORDS, add_checkpoint
 from tests.load import Load
 from tests.redis_server import RedisServer
@@ -216,6 +217,34 @@ def test_sigterm_answers_everything_that_could_be_sent(tiny_store: Path, kept: b
         assert set(load.outcomes) == {"200"}
 
 
+def test_the_grace_time_is_for_load_balancers(tiny_store: Path) -> None:
+    """After SIGTERM readiness says 503 at once, requests are answered and told to connect anew, and a second signal
+    ends the wait."""
+    with serving(tiny_store, workers="1", shutdown_grace="60") as service, httpx.Client(base_url=service.url) as client:
+        assert "connection" not in client.post("/classify", json={"text": "good"}).headers
+        service.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while client.get("/health/ready").status_code != 503:
+            assert time.monotonic() < deadline, "readiness never said 503"
+        for document in ({"text": "a very good film"}, {"texts": ["dull", "slow"]}):
+            answer = client.post("/classify", json=document)
+            assert answer.status_code == 200
+            assert answer.headers["connection"] == "close"
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 1
+
+
+def test_a_hung_worker_is_killed_and_replaced(tiny_store: Path) -> None:
+    """A worker that gives no sign of life does not keep its connections for ever."""
+    with serving(tiny_store, workers="2", engine_timeout="2") as service:
+        victim = service.children("worker")[0]
+        os.kill(victim, signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while victim in service.children("worker") or len(service.children("worker")) < 2:
+            assert time.monotonic() < deadline, "never replaced"
+            time.sleep(0.05)
+
+
 def test_children_end_with_a_killed_supervisor(tiny_store: Path) -> None:
     """When the supervisor is gone, however it ended, engine and workers end too."""
     with serving(tiny_store, workers="1") as service:
@@ -238,6 +267,20 @@ def test_a_damaged_checkpoint_stops_the_start(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "model.safetensors" in ended.stderr
     assert "Serving" not in ended.stdout
+
+
+def test_a_checkpoint_of_another_shape_stops_the_start(tmp_path: Path) -> None:
+    """Sums that hold and shapes that do not: the message names the file, and nobody tries again and again."""
+    model = add_checkpoint(tmp_path)
+    config = model.path / "config.json"
+    config.write_text(config.read_text().replace('"hidden_size": 6', '"hidden_size": 7'))
+    (model.path / "SHA256SUMS").unlink()
+    write_sums(model.path)
+    command = [sys.executable, "-m", "app", "serve", "--model-store", str(tmp_path), "--model", "tiny", "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("cannot serve") == 1
+    assert "model.safetensors" in ended.stderr
 
 
 def test_a_malformed_setting_stops_the_start(tiny_store: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Protocol
 from app import metrics, tracing
 from app.api.classify import CLASSIFY_PATH, single_answer
 from app.api.middleware import SECURITY_HEADERS, RequestRecorder
-from app.api.problems import Problem, internal_error
+from app.api.problems import Problem, internal_error, problem_of
 from app.api.schemas import parse_request
+from app.errors import ServiceError
 from app.logs import request_id
 from app.serving.classifier import Classifier
 from app.serving.flights import Flight
@@ -85,7 +86,12 @@ class FastPath:
             return None
         if asked.text is None or asked.explain is not None:
             return None
-        started = classifier.begin(asked.text)
+        try:
+            started = classifier.begin(asked.text)
+        except ServiceError as error:
+            request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
+            request.refuse(error)
+            return request
         if started is None:
             return None
         request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
@@ -94,6 +100,12 @@ class FastPath:
         else:
             request.answer(single_answer(started, classifier))
         return request
+
+    @property
+    def draining(self) -> bool:
+        """Whether clients should be told to connect anew, because the end is near."""
+        classifier = self._classifier()
+        return classifier is not None and classifier.draining
 
     def watch(self, request: FastRequest) -> None:
         """Time a request out when its deadline has passed. All have the same patience, so the first is the next."""
@@ -163,17 +175,20 @@ class FastRequest:
         if flight is None:
             return
         self._path.unwatch(self)
-        token = request_id.set(self._id)
         try:
-            self.answer(single_answer(self._classifier.finish(flight), self._classifier))
-        except Problem as problem:
-            metrics.REJECTED.labels(problem.code).inc()
-            self._refuse(problem)
+            outcome = self._classifier.finish(flight)
+            if isinstance(outcome, ServiceError):
+                self.refuse(outcome)
+            else:
+                self.answer(single_answer(outcome, self._classifier))
         except Exception:
             self._refuse(internal_error())
             raise
-        finally:
-            request_id.reset(token)
+
+    def refuse(self, error: ServiceError) -> None:
+        """Respond with an error."""
+        metrics.REJECTED.labels(error.code).inc()
+        self._refuse(problem_of(error))
 
     def set(self) -> None:
         """Uvicorn's event: the client may be gone, and then nobody needs the answer."""
@@ -191,6 +206,13 @@ class FastRequest:
         self._respond(_OK, body, 200)
 
     def _refuse(self, problem: Problem) -> None:
+        token = request_id.set(self._id)
+        try:
+            self._write(problem)
+        finally:
+            request_id.reset(token)
+
+    def _write(self, problem: Problem) -> None:
         response = problem.response()
         head = b"HTTP/1.1 %d %s\r\n" % (problem.status, HTTPStatus(problem.status).phrase.encode())
         for name, value in (*response.raw_headers, *SECURITY_HEADERS):

@@ -31,6 +31,10 @@ _PROBES = frozenset(
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+_REFUSALS = frozenset({503, 504})
+"""Statuses that come by the thousand when they come."""
+
+
 class RequestRecorder:
     """Numbers requests, and counts and logs how they ended."""
 
@@ -38,6 +42,7 @@ class RequestRecorder:
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._counters: dict[tuple[str, str, int], Any] = {}
+        self._next_refusal_line = 0.0
 
     def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """The client's ``X-Request-Id`` where it is a sane one, else a new id."""
@@ -64,6 +69,12 @@ class RequestRecorder:
         metrics.request_seconds(template).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
         level = logging.WARNING if status >= 500 and template not in _PROBES else logging.DEBUG
+        if status in _REFUSALS and level == logging.WARNING:
+            # Overload is when a service must not spend its time on log lines: one a second says so.
+            now = time.monotonic()
+            if now < self._next_refusal_line:
+                return
+            self._next_refusal_line = now + 1.0
         if logger.isEnabledFor(level):
             extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
             logger.log(level, "%s %s %d", method, template, status, extra=extras)

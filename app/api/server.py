@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
@@ -16,16 +17,38 @@ import uvicorn
 LINGER_SECONDS = 1.0
 """How long connections stay open at shutdown for a request that is on its way."""
 _POLL_SECONDS = 0.02
+_CLOSE = (b"connection", b"close")
+_CLOSE = (b"connection", b"close")
 
 
 class DrainingServer(uvicorn.Server):
-    """Accepts and answers, with ``Connection: close``, what clients sent before they could know of the shutdown."""
+    """Accepts and answers, with ``Connection: close``, what clients sent before they could know of the shutdown.
+
+    Args:
+        config: uvicorn's.
+        draining: whether the end is near; clients are then told to connect anew, elsewhere if they can.
+    """
+
+    def __init__(self, config: uvicorn.Config, draining: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(config)
+        self._draining = draining
+
+    async def on_tick(self, counter: int) -> bool:
+        ends = await super().on_tick(counter)
+        if self._draining():
+            self._announce_close()
+        return ends
+
+    def _announce_close(self) -> None:
+        headers = self.server_state.default_headers
+        if _CLOSE not in headers:
+            self.server_state.default_headers = [*headers, _CLOSE]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         waiting = _accept_all(sockets or [])
         for server in self.servers:
             server.close()
-        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        self._announce_close()
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         deadline = time.monotonic() + min(LINGER_SECONDS, self.config.timeout_graceful_shutdown or 0)

@@ -11,6 +11,8 @@ from app.modeling.batching import pad
 from app.modeling.networks import Outputs, SentimentNetwork
 from app.sentiment import Scores, TokenIds
 
+_NO_MEMORY = "can't allocate memory"
+
 
 class TorchPredictor:
     """The reference runtime: PyTorch in float32, on the CPU or a GPU.
@@ -40,8 +42,18 @@ class TorchPredictor:
         return self._network(ids.to(self.device), lengths.to(self.device))  # type: ignore[no-any-return]
 
     def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
-        """Scores of B texts, each of 1 to ``max_tokens`` tokens, in order. Blocking; one caller at a time."""
-        outputs = self.outputs(batch)
+        """Scores of B texts, each of 1 to ``max_tokens`` tokens, in order. Blocking; one caller at a time.
+
+        Raises:
+            MemoryError: the batch does not fit into the device's memory.
+        """
+        try:
+            outputs = self.outputs(batch)
+        except RuntimeError as error:
+            # The allocator of the CPU has no error of its own.
+            if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+                raise MemoryError(f"no memory for a batch of {len(batch)} texts") from error
+            raise
         probabilities = probabilities_of(outputs.logits, self.config.temperature).tolist()
         if outputs.rating_logits is None:
             return [Scores(tuple(row)) for row in probabilities]

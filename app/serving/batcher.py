@@ -15,84 +15,34 @@ import os
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from app import metrics
-from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
+from app.errors import DeadlineError, EngineUnavailableError, InferenceError
 from app.sentiment import Predictor, Scores, TokenIds
+from app.serving.admission import DrainRate, QueueLimits, drain_seconds
 from app.serving.engine import EngineInfo
+from app.serving.length_queue import Entry, LengthQueue
 
 logger = logging.getLogger(__name__)
 
-_BUCKET_TOKENS = 8
 _NICENESS = 5
-_RATE_MEMORY = 0.2
-"""Weight of the newest batch in the measured drain rate."""
+_LATE_SECONDS = 1.5
+"""How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
+_SLOWEST_MEMORY = 0.95
+"""What is left of the slowest forward pass with every further one."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Bounds of the queue and of one micro-batch; see the settings of the same names."""
+    """Bounds of one micro-batch, see the settings of the same names, and of the queue."""
 
     max_batch_size: int
     max_batch_tokens: int
     max_batch_age: float
-    max_queue: int
-    max_queue_seconds: float
-
-
-@dataclass(eq=False, slots=True)
-class _Entry:
-    ids: TokenIds[int]
-    deadline: float
-    arrived: float
-    future: asyncio.Future[Scores]
-
-
-class LengthQueue:
-    """Waiting texts, by age and by length. Every operation is constant-time in the number of waiting texts."""
-
-    def __init__(self) -> None:
-        self._by_age: OrderedDict[int, _Entry] = OrderedDict()
-        self._by_length: dict[int, OrderedDict[int, _Entry]] = {}
-
-    def __len__(self) -> int:
-        return len(self._by_age)
-
-    def add(self, entry: _Entry) -> None:
-        """Append a text."""
-        self._by_age[id(entry)] = entry
-        self._by_length.setdefault(_bucket(entry), OrderedDict())[id(entry)] = entry
-
-    def remove(self, entry: _Entry) -> None:
-        """Take a text out, wherever it stands; nothing happens where it is out already."""
-        if self._by_age.pop(id(entry), None) is None:
-            return
-        bucket = self._by_length[_bucket(entry)]
-        del bucket[id(entry)]
-        if not bucket:
-            del self._by_length[_bucket(entry)]
-
-    def oldest(self) -> _Entry | None:
-        """The text that has waited longest."""
-        return next(iter(self._by_age.values()), None)
-
-    def by_age(self) -> Iterator[_Entry]:
-        """Texts, oldest first, over a snapshot of as many as are asked for."""
-        return iter(list(self._by_age.values()))
-
-    def neighbours(self, entry: _Entry) -> Iterator[_Entry]:
-        """Texts, nearest in length first, oldest first among equals. Those taken meanwhile are not seen again."""
-        center = _bucket(entry)
-        for bucket in sorted(self._by_length, key=lambda length: (abs(length - center), length > center)):
-            yield from list(self._by_length.get(bucket, {}).values())
-
-
-def _bucket(entry: _Entry) -> int:
-    return -(-len(entry.ids) // _BUCKET_TOKENS)
+    queue: QueueLimits
 
 
 class MicroBatcher:
@@ -113,8 +63,11 @@ class MicroBatcher:
         self._arrival = asyncio.Event()
         self._runners: list[asyncio.Task[None]] = []
         self._executor: ThreadPoolExecutor | None = None
-        self._texts_per_second = 0.0
+        self._rate = DrainRate()
         self._accepting = False
+        self._resume_at = 0.0
+        self._under_way: dict[int, float] = {}
+        self._slowest = 0.0
 
     @property
     def info(self) -> EngineInfo:
@@ -126,7 +79,7 @@ class MicroBatcher:
     @property
     def ready(self) -> bool:
         """Whether texts are accepted and all predictors are at work."""
-        return self._accepting and not any(runner.done() for runner in self._runners)
+        return self._accepting and not self.hung and not any(runner.done() for runner in self._runners)
 
     @property
     def queued(self) -> int:
@@ -135,8 +88,14 @@ class MicroBatcher:
 
     @property
     def texts_per_second(self) -> float:
-        """Measured drain rate; 0 before the first batch."""
-        return self._texts_per_second
+        """Measured drain rate; 0 where it is not known yet."""
+        return self._rate.texts_per_second
+
+    @property
+    def hung(self) -> bool:
+        """Whether a forward pass takes far longer than any before."""
+        oldest = min(self._under_way.values(), default=math.inf)
+        return time.monotonic() - oldest > self._slowest + _LATE_SECONDS
 
     async def start(self) -> None:
         """Load and warm up the predictors in a thread, then accept texts."""
@@ -145,7 +104,7 @@ class MicroBatcher:
         self._executor = ThreadPoolExecutor(len(predictors), thread_name_prefix="forward", initializer=_yield_to_events)
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
-        metrics.QUEUE_LIMIT.set(self._limits.max_queue)
+        metrics.QUEUE_LIMIT.set(self._limits.queue.max_texts)
 
     async def close(self) -> None:
         """Compute what is queued, then stop; texts submitted from now on are refused."""
@@ -155,23 +114,30 @@ class MicroBatcher:
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
-    def admit(self, texts: int) -> None:
+    async def crashed(self) -> None:
+        """Return when a predictor's task has ended that should run for ever: a defect, but nobody may wait for it."""
+        await asyncio.wait(self._runners, return_when=asyncio.FIRST_COMPLETED)
+
+    def admit(self, texts: int, tokens: int) -> None:
         """Refuse what would exceed a bound. See ``Engine.admit``."""
-        waiting = len(self._queue) + texts
-        expected = waiting / self._texts_per_second if self._texts_per_second else 0.0
-        if waiting > self._limits.max_queue or expected > self._limits.max_queue_seconds:
-            raise OverloadedError(
-                f"{len(self._queue)} texts are waiting, {texts} more would exceed the limit",
-                retry_after=max(1.0, expected - self._limits.max_queue_seconds),
-            )
+        waiting, rate = len(self._queue), self.texts_per_second
+        self._limits.queue.check((waiting, self._queue.tokens), texts, tokens, rate)
+        self._limits.queue.check_wait(waiting, texts, rate)
+
+    def drain_seconds(self, texts: int) -> float:
+        """See ``Engine.drain_seconds``."""
+        return drain_seconds(len(self._queue) + texts, self.texts_per_second)
+
+    def settle(self, until: float) -> None:
+        """Draw no batch before ``time.monotonic()`` is ``until``, because cancellations are under way."""
+        self._resume_at = until
 
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
-        """Queue texts, all or none. See ``Engine.submit``."""
+        """Queue texts. See ``Engine.submit``."""
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
-        self.admit(len(texts))
         loop, now = asyncio.get_running_loop(), time.monotonic()
-        entries = [_Entry(ids, deadline, now, loop.create_future()) for ids in texts]
+        entries = [Entry(ids, deadline, now, loop.create_future()) for ids in texts]
         for entry in entries:
             self._queue.add(entry)
             entry.future.add_done_callback(lambda _, entry=entry: self._forget(entry))  # type: ignore[misc]
@@ -179,7 +145,7 @@ class MicroBatcher:
         self._arrival.set()
         return [entry.future for entry in entries]
 
-    def _forget(self, entry: _Entry) -> None:
+    def _forget(self, entry: Entry) -> None:
         """Take a text whose caller is gone out of the queue before it costs anything."""
         if entry.future.cancelled():
             before = len(self._queue)
@@ -188,7 +154,7 @@ class MicroBatcher:
                 metrics.DROPPED.labels("cancelled").inc()
                 metrics.QUEUE_DEPTH.set(len(self._queue))
 
-    def draw(self, now: float) -> list[_Entry]:
+    def draw(self, now: float) -> list[Entry]:
         """Take the next batch out of the queue, shortest text first; empty where nothing waits."""
         first = self._take_oldest(now)
         if first is None:
@@ -209,21 +175,21 @@ class MicroBatcher:
         metrics.QUEUE_DEPTH.set(len(self._queue))
         return sorted(batch, key=lambda entry: len(entry.ids))
 
-    def _candidates(self, first: _Entry, now: float) -> Iterator[_Entry]:
+    def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
         for entry in self._queue.by_age():
             if now - entry.arrived <= self._limits.max_batch_age:
                 break
             yield entry
         yield from self._queue.neighbours(first)
 
-    def _take_oldest(self, now: float) -> _Entry | None:
+    def _take_oldest(self, now: float) -> Entry | None:
         while (entry := self._queue.oldest()) is not None:
             self._queue.remove(entry)
             if not entry.future.done() and not self._expired(entry, now):
                 return entry
         return None
 
-    def _expired(self, entry: _Entry, now: float) -> bool:
+    def _expired(self, entry: Entry, now: float) -> bool:
         if entry.deadline > now:
             return False
         metrics.DROPPED.labels("deadline").inc()
@@ -232,21 +198,19 @@ class MicroBatcher:
 
     async def _run(self, predictor: Predictor) -> None:
         while self._accepting or len(self._queue):
-            batch = self.draw(time.monotonic())
-            if batch:
+            if (pause := self._resume_at - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+            elif batch := self.draw(time.monotonic()):
                 await self._compute(predictor, batch)
-            else:
+            elif self._accepting:
                 self._arrival.clear()
                 await self._arrival.wait()
 
-    async def _compute(self, predictor: Predictor, batch: list[_Entry]) -> None:
-        started = time.monotonic()
+    async def _compute(self, predictor: Predictor, batch: list[Entry]) -> None:
+        started, saturated = time.monotonic(), len(self._queue) > 0
         metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
-        loop = asyncio.get_running_loop()
         try:
-            scores = await loop.run_in_executor(self._executor, predictor.predict, [entry.ids for entry in batch])
-            if len(scores) != len(batch):
-                raise RuntimeError(f"{len(scores)} scores for {len(batch)} texts")
+            scores = await self._predict(predictor, batch)
         except MemoryError:
             await self._split(predictor, batch)
             return
@@ -256,7 +220,7 @@ class MicroBatcher:
             _fail(batch)
             return
         ended = time.monotonic()
-        self._observe(batch, ended - started)
+        self._observe(batch, ended - started, saturated=saturated)
         if self._timed:
             scores = [replace(score, computed=(started, ended)) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
@@ -268,7 +232,20 @@ class MicroBatcher:
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
                 _fail([entry])
 
-    async def _split(self, predictor: Predictor, batch: list[_Entry]) -> None:
+    async def _predict(self, predictor: Predictor, batch: list[Entry]) -> list[Scores]:
+        self._under_way[id(predictor)] = time.monotonic()
+        try:
+            scores = await asyncio.get_running_loop().run_in_executor(
+                self._executor, predictor.predict, [entry.ids for entry in batch]
+            )
+        finally:
+            seconds = time.monotonic() - self._under_way.pop(id(predictor))
+            self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
+        if len(scores) != len(batch):
+            raise RuntimeError(f"{len(scores)} scores for {len(batch)} texts")
+        return scores
+
+    async def _split(self, predictor: Predictor, batch: list[Entry]) -> None:
         """Retry the halves of a batch that exhausted memory; a single text that does so fails alone."""
         metrics.INFERENCE_ERRORS.labels("out_of_memory").inc()
         if len(batch) == 1:
@@ -280,7 +257,7 @@ class MicroBatcher:
         await self._compute(predictor, batch[:middle])
         await self._compute(predictor, batch[middle:])
 
-    def _observe(self, batch: list[_Entry], seconds: float) -> None:
+    def _observe(self, batch: list[Entry], seconds: float, *, saturated: bool) -> None:
         tokens = sum(len(entry.ids) for entry in batch)
         area = len(batch) * len(batch[-1].ids)
         metrics.INFERENCE_SECONDS.observe(seconds)
@@ -288,9 +265,7 @@ class MicroBatcher:
         metrics.BATCH_TOKENS.observe(tokens)
         metrics.PADDING_RATIO.observe(1 - tokens / area)
         metrics.COMPUTED.inc(len(batch))
-        rate = len(batch) / max(seconds, 1e-6) * len(self._runners)
-        known = self._texts_per_second
-        self._texts_per_second = known + _RATE_MEMORY * (rate - known) if known else rate
+        self._rate.observe(len(batch) * len(self._runners), seconds, saturated=saturated)
 
 
 def _yield_to_events() -> None:
@@ -302,7 +277,7 @@ def _yield_to_events() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
 
 
-def _fail(batch: list[_Entry]) -> None:
+def _fail(batch: list[Entry]) -> None:
     for entry in batch:
         if not entry.future.done():
             entry.future.set_exception(InferenceError("the forward pass failed for this text"))

@@ -27,13 +27,12 @@ from app.sentiment import Prediction
 
 logger = logging.getLogger(__name__)
 
-VALUE_VERSION = 1
+VALUE_VERSION = 2
 """Version of the layout of cached values; part of every key."""
 
 _MAX_PENDING_WRITES = 10_000
 _MAX_KEYS_PER_COMMAND = 1_000
 _MAX_VALUE_BYTES = 65_536
-_FAULTS = (RedisError, OSError, asyncio.TimeoutError)
 
 
 class KeyMaker:
@@ -116,6 +115,10 @@ class CircuitBreaker:
         self._open_until = now + self._pause
         return True
 
+    def rests(self, now: float) -> bool:
+        """Whether nobody may try now."""
+        return self.is_open and now < self._open_until
+
     def succeeded(self) -> bool:
         """Close it; true where it was open."""
         was_open, self._failures, self._pause = self.is_open, 0, self._shortest
@@ -168,6 +171,11 @@ class RedisCache:
         """Start the background writer."""
         self._writer = asyncio.create_task(self._write_forever())
 
+    @property
+    def in_use(self) -> bool:
+        """Whether it is worth asking; not while Redis is left alone after failures."""
+        return not self._breaker.rests(time.monotonic())
+
     async def close(self) -> None:
         """Write what is pending, within the timeout, and close the connections."""
         if self._writer is not None:
@@ -178,18 +186,25 @@ class RedisCache:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
-        with suppress(*_FAULTS):
-            await self._client.aclose()
+        with suppress(RedisError, OSError, TimeoutError):
+            await asyncio.wait_for(self._client.aclose(), self._timeout)
 
     async def get_many(self, keys: Sequence[bytes]) -> list[Prediction | None]:
-        """Results under the keys, None for each miss. Never raises; a fault is a miss, and counted."""
+        """Results under the keys, None for each miss. Never raises; a fault is a miss, and counted.
+
+        Takes no longer than the timeout, also where other look-ups are waited for first.
+        """
         if not self._breaker.allows(time.monotonic()):
             return [None] * len(keys)
         future: asyncio.Future[list[Prediction | None]] = asyncio.get_running_loop().create_future()
         self._waiting.append((keys, future))
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read_waiting())
-        return await future
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await future
+        except TimeoutError:
+            return [None] * len(keys)
 
     def put(self, key: bytes, value: Prediction) -> None:
         """Keep a result, later. Dropped, and counted, where too many writes are pending or Redis is left alone."""
@@ -209,20 +224,25 @@ class RedisCache:
             try:
                 values = await self._mget([key for keys, _ in taken for key in keys])
             finally:
+                if self._breaker.is_open:
+                    taken += self._waiting
+                    self._waiting.clear()
                 for keys, future in taken:
                     found, values = values[: len(keys)], values[len(keys) :]
                     if not future.done():
-                        future.set_result(found)
+                        future.set_result(found or [None] * len(keys))
 
     async def _mget(self, keys: list[bytes]) -> list[Prediction | None]:
         try:
             async with asyncio.timeout(self._timeout):
                 raw = await self._client.mget([_redis_key(key) for key in keys])
-        except _FAULTS as error:
+            if not isinstance(raw, list) or len(raw) != len(keys):
+                raise RedisError("not as many values as keys")
+        except Exception as error:  # what garbage makes the client raise is not to be foreseen
             self._note_failure(error, len(keys))
             return [None] * len(keys)
         self._note_success()
-        return [self._decode(value) for value in raw]
+        return [self._decode(key, value) for key, value in zip(keys, raw, strict=True)]
 
     async def _write_forever(self) -> None:
         while True:
@@ -241,17 +261,17 @@ class RedisCache:
             async with asyncio.timeout(self._timeout):
                 pipeline = self._client.pipeline(transaction=False)
                 for key, value in batch:
-                    pipeline.set(_redis_key(key), encode_value(value), ex=self._ttl)
+                    pipeline.set(_redis_key(key), encode_value(key, value), ex=self._ttl)
                 await pipeline.execute()
-        except _FAULTS as error:
+        except Exception as error:  # likewise
             self._note_failure(error, len(batch))
         else:
             self._note_success()
 
-    def _decode(self, raw: object) -> Prediction | None:
+    def _decode(self, key: bytes, raw: object) -> Prediction | None:
         if raw is None:
             return None
-        value = decode_value(raw, self._classes)
+        value = decode_value(key, raw, self._classes)
         if value is None:
             metrics.CACHE_LOOKUPS.labels("redis", "error").inc()
         return value
@@ -272,24 +292,25 @@ def _redis_key(key: bytes) -> str:
     return f"sentiment:{key.hex()}"
 
 
-def encode_value(value: Prediction) -> bytes:
+def encode_value(key: bytes, value: Prediction) -> bytes:
     """A prediction as it is kept in Redis (MessagePack)."""
     encoded: bytes = msgpack.packb(
-        [VALUE_VERSION, value.probabilities, value.tokens, value.truncated, value.rating], use_bin_type=True
+        [VALUE_VERSION, key, value.probabilities, value.tokens, value.truncated, value.rating], use_bin_type=True
     )
     return encoded
 
 
-def decode_value(raw: object, classes: int) -> Prediction | None:
-    """The prediction in a value from Redis; None where it is anything but a well-formed one."""
+def decode_value(key: bytes, raw: object, classes: int) -> Prediction | None:
+    """The prediction in a value from Redis; None where it is anything but a well-formed one that belongs to the key."""
     if not isinstance(raw, bytes) or len(raw) > _MAX_VALUE_BYTES:
         return None
     try:
-        version, probabilities, tokens, truncated, rating = msgpack.unpackb(raw)
+        version, of, probabilities, tokens, truncated, rating = msgpack.unpackb(raw)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
     well_formed = (
         version == VALUE_VERSION
+        and of == key
         and isinstance(probabilities, list)
         and len(probabilities) == classes
         and all(isinstance(value, float) and 0.0 <= value <= 1.0 for value in probabilities)

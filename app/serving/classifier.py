@@ -9,27 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app import metrics, tracing
-from app.errors import (
-    BlankTextError,
-    NoWordsError,
-    OverloadedError,
-    ServiceError,
-    TextError,
-    TextTooLongError,
-)
+from app.errors import BlankTextError, NoWordsError, OverloadedError, TextError, TextTooLongError
 from app.sentiment import Encoding, Prediction, Scores
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.encoder import LONG_CHARACTERS, Encoder
 from app.serving.engine import Engine, EngineInfo
-from app.serving.flights import (
-    Flight,
-    Outcome,
-    land_or_pass,
-    outcome_of,
-    pieces,
-    prediction_of,
-    trace_flights,
-)
+from app.serving.flights import Flight, Outcome, Request, land_or_pass, outcome_of, pieces, prediction_of, trace_flights
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 
@@ -71,8 +56,10 @@ class Classifier:
         shared: RedisCache | None = None,
     ) -> None:
         self.model = model
+        self.draining = False
         self._tokenizer = tokenizer
         self._encoder = Encoder(tokenizer)
+        self._max_tokens = model.config.max_tokens
         self._engine = engine
         self._limits = limits
         self._memory = memory
@@ -81,6 +68,7 @@ class Classifier:
         self._key_info: EngineInfo | None = None
         self._flights: dict[bytes, Flight] = {}
         self._in_flight = 0
+        self._boarding_texts = self._boarding_tokens = 0
         labels = model.config.labels
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
         self._predicted = metrics.TEXTS.labels("predicted")
@@ -95,8 +83,12 @@ class Classifier:
 
     @property
     def ready(self) -> bool:
-        """Whether a text sent now would be answered."""
-        return self._engine.ready
+        """Whether texts should be sent: they would be answered, and the end is not near."""
+        return self._engine.ready and not self.draining
+
+    def drain(self) -> None:
+        """Say from now on that no more texts should be sent; those that come are answered all the same."""
+        self.draining = True
 
     def uncached(self) -> Classifier:
         """The same model and engine without caches and with bounds of its own, for texts that will not come again."""
@@ -108,7 +100,11 @@ class Classifier:
         Returns:
             the cached prediction; or the flight the text is on, which the caller hands to ``finish`` once, landed or
             given up; or None, and nothing has happened, where only ``classify`` can tell (a shared cache to ask, a
-            text or a load that is refused).
+            text that is refused).
+
+        Raises:
+            OverloadedError: refused; nothing has happened.
+            EngineUnavailableError: likewise.
         """
         engine = self._engine
         if not engine.ready or len(text) > LONG_CHARACTERS:
@@ -121,19 +117,17 @@ class Classifier:
                 self._memory_hits.inc()
                 self._count([found])
                 return found
-        if self._shared is not None or self._in_flight >= self._limits.max_texts_in_flight or self._refuse(text):
+        if (self._shared is not None and self._shared.in_use) or self._refuse(text):
             return None
+        self._check_in_flight(1)
         flight = None if key is None else self._flights.get(key)
         if flight is None:
-            try:
-                engine.admit(1)
-                encoding = self._encoder.encode_now([text])[0]
-                if isinstance(encoding, NoWordsError):
-                    return None
-                deadline = time.monotonic() + self._limits.timeout
-                flight = self._fly(key, encoding, engine.submit([encoding.ids], deadline)[0])
-            except ServiceError:
+            engine.admit(1 + self._boarding_texts, self._most_tokens(text) + self._boarding_tokens)
+            encoding = self._encoder.encode_now([text])[0]
+            if isinstance(encoding, NoWordsError):
                 return None
+            deadline = time.monotonic() + self._limits.timeout
+            flight = self._fly(key, encoding, engine.submit([encoding.ids], deadline)[0])
         else:
             flight.waiters += 1
             self._coalesced.inc()
@@ -168,12 +162,7 @@ class Classifier:
             OverloadedError: the whole request is refused, before any work.
             EngineUnavailableError: likewise.
         """
-        if self._in_flight + len(texts) > self._limits.max_texts_in_flight:
-            raise OverloadedError(
-                f"{self._in_flight} texts are in flight, {len(texts)} more would exceed the limit of "
-                f"{self._limits.max_texts_in_flight}",
-                retry_after=1.0,
-            )
+        self._check_in_flight(len(texts))
         deadline = time.monotonic() + min(timeout or self._limits.timeout, self._limits.timeout)
         self._in_flight += len(texts)
         try:
@@ -184,26 +173,38 @@ class Classifier:
         return outcomes
 
     async def _classify(self, texts: Sequence[str], deadline: float) -> list[Outcome]:
-        outcomes: list[Outcome | None] = [self._refuse(text) for text in texts]
-        keys: list[bytes | None] = [None] * len(texts)
+        request = Request(texts, [None] * len(texts), [self._refuse(text) for text in texts], {})
         if self._memory is not None:
             key_of = self._key_maker()
-            keys = [key_of(text) if outcome is None else None for text, outcome in zip(texts, outcomes, strict=True)]
+            for index, text in enumerate(texts):
+                if request.outcomes[index] is None:
+                    request.keys[index] = key_of(text)
             with tracing.span("cache", len(texts)):
-                await self._look_up(keys, outcomes)
-        flights: dict[int, Flight] = {}
+                await self._look_up(request.keys, request.outcomes)
         started = time.monotonic()
         try:
-            await self._board(texts, keys, outcomes, flights)
-            await land_or_pass(flights, deadline)
+            await self._board(request)
+            await land_or_pass(request.flights, deadline)
             if tracing.enabled():
-                trace_flights(flights.values(), started)
-            for index, flight in flights.items():
-                outcomes[index] = outcome_of(flight)
+                trace_flights(request.flights.values(), started)
+            for index, flight in request.flights.items():
+                request.outcomes[index] = outcome_of(flight)
         finally:
-            for flight in flights.values():
+            for flight in request.flights.values():
                 self._leave(flight)
-        return [outcome for outcome in outcomes if outcome is not None]
+        return [outcome for outcome in request.outcomes if outcome is not None]
+
+    def _check_in_flight(self, texts: int) -> None:
+        if self._in_flight + texts > self._limits.max_texts_in_flight:
+            raise OverloadedError(
+                f"{self._in_flight} texts are in flight, {texts} more would exceed the limit of "
+                f"{self._limits.max_texts_in_flight}",
+                self._engine.drain_seconds(0),
+            )
+
+    def _most_tokens(self, text: str) -> int:
+        """Bound of the tokens of a text that is not tokenized yet: each has a character at least."""
+        return min(len(text), self._max_tokens)
 
     def _refuse(self, text: str) -> TextError | None:
         if len(text) > self._limits.max_characters:
@@ -241,36 +242,38 @@ class Classifier:
                 outcomes[index] = value
                 self._memory.put(key, value)
 
-    async def _board(
-        self,
-        texts: Sequence[str],
-        keys: Sequence[bytes | None],
-        outcomes: list[Outcome | None],
-        flights: dict[int, Flight],
-    ) -> None:
-        """Put every text without an outcome on a flight: that of an identical text, where there is one, or its own.
-
-        ``flights`` is filled by index as soon as each is boarded, so that the caller can leave them all again. A long
-        request goes piece by piece, so that the engine computes its start while its rest is still being tokenized.
-        """
+    async def _board(self, request: Request) -> None:
+        """Put every text without an outcome on a flight: that of an identical text, where there is one, or its own."""
         wanted: dict[bytes | int, list[int]] = {}
-        for index, outcome in enumerate(outcomes):
+        for index, outcome in enumerate(request.outcomes):
             if outcome is None:
-                wanted.setdefault(keys[index] or index, []).append(index)
+                wanted.setdefault(request.keys[index] or index, []).append(index)
         if not wanted:
             return
-        self._engine.admit(len(wanted))
-        for piece in pieces(wanted, texts):
-            self._join(piece, flights)
-            encoded = await self._encoder.encode([texts[indices[0]] for indices in piece.values()])
+        count, tokens = len(wanted), sum(self._most_tokens(request.texts[first]) for first, *_ in wanted.values())
+        self._engine.admit(self._boarding_texts + count, self._boarding_tokens + tokens)
+        # Until it has been handed over as a whole, what was admitted counts for those who come meanwhile.
+        self._boarding_texts += count
+        self._boarding_tokens += tokens
+        try:
+            await self._board_pieces(request, wanted)
+        finally:
+            self._boarding_texts -= count
+            self._boarding_tokens -= tokens
+
+    async def _board_pieces(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
+        """A long request goes piece by piece, so that the engine computes its start while its rest is tokenized."""
+        for piece in pieces(wanted, request.texts):
+            self._join(piece, request.flights)
+            encoded = await self._encoder.encode([request.texts[indices[0]] for indices in piece.values()])
             encodings = dict(zip(piece, encoded, strict=True))
             # Others may have started flights of the same texts while these were tokenized in a thread.
-            self._join(piece, flights)
+            self._join(piece, request.flights)
             for key, indices in piece.items():
                 if isinstance(error := encodings[key], NoWordsError):
                     for index in indices:
-                        outcomes[index] = error
-            self._start({key: (encodings[key], indices) for key, indices in piece.items()}, keys, flights)
+                        request.outcomes[index] = error
+            self._start({key: (encodings[key], indices) for key, indices in piece.items()}, request)
             await asyncio.sleep(0)
 
     def _join(self, wanted: dict[bytes | int, list[int]], flights: dict[int, Flight]) -> None:
@@ -282,12 +285,7 @@ class Classifier:
             flights.update(dict.fromkeys(indices, flight))
             self._coalesced.inc(len(indices))
 
-    def _start(
-        self,
-        texts: dict[bytes | int, tuple[Encoding | NoWordsError, list[int]]],
-        keys: Sequence[bytes | None],
-        flights: dict[int, Flight],
-    ) -> None:
+    def _start(self, texts: dict[bytes | int, tuple[Encoding | NoWordsError, list[int]]], request: Request) -> None:
         new = [(encoding, indices) for encoding, indices in texts.values() if isinstance(encoding, Encoding)]
         if not new:
             return
@@ -295,9 +293,9 @@ class Classifier:
         deadline = time.monotonic() + self._limits.timeout
         futures = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
         for (encoding, indices), future in zip(new, futures, strict=True):
-            flight = self._fly(keys[indices[0]], encoding, future)
+            flight = self._fly(request.keys[indices[0]], encoding, future)
             flight.waiters = len(indices)
-            flights.update(dict.fromkeys(indices, flight))
+            request.flights.update(dict.fromkeys(indices, flight))
             if flight.key is not None and len(indices) > 1:
                 self._coalesced.inc(len(indices) - 1)
 

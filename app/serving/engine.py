@@ -40,16 +40,25 @@ class Engine(Protocol):
         """Load, warm up, get ready."""
         ...
 
-    def admit(self, texts: int) -> None:
+    def admit(self, texts: int, tokens: int) -> None:
         """Say whether so many texts would be taken now, before they are worth any work.
+
+        Args:
+            texts: how many.
+            tokens: at most so many in all of them.
 
         Raises:
             OverloadedError: a bound would be exceeded.
+            EngineUnavailableError: the engine has been away for longer than it is worth waiting for.
         """
         ...
 
+    def drain_seconds(self, texts: int) -> float:
+        """Seconds in which what waits and so many texts more are computed, by the measured rate; at least 1."""
+        ...
+
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
-        """Queue texts, all or none.
+        """Queue texts that ``admit`` let pass.
 
         Args:
             texts: token ids of each text, each at least one token long.
@@ -60,7 +69,6 @@ class Engine(Protocol):
             with a ``ServiceError``.
 
         Raises:
-            OverloadedError: a bound would be exceeded.
             EngineUnavailableError: the engine is gone for good.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,7 @@ from app.errors import DeadlineError, EngineUnavailableError, InferenceError, Ov
 from app.sentiment import Scores, TokenIds
 from app.serving import frames
 from app.serving.batcher import MicroBatcher
+from app.serving.pulse import BEAT_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +20,12 @@ ERRORS: dict[str, type[ServiceError]] = {
     error.code: error for error in (DeadlineError, EngineUnavailableError, InferenceError, OverloadedError)
 }
 """The errors that travel, by code."""
+
+
+_STALL_SECONDS = 0.1
+_QUIET_SECONDS = 0.05
+_MOST_QUIET_SECONDS = 0.25
+_BETWEEN_QUIETS = 2.0
 
 
 class _Shared:
@@ -43,24 +51,61 @@ class EngineServer:
         self._coalesce = coalesce
         self._in_flight: dict[bytes, _Shared] = {}
         self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._beats: asyncio.Task[None] | None = None
+        self._quiet_until = 0.0
+        self._next_quiet = 0.0
 
     async def serve(self, path: Path) -> None:
         """Listen; workers are greeted, so the batcher must be ready."""
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - one call, before anybody waits
         self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Connection(self), str(path))
+        self._beats = asyncio.create_task(self._beat())
 
     async def close(self) -> None:
         """Compute what is queued, then stop."""
+        if self._beats is not None:
+            self._beats.cancel()
         if self._server is not None:
             self._server.close()
         await self.batcher.close()
         await asyncio.sleep(0)
 
+    def joined(self, connection: _Connection) -> None:
+        """A worker connected."""
+        self._connections.add(connection)
+
+    def left(self, connection: _Connection) -> None:
+        """A worker is gone."""
+        self._connections.discard(connection)
+
+    async def _beat(self) -> None:
+        """Tell every worker how long the queue is, and that this process lives; not while a forward pass hangs."""
+        while True:
+            if not self.batcher.hung:
+                for connection in self._connections:
+                    connection.report([])
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def heard(self, sent: float) -> None:
+        """Note that a frame came, and when it was sent.
+
+        One that was long under way comes after a stall of this process. Behind it may be cancellations of the very
+        texts it brings, so nothing is computed until the sockets have been quiet for a moment.
+        """
+        now = time.monotonic()
+        if now - sent > _STALL_SECONDS and now > self._next_quiet:
+            self._quiet_until, self._next_quiet = now + _MOST_QUIET_SECONDS, now + _BETWEEN_QUIETS
+        if now < self._quiet_until:
+            self.batcher.settle(min(now + _QUIET_SECONDS, self._quiet_until))
+
     def board(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
         """One flight per text, shared with identical texts already in flight. All or none.
 
+        Admission was the workers' affair: the sum of their bounds is the bound here.
+
         Raises:
-            ServiceError: the batcher refuses.
+            ServiceError: the batcher is closing.
         """
         keys = [text.tobytes() for text in texts] if self._coalesce else []
         new: dict[bytes | int, TokenIds[int]] = {}
@@ -93,9 +138,11 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         info = self._server.batcher.info
         self._transport.write(frames.hello(info.runtime, info.precision, info.device))
+        self._server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._server.left(self)
         self._cancel(list(self._flights))
 
     def data_received(self, data: bytes) -> None:
@@ -110,11 +157,13 @@ class _Connection(asyncio.Protocol):
         if kind == frames.SUBMIT:
             self._submit(frames.read_submit(body))
         elif kind == frames.CANCEL:
+            self._server.heard(time.monotonic())
             self._cancel(frames.read_cancel(body))
         else:
             raise frames.FrameError(f"kind {kind}")
 
     def _submit(self, submission: frames.Submission) -> None:
+        self._server.heard(submission.sent)
         try:
             flights = self._server.board(submission.texts, submission.deadline)
         except ServiceError as error:
@@ -153,6 +202,10 @@ class _Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         entries, self._outbox = self._outbox, []
+        self.report(entries)
+
+    def report(self, entries: list[list[object]]) -> None:
+        """Send answers, none perhaps, and the state of the queue."""
         if self._transport is not None:
             batcher = self._server.batcher
             self._transport.write(frames.results(batcher.queued, batcher.texts_per_second, entries))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from app import tracing
 from app.errors import DeadlineError, ServiceError, TextError
@@ -24,6 +25,23 @@ class Flight:
         self.encoding = encoding
         self.future = future
         self.waiters = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Texts and what is known of each so far.
+
+    Attributes:
+        texts: the texts.
+        keys: cache key of each, where it has one.
+        outcomes: outcome of each, where it has one yet.
+        flights: the flight each is on, by index; filled as soon as it is boarded, so that all can be left again.
+    """
+
+    texts: Sequence[str]
+    keys: list[bytes | None]
+    outcomes: list[Outcome | None]
+    flights: dict[int, Flight]
 
 
 def pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterator[dict[bytes | int, list[int]]]:

@@ -8,10 +8,10 @@ deadlines are values of the machine-wide monotonic clock.
 kind     body
 ======== ======================================================================================================
 HELLO    engine to worker, once, when ready: MessagePack map of runtime, precision, device
-SUBMIT   ``count:u32 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
+SUBMIT   ``count:u32 sent:f64 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
 CANCEL   ids as u32
 RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, probabilities, rating]``, where traces are
-         asked for followed by the times the forward pass began and ended, or ``[id, code]``
+         asked for followed by the times the forward pass began and ended, or ``[id, code]``; empty in a sign of life
 ======== ======================================================================================================
 """
 
@@ -32,7 +32,7 @@ MAX_FRAME = 256 * 1024 * 1024
 """Longest frame, in bytes; a peer that announces more is disconnected."""
 
 _HEADER = struct.Struct("<IB")
-_SUBMIT = struct.Struct("<Id")
+_SUBMIT = struct.Struct("<Idd")
 _RESULT = struct.Struct("<Id")
 _ID_BYTES = 4
 
@@ -42,10 +42,11 @@ class FrameError(Exception):
 
 
 class Submission(NamedTuple):
-    """A decoded SUBMIT frame: ids and token ids of each text, one deadline for all."""
+    """A decoded SUBMIT frame: ids and token ids of each text, when it was sent, one deadline for all."""
 
     ids: list[int]
     texts: list[TokenIds[int]]
+    sent: float
     deadline: float
 
 
@@ -105,13 +106,13 @@ def read_hello(body: memoryview) -> dict[str, str]:
     return decoded
 
 
-def submit(ids: Sequence[int], texts: Sequence[TokenIds[int]], deadline: float) -> bytes:
+def submit(ids: Sequence[int], texts: Sequence[TokenIds[int]], sent: float, deadline: float) -> bytes:
     """A SUBMIT frame."""
     heads = array("I")
     for number, text in zip(ids, texts, strict=True):
         heads.append(number)
         heads.append(len(text))
-    return _frame(SUBMIT, _SUBMIT.pack(len(ids), deadline), heads.tobytes(), *(text.tobytes() for text in texts))
+    return _frame(SUBMIT, _SUBMIT.pack(len(ids), sent, deadline), heads.tobytes(), *(text.tobytes() for text in texts))
 
 
 def read_submit(body: memoryview) -> Submission:
@@ -120,7 +121,7 @@ def read_submit(body: memoryview) -> Submission:
     Raises:
         FrameError: the lengths do not add up.
     """
-    count, deadline = _SUBMIT.unpack_from(body)
+    count, sent, deadline = _SUBMIT.unpack_from(body)
     at = _SUBMIT.size + 2 * _ID_BYTES * count
     heads = array("I", bytes(body[_SUBMIT.size : at]))
     texts = []
@@ -131,7 +132,7 @@ def read_submit(body: memoryview) -> Submission:
         texts.append(text)
     if at != len(body) or len(texts) != count:
         raise FrameError("lengths of a submission do not add up")
-    return Submission(list(heads[::2]), texts, deadline)
+    return Submission(list(heads[::2]), texts, sent, deadline)
 
 
 def cancel(ids: Sequence[int]) -> bytes:

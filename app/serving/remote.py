@@ -13,17 +13,25 @@ from pathlib import Path
 from typing import cast
 
 from app import metrics
-from app.errors import EngineUnavailableError, OverloadedError
+from app.errors import EngineUnavailableError
 from app.sentiment import Scores, TokenIds
 from app.serving import frames
+from app.serving.admission import QueueLimits, drain_seconds
 from app.serving.engine import EngineInfo
 from app.serving.engine_server import ERRORS
+from app.serving.pulse import BEAT_SECONDS
 
 logger = logging.getLogger(__name__)
 
 _RECONNECT_SECONDS = 0.05
 _ATTEMPTS = 2
 """How often a text is sent: once, and once more where the engine died on it."""
+_SILENCE_SECONDS = 1.25
+"""Without a sign of life for so long, the engine is taken for hung: several beats are missing."""
+_PATIENCE_SECONDS = 5.0
+"""An engine that is away for longer is not worth waiting for: new texts are refused."""
+_AWAY_RETRY_SECONDS = 2.0
+"""About the time a restart takes."""
 
 
 @dataclass(eq=False, slots=True)
@@ -37,58 +45,72 @@ class _Pending:
 class RemoteEngine:
     """An engine in another process.
 
-    While the engine is away, ``ready`` is false and texts wait; when it is back, texts that were in flight are sent
-    once more. Those that had their second chance fail with ``EngineUnavailableError``.
+    While the engine is away or hangs, ``ready`` is false and texts wait; when it is back, texts that were in flight are
+    sent once more. Those that had their second chance fail with ``EngineUnavailableError``. After some seconds without
+    an engine new texts are refused.
 
     Args:
         path: the engine's Unix socket.
-        max_pending: most texts of this worker without an answer.
-        max_queue_seconds: longest expected wait, by the rate that the engine reports.
+        limits: bounds of what this worker sends; the seconds bound the wait behind the texts of all workers.
     """
 
-    def __init__(self, path: Path, max_pending: int, max_queue_seconds: float) -> None:
+    def __init__(self, path: Path, limits: QueueLimits) -> None:
         self._path = path
-        self._max_pending = max_pending
-        self._max_queue_seconds = max_queue_seconds
+        self._limits = limits
         self._pending: dict[int, _Pending] = {}
+        self._pending_tokens = 0
         self._numbers = itertools.count(1)
         self._info: EngineInfo | None = None
         self._connection: _Connection | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._greeted = asyncio.Event()
         self._outbox: dict[int, None] = {}
         self._cancelled: list[int] = []
-        self._queued = 0
+        self._others = 0
         self._texts_per_second = 0.0
+        self._ready = False
+        self._heard = time.monotonic()
 
     @property
     def info(self) -> EngineInfo:
         """What computes, as the engine last said; an ``EngineUnavailableError`` before it ever did."""
         if self._info is None:
-            raise EngineUnavailableError("the engine is starting", retry_after=1.0)
+            raise EngineUnavailableError("the engine is starting", retry_after=_AWAY_RETRY_SECONDS)
         return self._info
 
     @property
     def ready(self) -> bool:
-        """Whether the engine is connected."""
-        return self._connection is not None and self._greeted.is_set()
+        """Whether the engine is connected and gives signs of life."""
+        return self._ready
 
     async def start(self) -> None:
         """Connect, as soon as the engine is there, and stay connected."""
-        self._keeper = asyncio.create_task(self._keep_connected())
+        self._tasks = [asyncio.create_task(self._keep_connected()), asyncio.create_task(self._watch())]
         await self._greeted.wait()
 
     async def close(self) -> None:
         """Disconnect; whatever still waits fails."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for number in list(self._pending):
             self._fail(number, EngineUnavailableError("the service is shutting down"))
 
+    def admit(self, texts: int, tokens: int) -> None:
+        """Refuse what would exceed a bound. See ``Engine.admit``."""
+        if not self._ready and time.monotonic() - self._heard > _PATIENCE_SECONDS:
+            raise EngineUnavailableError("the engine is away", retry_after=_AWAY_RETRY_SECONDS)
+        own = len(self._pending)
+        # Numbers are bounded worker by worker; the wait is behind everybody's texts.
+        self._limits.check((own, self._pending_tokens), texts, tokens, self._texts_per_second)
+        self._limits.check_wait(own + self._others, texts, self._texts_per_second)
+
+    def drain_seconds(self, texts: int) -> float:
+        """See ``Engine.drain_seconds``."""
+        return drain_seconds(len(self._pending) + self._others + texts, self._texts_per_second)
+
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
-        """Queue texts, all or none. See ``Engine.submit``."""
-        self.admit(len(texts))
+        """Queue texts. See ``Engine.submit``."""
         loop = asyncio.get_running_loop()
         futures = []
         for ids in texts:
@@ -96,24 +118,10 @@ class RemoteEngine:
             pending = _Pending(ids, deadline, loop.create_future())
             pending.future.add_done_callback(lambda _, number=number: self._done(number))  # type: ignore[misc]
             self._pending[number] = pending
+            self._pending_tokens += len(ids)
             self._send_soon(number)
             futures.append(pending.future)
         return futures
-
-    def admit(self, texts: int) -> None:
-        """Refuse what would exceed a bound. See ``Engine.admit``."""
-        if len(self._pending) + texts > self._max_pending:
-            raise OverloadedError(
-                f"{len(self._pending)} texts are waiting, {texts} more would exceed the limit",
-                retry_after=max(1.0, len(self._pending) / (self._texts_per_second or len(self._pending) or 1)),
-            )
-        if self._texts_per_second:
-            expected = (max(self._queued, len(self._pending)) + texts) / self._texts_per_second
-            if expected > self._max_queue_seconds:
-                raise OverloadedError(
-                    f"the expected wait is {expected:.1f} s, the limit {self._max_queue_seconds} s",
-                    retry_after=max(1.0, expected - self._max_queue_seconds),
-                )
 
     def _send_soon(self, number: int) -> None:
         """Texts of requests that arrive together leave in one frame."""
@@ -123,7 +131,7 @@ class RemoteEngine:
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, {}
-        if not self.ready or self._connection is None:
+        if self._connection is None or not self._greeted.is_set():
             return  # the next greeting sends everything that waits
         entries = [(number, self._pending[number]) for number in outbox if number in self._pending]
         for _, pending in entries:
@@ -132,11 +140,15 @@ class RemoteEngine:
             # Futures are cancelled when their callers give up; the engine's own deadline is only a backstop.
             deadline = max(pending.deadline for _, pending in entries)
             numbers = [number for number, _ in entries]
-            self._connection.write(frames.submit(numbers, [pending.ids for _, pending in entries], deadline))
+            texts = [pending.ids for _, pending in entries]
+            self._connection.write(frames.submit(numbers, texts, time.monotonic(), deadline))
 
     def _done(self, number: int) -> None:
         pending = self._pending.pop(number, None)
-        if pending is None or not pending.future.cancelled() or not pending.attempts:
+        if pending is None:
+            return
+        self._pending_tokens -= len(pending.ids)
+        if not pending.future.cancelled() or not pending.attempts:
             return
         if not self._cancelled:
             asyncio.get_running_loop().call_soon(self._flush_cancelled)
@@ -168,6 +180,21 @@ class RemoteEngine:
             logger.warning("the engine is gone, waiting for it to come back")
             await asyncio.sleep(_RECONNECT_SECONDS)
 
+    async def _watch(self) -> None:
+        """Notice an engine that is connected and silent."""
+        while True:
+            slept = time.monotonic()
+            await asyncio.sleep(BEAT_SECONDS)
+            now = time.monotonic()
+            # Where this process itself was held up, signs of life are waiting to be read.
+            if self._ready and now - self._heard > _SILENCE_SECONDS and now - slept < 2 * BEAT_SECONDS:
+                logger.warning("the engine is silent")
+                self._set_ready(ready=False)
+
+    def _set_ready(self, *, ready: bool) -> None:
+        self._ready = ready
+        metrics.ENGINE_READY.set(ready)
+
     def greeted(self, connection: _Connection, body: memoryview) -> None:
         """The engine is there and ready: send whatever waits."""
         hello = EngineInfo(**frames.read_hello(body))
@@ -175,8 +202,8 @@ class RemoteEngine:
             self._info = hello
         self._connection = connection
         self._greeted.set()
-        metrics.ENGINE_READY.set(1)
-        now = time.monotonic()
+        self._heard = now = time.monotonic()
+        self._set_ready(ready=True)
         for number, pending in list(self._pending.items()):
             if pending.attempts >= _ATTEMPTS or pending.deadline <= now:
                 self._fail(number, EngineUnavailableError("the engine failed twice on this text", retry_after=1.0))
@@ -188,11 +215,15 @@ class RemoteEngine:
         if self._connection is connection:
             self._connection = None
             self._greeted.clear()
-            metrics.ENGINE_READY.set(0)
+            self._others = 0
+            self._set_ready(ready=False)
 
     def results(self, body: memoryview) -> None:
-        """Answers of the engine."""
-        self._queued, self._texts_per_second, entries = frames.read_results(body)
+        """Answers of the engine, and with them a sign of life."""
+        queued, self._texts_per_second, entries = frames.read_results(body)
+        self._heard = time.monotonic()
+        if not self._ready:
+            self._set_ready(ready=True)
         for number, *answer in entries:
             pending = self._pending.get(number)
             if pending is None or pending.future.done():
@@ -203,6 +234,8 @@ class RemoteEngine:
             else:
                 probabilities, rating, *computed = answer
                 pending.future.set_result(Scores(tuple(probabilities), rating, tuple(computed) or None))
+        # Futures leave ``_pending`` only when the loop gets to their callbacks.
+        self._others = max(0, queued - len(self._pending) + len(entries))
 
 
 class _Connection(asyncio.Protocol):

@@ -28,11 +28,24 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 5
 FAILURE_WINDOW = 60.0
-"""A supervisor whose children fail ``MAX_FAILURES`` times within so many seconds gives up."""
+"""A supervisor gives up when one of its children fails ``MAX_FAILURES`` times within so many seconds."""
 
-HEARTBEAT_SECONDS = 0.25
+CANNOT_SERVE = 78
+"""Exit status of a child that would fail at every further start too (EX_CONFIG of sysexits.h)."""
+
+DRAIN_SIGNAL = signal.SIGUSR1
+"""Tells a child that its end is near: new work is still taken, but nobody should send any."""
+
+PROGRAM: tuple[str, ...] = ("-m", "app")
+"""What children run, as arguments of the interpreter."""
+
+START_SECONDS = 120.0
+"""How long a child may take to its first sign of life: imports alone take a while on a busy machine."""
+
 LONGEST_REST = 30.0
 """Most seconds before a failed child that is started on demand is started again."""
+
+_LIFELINE_SECONDS = 5.0
 _TICK = 0.1
 _BACKLOG = 2048
 _LIFELINE_VARIABLE = "LIFELINE_FD"
@@ -49,6 +62,7 @@ class Child:
         heartbeat: seconds without a sign of life after which it is killed; None: it gives none.
         wake: a listening Unix socket that it inherits; it is started when somebody connects, may end when it has
             nothing to do, and its failures are no reason to give up. None: it always runs.
+        drains: whether it understands ``DRAIN_SIGNAL``.
     """
 
     role: str
@@ -56,11 +70,27 @@ class Child:
     fds: Sequence[int] = ()
     heartbeat: float | None = None
     wake: socket.socket | None = None
+    drains: bool = False
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
     pulse: int = -1
-    last_beat: float = field(default=0.0)
+    started: float = 0.0
+    last_beat: float = 0.0
+    beaten: bool = False
+    ending: bool = False
     rest: float = 0.0
+    failures: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it failed in a way or so often that another start is pointless."""
+        if self.wake is None and self.process is not None and self.process.returncode == CANNOT_SERVE:
+            return True
+        return len(self.failures) == MAX_FAILURES and self.failures[-1] - self.failures[0] < FAILURE_WINDOW
 
 
 class Supervisor:
@@ -68,17 +98,20 @@ class Supervisor:
 
     Args:
         environment: variables for the children, on top of this process' own.
-        grace: seconds that each stage of an orderly end may take.
+        grace: seconds after SIGTERM in which children still take new work.
+        patience: seconds that each stage of an orderly end may take after that.
         listener: the listening socket that children inherit. Closed when the end begins: connections that nobody
             accepts are refused only when nobody holds it any more.
     """
 
-    def __init__(self, environment: Mapping[str, str], grace: float, listener: socket.socket | None = None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], grace: float, patience: float, listener: socket.socket | None = None
+    ) -> None:
         self._environment = dict(environment)
         self._grace = grace
+        self._patience = patience
         self._listener = listener
         self._children: list[Child] = []
-        self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
         self._signals: list[int] = []
         # Children hold the reading end: it reports end of file when this process is gone, however it ended.
         self._lifeline_read, self._lifeline_write = os.pipe()
@@ -99,20 +132,41 @@ class Supervisor:
             if child.wake is None:
                 self._start(child)
         try:
-            while not self._signals:
-                self._reap()
-                self._wake()
-                self._watch_heartbeats()
-                if self._given_up():
-                    logger.critical("%d child processes failed within %d s, giving up", MAX_FAILURES, FAILURE_WINDOW)
-                    self._stop()
-                    return 1
-                time.sleep(_TICK)
-            return self._stop()
+            while not self._signals and not self._given_up():
+                self._look_after()
+            # SIGINT comes from a person at a terminal, who need not wait for load balancers.
+            if self._signals == [signal.SIGTERM]:
+                self._announce_end()
+            failed = self._given_up()
+            clean = self._stop()
+            return 0 if clean and not failed else 1
         finally:
             for child in self._children:
-                if child.process is not None and child.process.poll() is None:
+                if child.process is not None and child.alive:
                     child.process.kill()
+
+    def _look_after(self) -> None:
+        """Start again what died, kill what hangs, and wait a moment."""
+        self._reap()
+        self._wake()
+        self._watch_heartbeats()
+        time.sleep(_TICK)
+
+    def _given_up(self) -> bool:
+        hopeless = [child for child in self._children if child.hopeless]
+        for child in hopeless:
+            logger.critical("%s cannot be kept running, giving up", child.role)
+        return bool(hopeless)
+
+    def _announce_end(self) -> None:
+        """Let children say that they are not ready, and give those who ask them time to notice."""
+        for child in self._children:
+            if child.drains and child.process is not None and child.alive:
+                child.ending = True
+                child.process.send_signal(DRAIN_SIGNAL)
+        deadline = time.monotonic() + self._grace
+        while time.monotonic() < deadline and len(self._signals) == 1:
+            self._look_after()
 
     def _start(self, child: Child) -> None:
         environment = {**os.environ, **self._environment, ROLE_VARIABLE: child.role}
@@ -122,7 +176,7 @@ class Supervisor:
         if child.process is not None and (child.wake is None or child.process.returncode):
             environment[RESTARTED_VARIABLE] = "1"
         environment[_LIFELINE_VARIABLE] = str(self._lifeline_read)
-        command = [sys.executable, "-m", "app", *child.command]
+        command = [sys.executable, *PROGRAM, *child.command]
         pulse_write = -1
         if child.heartbeat is not None:
             if child.pulse >= 0:
@@ -131,8 +185,10 @@ class Supervisor:
             os.set_blocking(child.pulse, False)
             fds.append(pulse_write)
             command += ["--pulse", str(pulse_write)]
-        child.process = subprocess.Popen(command, env=environment, pass_fds=fds)  # noqa: S603 - our own program
+        # Not in the terminal's foreground group: Ctrl-C is for the supervisor, which ends the others in order.
+        child.process = subprocess.Popen(command, env=environment, pass_fds=fds, process_group=0)  # noqa: S603
         child.started = child.last_beat = time.monotonic()
+        child.beaten = False
         if pulse_write >= 0:
             os.close(pulse_write)
 
@@ -152,12 +208,14 @@ class Supervisor:
 
     def _replace(self, child: Child) -> None:
         assert child.process is not None  # noqa: S101 - the caller found it by its process id
+        if child.ending:
+            return
         if child.wake is not None:
             self._lay_down(child, child.process.returncode)
             return
-        self._failures.append(time.monotonic())
+        child.failures.append(time.monotonic())
         logger.error("%s ended with status %s", child.role, child.process.returncode)
-        if not self._signals and not self._given_up():
+        if not child.hopeless:
             self._start(child)
 
     def _lay_down(self, child: Child, status: int) -> None:
@@ -176,46 +234,49 @@ class Supervisor:
     def _wake(self) -> None:
         """Start what is started on demand where somebody waits for it."""
         for child in self._children:
-            if child.wake is None or (child.process is not None and child.process.returncode is None):
+            if child.wake is None or child.ending or child.alive:
                 continue
             if time.monotonic() - child.started >= child.rest and select.select([child.wake], [], [], 0)[0]:
                 self._start(child)
 
-    def _given_up(self) -> bool:
-        return len(self._failures) == MAX_FAILURES and self._failures[-1] - self._failures[0] < FAILURE_WINDOW
-
     def _watch_heartbeats(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.heartbeat is None or child.process is None:
+            if child.heartbeat is None or child.process is None or not child.alive:
                 continue
             with suppress(BlockingIOError):
                 if os.read(child.pulse, 4096):
-                    child.last_beat = now
-            if now - child.last_beat > child.heartbeat:
+                    child.last_beat, child.beaten = now, True
+            limit = child.heartbeat if child.beaten else max(child.heartbeat, START_SECONDS)
+            if now - child.last_beat > limit:
                 logger.error("%s gives no sign of life, killing it", child.role)
                 child.process.kill()
                 child.last_beat = now
 
-    def _stop(self) -> int:
-        """End children in order, last added first, each stage within the grace time; a second signal ends at once."""
-        first = len(self._signals)
-        clean = True
+    def _stop(self) -> bool:
+        """End children in order, last added first; a second signal ends them at once.
+
+        Returns:
+            Whether all ended by themselves and in time.
+        """
         if self._listener is not None:
             self._listener.close()
+        clean = True
         roles = dict.fromkeys(child.role.rpartition("-")[0] for child in reversed(self._children))
         for role in roles:
             stage = [child for child in self._children if child.role.startswith(role)]
             for child in stage:
-                if child.process is not None and child.process.poll() is None:
+                child.ending = True
+                if child.process is not None and child.alive:
                     child.process.terminate()
-            deadline = time.monotonic() + self._grace
-            while any(child.process is not None and child.process.poll() is None for child in stage):
-                if time.monotonic() > deadline or len(self._signals) > first:
+            deadline = time.monotonic() + self._patience
+            while any(child.alive for child in stage):
+                if time.monotonic() > deadline or len(self._signals) > 1:
                     clean = False
                     break
-                time.sleep(_TICK / 2)
-        return 0 if clean else 1
+                # What others still need is kept alive.
+                self._look_after()
+        return clean
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -262,7 +323,7 @@ def end_with_parent() -> None:
             selector.register(fd, selectors.EVENT_READ)
             selector.select()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(HEARTBEAT_SECONDS * 20)
+        time.sleep(_LIFELINE_SECONDS)
         os._exit(1)
 
     threading.Thread(target=wait, args=(int(descriptor),), daemon=True, name="lifeline").start()

@@ -196,12 +196,19 @@ async def test_places_are_given_back(tiny_model: StoredModel) -> None:
     setting = Setting(tiny_model, cache=False, most=2)
     first, second = setting.begin(), setting.begin()
     assert second is not None
-    assert setting.begin() is None
+    refused = setting.begin()
+    assert refused is not None
+    assert refused.response_complete
+    assert setting.connection.head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"retry-after: 1\r\n" in setting.connection.head
+    assert b"content-type: application/problem+json\r\n" in setting.connection.head
+    assert json.loads(setting.connection.body)["code"] == "overloaded"
     assert first is not None
     first.disconnected = True
     first.set()
     assert setting.begin() is not None
-    assert setting.begin() is None
+    setting.begin()
+    assert setting.connection.head.startswith(b"HTTP/1.1 503 ")
     setting.engine.waiting[1].set_result(Scores((0.5, 0.5)))
     await asyncio.sleep(0.01)
     assert setting.begin() is not None

@@ -126,7 +126,10 @@ class ScriptedEngine:
     async def close(self) -> None:
         self.closed = True
 
-    def admit(self, texts: int) -> None: ...
+    def admit(self, texts: int, tokens: int) -> None: ...
+
+    def drain_seconds(self, texts: int) -> float:
+        return 1.0
 
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
         if not self.ready:

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
-from app.serving.batcher import BatchLimits, LengthQueue, MicroBatcher, _Entry
+from app.serving import batcher as batcher_module
+from app.serving.admission import QueueLimits
+from app.serving.batcher import BatchLimits, MicroBatcher
+from app.serving.length_queue import Entry, LengthQueue
 
 FAR = 1e12
 
@@ -43,8 +46,11 @@ class Recorder:
 
 
 def limits(**changes: float) -> BatchLimits:
-    values = {"max_batch_size": 4, "max_batch_tokens": 1000, "max_batch_age": 60.0, "max_queue": 100}
-    return BatchLimits(**{**values, "max_queue_seconds": 1e6, **changes})  # type: ignore[arg-type]
+    batch = {"max_batch_size": 4, "max_batch_tokens": 1000, "max_batch_age": 60.0}
+    queue = {"max_texts": 100, "max_tokens": 10_000, "max_seconds": 1e6}
+    queue |= {name: value for name, value in changes.items() if name in queue}
+    batch |= {name: value for name, value in changes.items() if name in batch}
+    return BatchLimits(**batch, queue=QueueLimits(**queue))  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -110,28 +116,77 @@ async def test_token_budget_bounds_a_batch() -> None:
     assert sum(map(len, recorder.batches)) == 7
 
 
-async def test_a_full_queue_refuses_the_whole_submission() -> None:
-    """Over the bound nothing is queued, and the caller learns when to come back."""
+@pytest.mark.parametrize(("texts", "tokens"), [(2, 2), (1, 91)])
+async def test_a_full_queue_refuses(texts: int, tokens: int) -> None:
+    """Over the bound of texts or tokens the caller learns when to come back; below it there is room."""
     recorder = Recorder()
-    async with running(recorder, max_queue=3) as batcher:
+    async with running(recorder, max_texts=3, max_tokens=100) as batcher:
         held = await busy(batcher, recorder)
+        batcher.admit(1000, 100_000)
         kept = batcher.submit([text(5)] * 2, FAR)
         with pytest.raises(OverloadedError) as refused:
-            batcher.submit([text(5)] * 2, FAR)
-        assert refused.value.retry_after is not None
-        assert refused.value.retry_after >= 1
-        assert batcher.queued == 2
+            batcher.admit(texts, tokens)
+        assert refused.value.retry_after == 1
+        batcher.admit(1, 90)
         recorder.gate.set()
         await asyncio.gather(held, *kept)
 
 
 async def test_a_long_expected_wait_refuses() -> None:
-    """Once the rate is known, texts that would wait longer than the limit are refused though the queue has room."""
-    recorder = Recorder(fault=lambda _: time.sleep(0.05))
-    async with running(recorder, max_queue_seconds=0.5) as batcher:
+    """Once the rate is known, what would wait longer than the limit is refused, with the time in which the queue
+    drains; a single batch does not tell the rate."""
+    recorder = Recorder(fault=lambda _: time.sleep(0.2))
+    async with running(recorder, max_seconds=5.0, max_texts=1000) as batcher:
         await asyncio.gather(*batcher.submit([text(5)], FAR))
-        with pytest.raises(OverloadedError):
-            batcher.submit([text(5)] * 90, FAR)
+        assert not batcher.texts_per_second
+        await asyncio.gather(*batcher.submit([text(5)] * 8, FAR))
+        assert 5 < batcher.texts_per_second <= 20
+        waiting = batcher.submit([text(5)] * 60, FAR)
+        with pytest.raises(OverloadedError) as refused:
+            batcher.admit(60, 60)
+        assert refused.value.retry_after is not None
+        assert 3 <= refused.value.retry_after <= 12
+        assert batcher.drain_seconds(60) == pytest.approx(120 / batcher.texts_per_second)
+        for future in waiting:
+            future.cancel()
+
+
+async def test_a_forward_pass_that_does_not_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine counts as hung while a batch takes far longer than any before, and no longer."""
+    monkeypatch.setattr(batcher_module, "_LATE_SECONDS", 0.1)
+    recorder = Recorder()
+    async with running(recorder) as batcher:
+        assert not batcher.hung
+        held = await busy(batcher, recorder)
+        assert not batcher.hung
+        await asyncio.sleep(0.3)
+        assert batcher.hung
+        assert not batcher.ready
+        recorder.gate.set()
+        await held
+        assert batcher.ready
+
+
+async def test_a_crashed_predictor_task_is_noticed() -> None:
+    """A defect in the batcher itself does not leave callers waiting for ever: whoever runs it is told."""
+    async with running(Recorder()) as batcher:
+        batcher._observe = None  # type: ignore[assignment]
+        [future] = batcher.submit([text(1)], FAR)
+        await asyncio.wait_for(batcher.crashed(), 5)
+        assert not batcher.ready
+        assert not future.done()
+
+
+async def test_nothing_is_drawn_while_cancellations_are_awaited() -> None:
+    """Texts that are given up meanwhile are never computed."""
+    recorder = Recorder()
+    async with running(recorder) as batcher:
+        batcher.settle(time.monotonic() + 0.3)
+        kept, gone = batcher.submit([text(1), text(2)], FAR)
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await kept
+    assert recorder.batches == [[1]]
 
 
 async def test_a_cancelled_text_is_not_computed_and_harms_nobody() -> None:
@@ -237,14 +292,14 @@ def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool
     """Whatever is added and removed: by age and by length the same texts are there, each once."""
     loop = asyncio.new_event_loop()
     queue = LengthQueue()
-    expected: list[_Entry] = []
+    expected: list[Entry] = []
     for length, remove in operations:
         if remove and expected:
             entry = expected.pop(length % len(expected))
             queue.remove(entry)
             queue.remove(entry)
         else:
-            entry = _Entry(text(length), FAR, 0.0, loop.create_future())
+            entry = Entry(text(length), FAR, 0.0, loop.create_future())
             queue.add(entry)
             expected.append(entry)
     assert list(queue.by_age()) == expected

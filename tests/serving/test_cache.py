@@ -88,7 +88,7 @@ def test_values_survive_the_round_trip(
 ) -> None:
     """Every prediction comes back equal, marked as cached."""
     value = Prediction(tuple(weight / sum(weights) for weight in weights), tokens, truncated, rating=rating)
-    assert decode_value(encode_value(value), 2) == Prediction(
+    assert decode_value(b"key", encode_value(b"key", value), 2) == Prediction(
         value.probabilities, tokens, truncated, cached=True, rating=rating
     )
 
@@ -99,15 +99,17 @@ def test_values_survive_the_round_trip(
         b"",
         b"\xc1",
         b"garbage",
-        encode_value(Prediction((0.2, 0.3, 0.5), 1, False)),
-        encode_value(Prediction((0.9, 0.9), 1, False)),
-        encode_value(Prediction((-0.5, 1.5), 1, False)),
-        encode_value(Prediction((float("nan"), 0.5), 1, False)),
-        msgpack.packb([2, (0.5, 0.5), 1, False, None]),
-        msgpack.packb([1, (0.5, 0.5), True, False, None]),
-        msgpack.packb([1, (0.5, 0.5), 1, 0, None]),
-        msgpack.packb([1, (0.5, 0.5), 1, False, 11.0]),
-        msgpack.packb([1, "ab", 1, False, None]),
+        encode_value(b"key", Prediction((0.2, 0.3, 0.5), 1, False)),
+        encode_value(b"key", Prediction((0.9, 0.9), 1, False)),
+        encode_value(b"key", Prediction((-0.5, 1.5), 1, False)),
+        encode_value(b"key", Prediction((float("nan"), 0.5), 1, False)),
+        msgpack.packb([1, b"key", (0.5, 0.5), 1, False, None]),
+        msgpack.packb([2, b"key", (0.5, 0.5), True, False, None]),
+        msgpack.packb([2, b"key", (0.5, 0.5), 1, 0, None]),
+        msgpack.packb([2, b"key", (0.5, 0.5), 1, False, 11.0]),
+        msgpack.packb([2, b"key", "ab", 1, False, None]),
+        msgpack.packb([2, b"other", (0.5, 0.5), 1, False, None]),
+        msgpack.packb([2, "key", (0.5, 0.5), 1, False, None]),
         msgpack.packb({"a": 1}),
         msgpack.packb(7),
         b"\x91" * 70_000,
@@ -117,13 +119,13 @@ def test_values_survive_the_round_trip(
 )
 def test_foreign_values_are_not_trusted(raw: object) -> None:
     """Anything but a well-formed value is a miss, never an error."""
-    assert decode_value(raw, 2) is None
+    assert decode_value(b"key", raw, 2) is None
 
 
 @given(st.binary(max_size=64))
 def test_no_bytes_can_raise(raw: bytes) -> None:
     """Decoding answers with a value or None, whatever is stored."""
-    value = decode_value(raw, 2)
+    value = decode_value(b"key", raw, 2)
     assert value is None or len(value.probabilities) == 2
 
 

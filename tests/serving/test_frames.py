@@ -17,7 +17,7 @@ TEXTS = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=20).map(lambda ids
 def test_submissions_survive_any_cut(texts: list[array[int]], deadline: float, cuts: list[int]) -> None:
     """A submission followed by a cancellation is read back whatever pieces the stream arrives in."""
     ids = list(range(1, len(texts) + 1))
-    stream = frames.submit(ids, texts, deadline) + frames.cancel(ids)
+    stream = frames.submit(ids, texts, 2.5, deadline) + frames.cancel(ids)
     seen: list[tuple[int, object]] = []
 
     def handle(kind: int, body: memoryview) -> None:
@@ -30,7 +30,7 @@ def test_submissions_survive_any_cut(texts: list[array[int]], deadline: float, c
         reader.feed(stream[at : at + cut])
         at += cut
     reader.feed(stream[at:])
-    assert seen == [(frames.SUBMIT, (ids, texts, deadline)), (frames.CANCEL, ids)]
+    assert seen == [(frames.SUBMIT, (ids, texts, 2.5, deadline)), (frames.CANCEL, ids)]
 
 
 def test_results_and_hello() -> None:
@@ -51,6 +51,6 @@ def test_impossible_lengths_are_refused(start: bytes) -> None:
 
 def test_lengths_that_do_not_add_up_are_refused() -> None:
     """A submission whose texts are shorter than announced is an error, not a shorter text."""
-    whole = frames.submit([1], [array("i", [1, 2, 3])], 1.0)
+    whole = frames.submit([1], [array("i", [1, 2, 3])], 0.5, 1.0)
     with pytest.raises(frames.FrameError):
         frames.read_submit(memoryview(whole)[5:-4])

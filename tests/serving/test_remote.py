@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,12 +14,15 @@ import pytest
 
 from app.errors import EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
+from app.serving import batcher as batcher_module
+from app.serving import remote as remote_module
+from app.serving.admission import QueueLimits
 from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.engine_server import EngineServer
 from app.serving.remote import RemoteEngine
 
 FAR = 1e12
-LIMITS = BatchLimits(8, 10_000, 1.0, 1000, 1e6)
+LIMITS = BatchLimits(8, 10_000, 1.0, QueueLimits(1000, 1_000_000, 1e6))
 
 
 def text(length: int) -> TokenIds[int]:
@@ -58,7 +62,7 @@ async def engine(path: Path, predictor: Gate, *, coalesce: bool = True) -> Async
 
 @asynccontextmanager
 async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngine]:
-    remote = RemoteEngine(path, max_pending, 1e6)
+    remote = RemoteEngine(path, QueueLimits(max_pending, 10_000, 1e6))
     starting = asyncio.create_task(remote.start())
     try:
         yield remote
@@ -177,19 +181,89 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
 
 
 async def test_pending_texts_are_bounded(tmp_path: Path) -> None:
-    """A worker without an engine keeps so many texts waiting and refuses the rest."""
+    """A worker without an engine keeps so many texts and tokens waiting and refuses the rest."""
     async with worker(tmp_path / "s", max_pending=3) as remote:
         waiting = remote.submit([text(1)] * 2, FAR)
         with pytest.raises(OverloadedError):
-            remote.submit([text(1)] * 2, FAR)
+            remote.admit(2, 2)
+        with pytest.raises(OverloadedError):
+            remote.admit(1, 10_000)
         with pytest.raises(EngineUnavailableError):
             _ = remote.info
         for future in waiting:
             future.cancel()
         await asyncio.sleep(0)
-        assert len(remote.submit([text(1)] * 3, FAR)) == 3
-        for pending in remote._pending.values():
-            pending.future.add_done_callback(lambda future: future.exception())
+        remote.admit(3, 10_000)
+        assert not remote._pending_tokens
+
+
+async def test_a_worker_knows_how_long_the_queue_of_all_is(tmp_path: Path) -> None:
+    """The wait behind the texts of other workers counts, and a refusal says how long they take."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor) as server, worker(path, 1000) as one, worker(path, 1000) as two:
+        await until(lambda: one.ready and two.ready)
+        predictor.gate.clear()
+        futures = one.submit([text(length) for length in range(1, 101)], FAR)
+        await until(lambda: server.batcher.queued == 92)
+        server.batcher._rate.texts_per_second = 4.0
+        two._limits = QueueLimits(1000, 10_000, 20.0)
+        await until(lambda: two._others >= 92)
+        with pytest.raises(OverloadedError) as refused:
+            two.admit(1, 1)
+        assert refused.value.retry_after == pytest.approx(23)
+        assert two.drain_seconds(8) == pytest.approx(25)
+        for future in futures:
+            future.cancel()
+
+
+async def test_a_silent_engine_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connected is not enough: without signs of life readiness goes within 2 s, and comes back with them. After some
+    more seconds new texts are refused."""
+    monkeypatch.setattr(remote_module, "_PATIENCE_SECONDS", 2.0)
+    path = tmp_path / "s"
+    async with engine(path, Gate()) as server, worker(path) as remote:
+        await until(lambda: remote.ready)
+        assert server._beats is not None
+        server._beats.cancel()
+        started = time.monotonic()
+        await until(lambda: not remote.ready)
+        assert time.monotonic() - started < 2
+        remote.admit(1, 1)
+        await asyncio.sleep(max(0.0, started + 2.3 - time.monotonic()))
+        with pytest.raises(EngineUnavailableError):
+            remote.admit(1, 1)
+        server._beats = asyncio.create_task(server._beat())
+        await until(lambda: remote.ready)
+        remote.admit(1, 1)
+
+
+async def test_an_engine_whose_forward_pass_hangs_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that lives and computes nothing gives no signs of life."""
+    monkeypatch.setattr(batcher_module, "_LATE_SECONDS", 0.1)
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor), worker(path) as remote:
+        await until(lambda: remote.ready)
+        predictor.gate.clear()
+        [held] = remote.submit([text(1)], FAR)
+        await until(lambda: not remote.ready)
+        predictor.gate.set()
+        await held
+        await until(lambda: remote.ready)
+
+
+async def test_after_a_stall_cancellations_are_heard_first(tmp_path: Path) -> None:
+    """Texts that arrive late, and are given up right behind, are not computed."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor), worker(path) as remote:
+        await until(lambda: remote.ready)
+        texts = [text(length) for length in range(20, 60)]
+        futures = remote.submit(texts, FAR)
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - the stall: engine and worker share this event loop
+        for future in futures[:20]:
+            future.cancel()
+        await asyncio.gather(*futures[20:])
+    assert predictor.computed == 20
 
 
 async def test_rubbish_on_the_socket_disconnects_the_sender_only(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.serving.supervisor import bind, usable_cores
+from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES, bind, usable_cores
 
 PARENT = """
 import sys
@@ -23,11 +23,11 @@ class Scripted(supervisor.Supervisor):
     def _start(self, child):
         import subprocess, time
         child.process = subprocess.Popen([sys.executable, "-c", child.command[0]])
-        child.started = child.last_beat = time.monotonic()
+        child.last_beat = time.monotonic()
 
-parent = Scripted({}, grace=2.0)
-for number, code in enumerate(sys.argv[1:]):
-    parent.add(supervisor.Child(f"child-{number}", [code]))
+parent = Scripted({}, grace=float(sys.argv[1]), patience=2.0)
+for number, code in enumerate(sys.argv[2:]):
+    parent.add(supervisor.Child(f"child-{number}", [code], drains="SIGUSR1" in code))
 sys.exit(parent.run())
 """
 # One write, also where output is not buffered: children share the pipe.
@@ -36,8 +36,17 @@ SLEEP = f"import time; {UP}; time.sleep(60)"
 STUBBORN = f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); {UP}; time.sleep(60)"
 
 
-def supervise(*children: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(PARENT), *children]
+DRAINING = r"""
+import os, signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"draining\n"))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.write(1, b"ending\n") and 0))
+os.write(1, b"up\n")
+while True: time.sleep(60)
+"""
+
+
+def supervise(*children: str, grace: float = 0.0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(PARENT), str(grace), *children]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -45,6 +54,14 @@ def wait_up(parent: subprocess.Popen[str], count: int = 1) -> None:
     assert parent.stdout is not None
     for _ in range(count):
         assert parent.stdout.readline() == "up\n"
+
+
+def wait_up_again(parent: subprocess.Popen[str], count: int) -> None:
+    assert parent.stdout is not None
+    while count:
+        line = parent.stdout.readline()
+        assert line, "it ended"
+        count -= line == "up\n"
 
 
 def test_sigterm_ends_children_and_exits_0() -> None:
@@ -63,6 +80,53 @@ def test_children_that_keep_failing_make_it_give_up() -> None:
     assert parent.returncode == 1
     assert output.splitlines().count("up") == 5
     assert "giving up" in output
+
+
+def test_a_child_that_cannot_serve_is_not_started_again() -> None:
+    """One that says that no further start would help ends the supervisor at once."""
+    parent = supervise(f"print('up', flush=True); raise SystemExit({CANNOT_SERVE})")
+    output, _ = parent.communicate(timeout=30)
+    assert parent.returncode == 1
+    assert output.splitlines().count("up") == 1
+
+
+def test_failures_of_different_children_do_not_add_up() -> None:
+    """Each child has its own number of failures: one kill each for five of them is no reason to give up."""
+    parent = supervise(*[SLEEP] * MAX_FAILURES)
+    wait_up(parent, MAX_FAILURES)
+    for pid in map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()):
+        os.kill(pid, signal.SIGKILL)
+    wait_up_again(parent, MAX_FAILURES)
+    parent.terminate()
+    parent.communicate(timeout=10)
+    assert parent.returncode == 0
+
+
+def test_children_are_told_before_they_are_ended() -> None:
+    """SIGTERM: told at once, ended after the grace time, exit status 0; one that dies meanwhile stays away."""
+    parent = supervise(DRAINING, DRAINING, grace=1.0)
+    wait_up(parent, 2)
+    started = time.monotonic()
+    parent.terminate()
+    assert parent.stdout is not None
+    assert [parent.stdout.readline() for _ in range(2)] == ["draining\n"] * 2
+    assert time.monotonic() - started < 0.9
+    os.kill(int(Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0]), signal.SIGKILL)
+    output, _ = parent.communicate(timeout=10)
+    assert output.splitlines().count("ending") == 1
+    assert "up" not in output
+    assert time.monotonic() - started >= 1
+    assert parent.returncode == 0
+
+
+def test_an_interrupt_needs_no_grace_time() -> None:
+    """Ctrl-C ends in order, and now."""
+    parent = supervise(DRAINING, grace=30.0)
+    wait_up(parent)
+    parent.send_signal(signal.SIGINT)
+    output, _ = parent.communicate(timeout=10)
+    assert output.splitlines().count("ending") == 1
+    assert parent.returncode == 0
 
 
 def test_a_second_signal_ends_at_once() -> None:

@@ -1,0 +1,117 @@
+"""What the chaos suite works with: texts with known answers, a running service, its processes and their memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.modeling.runtimes import load_predictor
+from app.store import ModelStore
+from app.text.tokenizer import load_tokenizer
+from tests.chaos.client import Client, ClosedError
+from tests.chaos.program import RATE_VARIABLE
+from tests.service import Service, serving
+
+WORDS = (
+    "a an and the this that it is was not but very good bad great dull lovely awful film story cast plot ending never "
+    "again watch loved hated boring brilliant slow funny sad I we they with of in on for don't 10 1 ! ? zebra naïve"
+).split()
+
+
+def reviews(count: int, seed: int = 0, longest: int = 60) -> list[str]:
+    """Different texts of 1 to ``longest`` words, by chance."""
+    chance = random.Random(seed)
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        texts[" ".join(chance.choices(WORDS, k=chance.randint(1, longest))) + " film"] = None
+    return list(texts)
+
+
+def answers(store: Path, model: str, texts: Sequence[str]) -> dict[str, float]:
+    """The probability of ``positive`` of every text, computed here and not by the service, in exact float32."""
+    stored = ModelStore(store).open(model)
+    tokenizer, predictor = load_tokenizer(stored), load_predictor(stored, "cpu", "auto", "float32", 1)
+    at = stored.config.labels.index("positive")
+    ids = [tokenizer.encode(text).ids for text in texts]
+    found: list[float] = []
+    for start in range(0, len(ids), 64):
+        found += [scores.probabilities[at] for scores in predictor.predict(ids[start : start + 64])]
+    return dict(zip(texts, found, strict=True))
+
+
+@contextmanager
+def chaotic(store: Path, model: str, rate: float | None = None, **settings: str) -> Iterator[Service]:
+    """The service in exact float32, its forward pass slowed to ``rate`` texts per second where that is given."""
+    if rate is not None:
+        os.environ[RATE_VARIABLE] = str(rate)
+    try:
+        program = ("-m", "tests.chaos.program") if rate is not None else ("-m", "app")
+        with serving(store, model, program, **{"precision": "float32", "workers": "2", **settings}) as service:
+            yield service
+    finally:
+        os.environ.pop(RATE_VARIABLE, None)
+
+
+def memory(service: Service) -> dict[str, int]:
+    """Resident bytes of the service's processes, by role and in sum."""
+    roles = {"supervisor": [service.process.pid]}
+    roles |= {role: service.children(role) for role in ("engine", "worker")}
+    used = {role: sum(map(_resident, pids)) for role, pids in roles.items()}
+    return {**used, "all": sum(used.values())}
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(service: Service) -> int:
+    """Open file descriptors of all processes of the service."""
+    pids = [service.process.pid, *service.children("engine"), *service.children("worker")]
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+
+
+async def value(service: Service, name: str) -> float:
+    """One metric, summed over its labels."""
+    client = Client(service.url)
+    text = (await client.get("/metrics")).body.decode()
+    client.close()
+    return sum(map(float, re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)))
+
+
+async def is_ready(client: Client) -> bool | None:
+    """What readiness says; None where nobody says anything."""
+    try:
+        return (await client.get("/health/ready")).status == 200
+    except (ClosedError, TimeoutError):
+        return None
+
+
+async def until_ready(service: Service, *, ready: bool, limit: float, pause: float = 0.02) -> float:
+    """Wait until readiness is as asked for; how many seconds that took.
+
+    Raises:
+        AssertionError: longer than ``limit``.
+    """
+    started, client = time.monotonic(), Client(service.url)
+    while await is_ready(client) is not ready:
+        assert time.monotonic() - started < limit, f"readiness was not {ready} within {limit} s"
+        await asyncio.sleep(pause)
+    client.close()
+    return time.monotonic() - started
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Stop a process meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

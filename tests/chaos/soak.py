@@ -1,0 +1,138 @@
+"""A soak: mixed load for long, and whether memory and file descriptors grow meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scipy import stats
+
+from tests.chaos.client import Client, ClosedError, classify_request, judge
+from tests.chaos.parts import descriptors, memory
+from tests.service import Service
+
+SAMPLE_SECONDS = 5.0
+WARM_SHARE = 0.25
+"""Share of the soak in which caches fill, arenas grow and nothing is judged."""
+
+_BAD = (b"{", b'{"text": 1}', b'{"text": ""}', b'{"texts": []}', b'{"text": "a", "more": 1}')
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """Growth per hour by Theil and Sen, with its interval of 95 % confidence, and the median it grows from."""
+
+    median: float
+    per_hour: float
+    low: float
+    high: float
+
+    @property
+    def flat(self) -> bool:
+        """Whether there may be no growth, or less than a hundredth of the median in an hour."""
+        return self.low <= 0 or self.per_hour < 0.01 * self.median
+
+
+def slope(samples: list[tuple[float, float]]) -> Slope:
+    """The slope of samples of (seconds, value)."""
+    seconds, values = zip(*samples, strict=True)
+    fitted = stats.theilslopes(values, seconds, 0.95)
+    hour = 3600.0
+    return Slope(
+        sorted(values)[len(values) // 2], fitted.slope * hour, fitted.low_slope * hour, fitted.high_slope * hour
+    )
+
+
+class Soak:
+    """Clients of all kinds against one service.
+
+    Args:
+        service: a running service.
+        known: probability of ``positive`` of every text.
+        rate: requests per second.
+        seed: of what they ask for.
+    """
+
+    def __init__(self, service: Service, known: Mapping[str, float], rate: float, seed: int = 0) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.samples: list[tuple[float, dict[str, int]]] = []
+        self._service = service
+        self._known = list(known.items())
+        self._rate = rate
+        self._chance = random.Random(seed)
+        self._client = Client(service.url)
+
+    async def run(self, seconds: float) -> None:
+        """Ask for so long, and look at memory and descriptors meanwhile."""
+        sampling = asyncio.create_task(self._sample())
+        started, asking = time.monotonic(), set()
+        for number in range(int(self._rate * seconds)):
+            if (pause := started + number / self._rate - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+            task = asyncio.create_task(self._ask())
+            asking.add(task)
+            task.add_done_callback(asking.discard)
+        await asyncio.gather(*asking)
+        sampling.cancel()
+        self._client.close()
+
+    def slopes(self) -> dict[str, Slope]:
+        """Slopes after the warm-up, by what was measured."""
+        kept = self.samples[int(len(self.samples) * WARM_SHARE) :]
+        return {name: slope([(at, values[name]) for at, values in kept]) for name in kept[0][1]}
+
+    async def _sample(self) -> None:
+        started = time.monotonic()
+        while True:
+            found = {**memory(self._service), "descriptors": descriptors(self._service)}
+            self.samples.append((time.monotonic() - started, found))
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _ask(self) -> None:
+        kinds = (self._single, self._several, self._bad, self._leave, self._scrape, self._hasty)
+        kind = self._chance.choices(kinds, (70, 12, 6, 6, 1, 5))[0]
+        try:
+            outcome = await kind()
+        except ClosedError:
+            outcome = "closed"
+        except TimeoutError:
+            outcome = "no answer"
+        self.outcomes[outcome] += 1
+
+    async def _single(self) -> str:
+        text, expected = self._chance.choice(self._known)
+        return judge(await self._client.send(classify_request({"text": text})), [expected])
+
+    async def _several(self) -> str:
+        chosen = self._chance.choices(self._known, k=self._chance.randint(2, 20))
+        answer = await self._client.send(classify_request({"texts": [text for text, _ in chosen]}))
+        return judge(answer, [expected for _, expected in chosen])
+
+    async def _bad(self) -> str:
+        body = self._chance.choice(_BAD)
+        head = f"POST /classify HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n"
+        answer = await self._client.send(head.encode() + body)
+        return "refused as bad" if answer.status == 422 else f"status {answer.status}"
+
+    async def _leave(self) -> str:
+        connection = await self._client.connect()
+        assert connection.transport is not None
+        connection.transport.write(classify_request({"text": self._chance.choice(self._known)[0]}))
+        await asyncio.sleep(self._chance.uniform(0, 0.01))
+        if connection.transport is not None:
+            connection.transport.abort()
+        return "left"
+
+    async def _scrape(self) -> str:
+        path = self._chance.choice(("/metrics", "/health/ready", "/models", "/nowhere"))
+        answer = await self._client.get(path)
+        return "other" if answer.status == (404 if path == "/nowhere" else 200) else f"{path} {answer.status}"
+
+    async def _hasty(self) -> str:
+        text, expected = self._chance.choice(self._known)
+        answer = await self._client.send(classify_request({"text": text}, "X-Timeout-Seconds: 0.003"))
+        return judge(answer, [expected])
