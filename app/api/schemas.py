@@ -60,7 +60,7 @@ class ClassifyRequest(BaseModel):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         # A field that is null is a field that is given.
-        if len(self.model_fields_set) != 1 or (self.text is None) == (self.texts is None):
+        if len(self.model_fields_set & {"text", "texts"}) != 1 or (self.text is None) == (self.texts is None):
             raise ValueError("exactly one of text and texts must be given")
         return self
 
