@@ -62,7 +62,7 @@ export function drawWords(place, text, label, other, { tokens = [], sentences = 
 
 /** The probability of the label after each token, as a line with a scale. */
 export function drawCurve(svg, points) {
-  const [left, right, top, bottom] = [34, 592, 8, 128];
+  const [left, right, top, bottom] = [44, 592, 8, 128];
   const x = (index) => left + (right - left) * (points.length > 1 ? index / (points.length - 1) : 1);
   const y = (share) => bottom - (bottom - top) * share;
   const make = (name, attributes, text) => {
