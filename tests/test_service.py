@@ -226,6 +226,7 @@ def test_the_grace_time_is_for_load_balancers(tiny_store: Path) -> None:
         deadline = time.monotonic() + 10
         while client.get("/health/ready").status_code != 503:
             assert time.monotonic() < deadline, "readiness never said 503"
+        time.sleep(0.5)
         for document in ({"text": "a very good film"}, {"texts": ["dull", "slow"]}):
             answer = client.post("/classify", json=document)
             assert answer.status_code == 200

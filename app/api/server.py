@@ -18,7 +18,6 @@ LINGER_SECONDS = 1.0
 """How long connections stay open at shutdown for a request that is on its way."""
 _POLL_SECONDS = 0.02
 _CLOSE = (b"connection", b"close")
-_CLOSE = (b"connection", b"close")
 
 
 class DrainingServer(uvicorn.Server):

@@ -175,11 +175,16 @@ async def test_a_full_service_refuses_whole_requests(settings: Settings) -> None
     """503 with Retry-After, and nothing of the request is begun."""
     engine = ScriptedEngine()
     engine.allowed.set()
-    small = settings.model_copy(update={"max_queue": 3})
+    small = settings.model_copy(update={"max_queue": 3, "max_texts": 3})
     async with running(create_app(small, engine)) as client:
         await wait_ready(client)
-        assert_problem(await client.post("/classify", json={"texts": ["a", "b", "c", "d"]}), 503, "overloaded")
-    assert not engine.futures
+        request = asyncio.create_task(client.post("/classify", json={"texts": ["a", "b"]}))
+        while not engine.futures:  # noqa: ASYNC110 - a list, by the test's own engine
+            await asyncio.sleep(0.001)
+        assert_problem(await client.post("/classify", json={"texts": ["c", "d"]}), 503, "overloaded")
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+    assert len(engine.futures) == 2
 
 
 async def test_a_gone_client_leaves_no_text_behind(settings: Settings) -> None:

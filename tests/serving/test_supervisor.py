@@ -195,7 +195,7 @@ class Scripted(supervisor.Supervisor):
         child.started = child.last_beat = time.monotonic()
 
 supervisor.LONGEST_REST = 0.1
-parent = Scripted({}, grace=2.0)
+parent = Scripted({}, grace=0.0, patience=2.0)
 parent.add(supervisor.Child("always-0", ["import time; print('up', flush=True); time.sleep(60)"]))
 listener = supervisor.bind_local(pathlib.Path(sys.argv[1]))
 parent.add(supervisor.Child("wanted-0", [sys.argv[2]], wake=listener))
