@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -131,7 +132,8 @@ async def test_in_one_process(tiny_store: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     app = create_app(Settings(model_store=tiny_store, model="tiny", device="cpu"))
     async with app.router.lifespan_context(app), client_of(app) as client:
-        while (await client.get("/health/ready")).status_code != 200:
-            pass
+        async with asyncio.timeout(60):
+            while (await client.get("/health/ready")).status_code != 200:
+                await asyncio.sleep(0.01)
         answer = await client.post("/classify", json={"text": "a very good film", "explain": KINDS})
         check(answer.json(), "a very good film")
