@@ -133,7 +133,7 @@ async def test_in_one_process(tiny_store: Path, monkeypatch: pytest.MonkeyPatch)
     app = create_app(Settings(model_store=tiny_store, model="tiny", device="cpu"))
     async with app.router.lifespan_context(app), client_of(app) as client:
         async with asyncio.timeout(60):
-            while (await client.get("/health/ready")).status_code != 200:
+            while (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
         answer = await client.post("/classify", json={"text": "a very good film", "explain": KINDS})
         check(answer.json(), "a very good film")
