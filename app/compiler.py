@@ -118,9 +118,9 @@ def build(library: Library, command: Sequence[str], path: Path | None = None, ex
                 if variant == "portable":
                     defines.append(f'-DSOURCES="{key}"')
                 source = str(library.path.parent / library.sources[0])
-                _run([*command, *_FLAGS, *extra, *instructions, *defines, "-c", source, "-o", objects[-1]])
+                run_compiler([*command, *_FLAGS, *extra, *instructions, *defines, "-c", source, "-o", objects[-1]])
             linked = Path(folder) / "linked.so"
-            _run([*command, *extra, "-shared", *objects, "-o", str(linked)])
+            run_compiler([*command, *extra, "-shared", *objects, "-o", str(linked)])
             linked.replace(path)
     except OSError as error:
         raise BuildError(f"{path.parent}: cannot be written ({error.strerror})") from error
@@ -157,7 +157,7 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _run(command: list[str]) -> None:
+def run_compiler(command: list[str]) -> None:
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the user's own compiler
     except OSError as error:

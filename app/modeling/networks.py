@@ -79,7 +79,7 @@ class SentimentNetwork(nn.Module):
             ids: (B, T) token ids, padded on the right.
             lengths: (B,) valid tokens of each text, 1 to T.
         """
-        return self.head(self.pool(self.states(self.embed(ids), lengths), lengths))
+        return self.head(self.read(self.embed(ids), lengths))
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (B, T) to vectors (T, B, E), with word and channel dropout in training."""
@@ -92,17 +92,21 @@ class SentimentNetwork(nn.Module):
             vectors = self.embedding_dropout(vectors.transpose(1, 2).unsqueeze(-1)).squeeze(-1).transpose(1, 2)
         return vectors.transpose(0, 1)
 
+    def read(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Vectors (T, B, E) to features (B, P * D * H)."""
+        return self.pool(self.states(vectors, lengths), lengths)
+
     def states(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states (T, B, D * H) of the last layer for vectors (T, B, E); arbitrary beyond a text's length.
 
         The backward half of position t has read the text from its end down to t.
         """
-        reverse = _reversal(vectors.shape[0], lengths) if self.config.bidirectional else None
+        reverse = reversal(vectors.shape[0], lengths) if self.config.bidirectional else None
         for layer in self.recurrent:
             directions = [layer[0](vectors)[0]]  # type: ignore[index]
             if reverse is not None:
-                backward = layer[1](_gather_time(vectors, reverse))[0]  # type: ignore[index]
-                directions.append(_gather_time(backward, reverse))
+                backward = layer[1](gather_time(vectors, reverse))[0]  # type: ignore[index]
+                directions.append(gather_time(backward, reverse))
             vectors = torch.cat(directions, dim=-1) if len(directions) > 1 else directions[0]
         return vectors
 
@@ -126,13 +130,14 @@ class SentimentNetwork(nn.Module):
         return Outputs(logits, self.rating(features) if self.rating is not None else None)
 
 
-def _reversal(length: int, lengths: Tensor) -> Tensor:
+def reversal(length: int, lengths: Tensor) -> Tensor:
     """(T, B) time indices that reverse each text within its own length and leave padding where it is."""
     steps = torch.arange(length, device=lengths.device).unsqueeze(1)
     return torch.where(steps < lengths, lengths - 1 - steps, steps)
 
 
-def _gather_time(values: Tensor, index: Tensor) -> Tensor:
+def gather_time(values: Tensor, index: Tensor) -> Tensor:
+    """Values (T, B, N) at time indices (T, B)."""
     return values.gather(0, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 

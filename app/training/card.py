@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.store import ModelConfig
@@ -27,6 +27,7 @@ def model_card(name: str, config: ModelConfig, metrics: dict[str, Any], judged: 
         f"## Network\n\n{_network(config, metrics)}",
         f"## Training\n\n{_training(metrics)}",
         f"## Figures on the {split} split\n\n{_figures(judged)}",
+        *_phenomena(metrics),
         f"## Calibration\n\n{_calibration(config, metrics)}",
         f"## Limits of use\n\n{_limits(config, metrics)}",
     ]
@@ -61,6 +62,41 @@ def length_table(judged: Evaluation) -> str:
     """Accuracy by review length as a Markdown table."""
     rows = [(_range(bucket), f"{bucket.texts:,}", f"{bucket.accuracy:.4f}") for bucket in judged.by_length]
     return _table(("tokens", "texts", "accuracy"), rows)
+
+
+def phenomena_table(columns: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Right answers by phenomenon as a Markdown table, one column per model: rows of ``phenomena_as_dict`` by name."""
+    first = next(iter(columns.values()))
+    rows = [
+        (
+            of["name"],
+            str(of["texts"]),
+            *(f"{part[number]['right'] / part[number]['texts']:.0%}" for part in columns.values()),
+        )
+        for number, of in enumerate(first)
+    ]
+    totals = [sum(row["right"] for row in part) / sum(row["texts"] for row in part) for part in columns.values()]
+    rows.append(("all", str(sum(of["texts"] for of in first)), *(f"{total:.1%}" for total in totals)))
+    return _table(("phenomenon", "texts", *columns), rows)
+
+
+def class_table(judged: Evaluation) -> str:
+    """Figures of each class as a Markdown table."""
+    rows = [
+        (of.label, f"{of.texts:,}", f"{of.precision:.4f}", f"{of.recall:.4f}", f"{of.f1:.4f}") for of in judged.by_class
+    ]
+    return _table(("class", "texts", "precision", "recall", "F1"), rows)
+
+
+def _phenomena(metrics: dict[str, Any]) -> list[str]:
+    found = metrics.get("phenomena")
+    if not found:
+        return []
+    return [
+        "## Short texts and phenomena\n\nA written set of sentences that nothing was trained or chosen on; the share "
+        "of right answers. Neutral and contradictory texts count as right where neither class gets more than 75%.\n\n"
+        + phenomena_table(found)
+    ]
 
 
 def _summary(config: ModelConfig, metrics: dict[str, Any], judged: Evaluation, split: str) -> str:
@@ -134,6 +170,7 @@ def _figures(judged: Evaluation) -> str:
     return "\n\n".join(
         [
             figures_table(judged),
+            class_table(judged),
             f"![ROC curve]({ROC_FILE}) ![Confusion matrix]({CONFUSION_FILE})",
             length_table(judged),
             f"![Accuracy by length]({LENGTH_FILE})",

@@ -35,6 +35,7 @@ class TrainOptions:
         corpus: the corpus' archive or folder; None downloads it, unless there is ``data``.
         data: any labelled file instead of the corpus.
         finish: store the best weights of the run so far, without training further.
+        balanced: let the classes weigh the same in the loss.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainOptions:
     threads: int
     resume: bool
     finish: bool
+    balanced: bool = False
 
     @property
     def command(self) -> str:
@@ -60,6 +62,8 @@ class TrainOptions:
             parts += ["--data", self.data.name, "--text-column", self.text_column, "--label-column", self.label_column]
         elif self.corpus is not None:
             parts += ["--corpus", self.corpus.name]
+        if self.balanced:
+            parts.append("--balanced")
         if self.name != default_name(self.architecture, self.data):
             parts += ["--name", self.name]
         parts += ["--seed", str(self.seed), "--device", self.device, "--threads", str(self.threads)]
@@ -69,7 +73,10 @@ class TrainOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``train``."""
     parser.add_argument(
-        "--preset", choices=("article", "best", "labelled"), default="best", help="recipe (default: %(default)s)"
+        "--preset",
+        choices=("article", "best", "large", "labelled"),
+        default="best",
+        help="recipe (default: %(default)s)",
     )
     parser.add_argument("--network", choices=("gru", "lstm", "rnn"), default="gru", help="default: %(default)s")
     source = parser.add_mutually_exclusive_group()
@@ -93,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("--balanced", action="store_true", help="let rare classes weigh as much as common ones")
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
 
@@ -163,6 +171,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
         threads=args.threads or os.cpu_count() or 1,
         resume=args.resume,
         finish=args.finish,
+        balanced=args.balanced,
     )
 
 
@@ -222,34 +231,37 @@ def load_splits(options: TrainOptions) -> Splits:
 
 
 def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
-    """The preset, fitted to the data: without unlabelled texts no teacher, beyond two classes no sigmoid output."""
+    """The preset, fitted to the data: no teachers without unlabelled texts, no rating without stars."""
     from app.training.recipe import PRESETS
 
     recipe = PRESETS[options.preset](options.architecture)
+    network = dict(recipe.network)
     if not splits.unlabelled:
-        recipe = replace(recipe, teacher=0.0)
+        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, peer=None)
+    if not any(splits.train.stars):
+        network["rating"] = False
     if len(splits.labels) > 2:
-        recipe = replace(recipe, network={**recipe.network, "output": "softmax"})
-    return recipe
+        network["output"] = "softmax"
+    return replace(recipe, network=network, balanced=options.balanced)
 
 
 def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trainer, Tokenizer, float]:
-    """The trainer on encoded data, its tokenizer, and the seconds its teacher took."""
+    """The trainer on encoded data, its tokenizer, and the seconds its teachers took."""
     import torch
 
-    from app.modeling.networks import SentimentNetwork
     from app.text.tokenizer import Tokenizer, build_vocabulary
     from app.training.loop import Trainer
-    from app.training.prepare import encode_examples, form_opinion, training_data
+    from app.training.prepare import encode_examples, prepare_lesson, training_data
+    from app.training.recurrence import TrainingNetwork
 
     vocabulary = build_vocabulary(splits.train.texts, recipe.network["vocabulary_size"])
     config = recipe.config(len(vocabulary), splits.labels)
     tokenizer = Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
-    opinion = form_opinion(splits, options.run) if recipe.teacher else None
-    data = training_data(splits, recipe.teacher, opinion, tokenizer)
+    lesson = prepare_lesson(splits, recipe, options.run, ModelStore(options.store)) if recipe.teacher else None
+    data = training_data(splits, recipe.teacher, lesson, tokenizer)
     torch.manual_seed(options.seed)
     trainer = Trainer(
-        SentimentNetwork(config),
+        TrainingNetwork(config),
         recipe,
         data,
         encode_examples(splits.validation, len(splits.labels), tokenizer),
@@ -257,7 +269,7 @@ def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trai
         seed=options.seed,
         folder=options.run,
     )
-    return trainer, tokenizer, opinion.seconds if opinion else 0.0
+    return trainer, tokenizer, lesson.seconds if lesson else 0.0
 
 
 def _explain_interruption(options: TrainOptions) -> None:

@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     require_extra()
     from app.modeling.runtimes import load_predictor
     from app.text.tokenizer import load_tokenizer
-    from app.training.card import figures_table, length_table
+    from app.training.card import class_table, figures_table, length_table, phenomena_table
     from app.training.evaluation import judge, measure
+    from app.training.phenomena import judge_phenomena, phenomena_as_dict
     from app.training.report import plot_outcome
 
     model = ModelStore(args.store).open(args.model)
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     predictor = load_predictor(model, args.device, args.runtime, args.precision, args.threads)
     outcome = judge(predictor, tokenizer, model.config.labels, examples)
     judged = measure(outcome)
+    phenomena = phenomena_as_dict(judge_phenomena(predictor, tokenizer, model.config.labels))
     document = {
         "model": model.reference,
         "digest": model.digest,
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         "runtime": predictor.runtime,
         "precision": predictor.precision,
         **judged.as_dict(),
+        "phenomena": phenomena,
     }
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))
     else:
         print(f"{model.reference} on {document['data']}, {predictor.runtime} {predictor.precision}\n")
-        print(f"{figures_table(judged)}\n\n{length_table(judged)}")
+        print(f"{figures_table(judged)}\n\n{class_table(judged)}\n\n{length_table(judged)}")
+        if phenomena:
+            print(f"\n{phenomena_table({model.reference: phenomena})}")
     return 0
 
 

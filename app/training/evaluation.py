@@ -87,6 +87,17 @@ class LengthBucket:
 
 
 @dataclass(frozen=True)
+class ClassFigures:
+    """Figures of one class against all others; ``texts`` truly belong to it."""
+
+    label: str
+    texts: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The figures of one model on one set of labelled texts.
 
@@ -102,6 +113,7 @@ class Evaluation:
             summed over the classes.
         nll: mean negative log-likelihood of the true class, in nats.
         confusion: rows are true classes, columns predicted ones.
+        by_class: figures of each class.
         by_length: accuracy by tokens before truncation; empty buckets are left out.
         truncated: share of texts that were truncated.
         tokens, unknown, confidence: means over the texts of tokens before truncation, share of unknown tokens and
@@ -123,6 +135,7 @@ class Evaluation:
     nll: float
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
+    by_class: tuple[ClassFigures, ...]
     by_length: tuple[LengthBucket, ...]
     truncated: float
     tokens: float
@@ -206,6 +219,7 @@ def measure(outcome: Outcome) -> Evaluation:
         nll=float(log_loss(outcome.labels, _normalized(outcome.probabilities), labels=every)),
         labels=outcome.names,
         confusion=tuple(map(tuple, confusion_matrix(outcome.labels, outcome.predicted, labels=every).tolist())),
+        by_class=class_figures(outcome),
         by_length=length_buckets(outcome.tokens, outcome.correct),
         truncated=float(outcome.truncated.mean()),
         tokens=float(outcome.tokens.mean()),
@@ -255,6 +269,17 @@ def length_buckets(tokens: np.ndarray, correct: np.ndarray) -> tuple[LengthBucke
         if rows.any():
             buckets.append(LengthBucket(low, high, int(rows.sum()), float(correct[rows].mean())))
     return tuple(buckets)
+
+
+def class_figures(outcome: Outcome) -> tuple[ClassFigures, ...]:
+    """Precision, recall and F1 of every class; 0 where one is undefined."""
+    columns = precision_recall_fscore_support(
+        outcome.labels, outcome.predicted, labels=list(range(len(outcome.names))), zero_division=0.0
+    )
+    return tuple(
+        ClassFigures(name, int(texts), float(precision), float(recall), float(f1))
+        for name, precision, recall, f1, texts in zip(outcome.names, *columns, strict=True)
+    )
 
 
 def _top(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,8 @@ from app.errors import DataError
 from app.modeling.batching import pad
 from app.modeling.networks import Outputs, SentimentNetwork
 from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
+from app.training.kernels import keep_memory
+from app.training.losses import class_weights, loss
 from app.training.recipe import Recipe
 
 STATE_FILE = "state.pt"
@@ -81,6 +83,7 @@ class Trainer:
         seed: int,
         folder: Path,
     ) -> None:
+        keep_memory()
         self.network = network.to(device)
         self.recipe = recipe
         self.device = torch.device(device)
@@ -99,6 +102,7 @@ class Trainer:
         self._best: dict[str, Tensor] = {}
         self._progress = _Progress()
         self._interrupted = False
+        self._weights = torch.from_numpy(class_weights(train.targets)).to(device) if recipe.balanced else None
         torch.manual_seed(seed)
 
     @property
@@ -245,7 +249,7 @@ class Trainer:
             group["lr"] = self.recipe.learning_rate * self._schedule(progress.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             outputs: Outputs = self.network(ids.to(self.device), lengths.to(self.device))
-            value = loss(outputs, targets, stars)
+            value = loss(outputs, targets, stars, self._weights)
         self._optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip is not None:
@@ -319,18 +323,3 @@ class Trainer:
             total += nn.functional.cross_entropy(outputs.logits, labels, reduction="sum").item()
             correct += int((outputs.logits.argmax(-1) == labels).sum())
         return total / len(self._validation), correct / len(self._validation)
-
-
-def loss(outputs: Outputs, targets: Tensor, stars: Tensor) -> Tensor:
-    """Cross-entropy of the targets plus, where there is a rating output, that of the stars of texts that have some.
-
-    For the sigmoid output this is binary cross-entropy.
-
-    Args:
-        targets: (B, C) probability of each class.
-        stars: (B,) 1 to 10, or 0 for none.
-    """
-    value = nn.functional.cross_entropy(outputs.logits.float(), targets)
-    if outputs.rating_logits is not None and bool((stars > 0).any()):
-        value = value + nn.functional.cross_entropy(outputs.rating_logits.float(), stars - 1, ignore_index=-1)
-    return value

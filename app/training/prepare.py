@@ -1,35 +1,42 @@
-"""From splits to encoded datasets, the teacher's opinion included."""
+"""From splits to encoded datasets, the teachers' opinion included."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from app.text.tokenizer import Tokenizer
+from app.errors import DataError
+from app.modeling.runtimes import load_predictor
+from app.store import ModelStore
+from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.data import Dataset, encode_dataset, one_hot
+from app.training.fragments import draw_fragments
 from app.training.labelled import Examples, Splits
-from app.training.teacher import teach
+from app.training.recipe import Recipe
+from app.training.teacher import Opinions, teach
 
 OPINION_FILE = "teacher.npz"
+_FRAGMENT_SEED = 0
+_PEER_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What the teacher thinks, as probabilities of the second class.
+class Lesson:
+    """What a network is taught beyond the labels, as probabilities of the second class.
 
     Attributes:
-        labelled: (N,) out-of-fold opinion on the labelled training texts.
-        unlabelled: (M,) opinion on the unlabelled texts.
-        seconds: how long it took to form.
+        opinions: of the labelled texts, the unlabelled ones and the fragments.
+        fragments: short texts cut out of the others.
+        seconds: how long it took to form the opinions.
     """
 
-    labelled: np.ndarray
-    unlabelled: np.ndarray
+    opinions: Opinions
+    fragments: list[str]
     seconds: float
 
 
@@ -38,39 +45,78 @@ def encode_examples(examples: Examples, classes: int, tokenizer: Tokenizer) -> D
     return encode_dataset(examples.texts, one_hot(examples.labels, classes), examples.stars, tokenizer)
 
 
-def training_data(splits: Splits, share: float, opinion: Opinion | None, tokenizer: Tokenizer) -> Dataset:
-    """The training split and, where there is a teacher, the unlabelled texts with its opinion.
+def training_data(splits: Splits, share: float, lesson: Lesson | None, tokenizer: Tokenizer) -> Dataset:
+    """The training split and, where there is a lesson, unlabelled texts and fragments with the opinions on them.
 
     Args:
         splits: the data.
-        share: the teacher's share in the targets of labelled texts.
-        opinion: the teacher's opinion; None trains on labels alone.
+        share: the teachers' share in the targets of labelled texts.
+        lesson: the teachers' opinions; None trains on labels alone.
         tokenizer: encodes the texts.
     """
-    labelled = encode_examples(splits.train, len(splits.labels), tokenizer)
-    if opinion is None:
-        return labelled
-    labelled.targets[:] = (1 - share) * labelled.targets + share * _two_classes(opinion.labelled)
-    unknown: list[int | None] = [None] * len(splits.unlabelled)
-    return labelled + encode_dataset(splits.unlabelled, _two_classes(opinion.unlabelled), unknown, tokenizer)
+    data = encode_examples(splits.train, len(splits.labels), tokenizer)
+    if lesson is None:
+        return data
+    opinions = lesson.opinions
+    data.targets[:] = (1 - share) * data.targets + share * _two_classes(opinions.labelled)
+    for texts, opinion in ((splits.unlabelled, opinions.unlabelled), (lesson.fragments, opinions.fragments)):
+        unknown: list[int | None] = [None] * len(texts)
+        data += encode_dataset(texts, _two_classes(opinion), unknown, tokenizer)
+    return data
 
 
-def form_opinion(splits: Splits, folder: Path) -> Opinion:
-    """The teacher's opinion on two-class splits, kept in the run's folder so that a resumed run need not wait again."""
+def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelStore) -> Lesson:
+    """The lesson for two-class splits.
+
+    The teachers' part is kept in the run's folder, so that a resumed run need not wait again.
+    """
+    texts = [*splits.train.texts, *splits.unlabelled]
+    fragments = draw_fragments(texts, recipe.fragments, _FRAGMENT_SEED)
+    opinions, seconds = _teachers(splits, recipe, fragments, folder)
+    if recipe.peer is not None:
+        started = time.monotonic()
+        unlabelled, short = (_peer(recipe.peer, store, part, splits.labels) for part in (splits.unlabelled, fragments))
+        opinions = Opinions(opinions.labelled, (opinions.unlabelled + unlabelled) / 2, (opinions.fragments + short) / 2)
+        seconds += time.monotonic() - started
+    return Lesson(opinions, fragments, seconds)
+
+
+def _teachers(splits: Splits, recipe: Recipe, fragments: Sequence[str], folder: Path) -> tuple[Opinions, float]:
+    """The teachers' opinions and the seconds it took to form them."""
     path = folder / OPINION_FILE
-    digest = _digest([*splits.train.texts, *splits.unlabelled])
+    digest = _digest([str(recipe.vector_passes), *splits.train.texts, *splits.unlabelled, *fragments])
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["digest"]) == digest:
-                return Opinion(kept["labelled"], kept["unlabelled"], float(kept["seconds"]))
+                return Opinions(kept["labelled"], kept["unlabelled"], kept["fragments"]), float(kept["seconds"])
     started = time.monotonic()
-    labelled, unlabelled = teach(splits.train.texts, splits.train.labels, splits.unlabelled)
-    opinion = Opinion(labelled, unlabelled, time.monotonic() - started)
+    opinions = teach(splits.train.texts, splits.train.labels, splits.unlabelled, fragments, recipe.vector_passes)
+    seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{OPINION_FILE}.part").open("wb") as file:
-        np.savez(file, digest=digest, labelled=labelled, unlabelled=unlabelled, seconds=opinion.seconds)
+        np.savez(file, digest=digest, seconds=seconds, **vars(opinions))
     (folder / f"{OPINION_FILE}.part").rename(path)
-    return opinion
+    return opinions, seconds
+
+
+def _peer(reference: str, store: ModelStore, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
+    """Probabilities of the second class from a stored model.
+
+    Raises:
+        DataError: the model has other labels.
+        CheckpointError: it cannot be read.
+    """
+    model = store.open(reference)
+    if model.config.labels != labels:
+        raise DataError(f"{model.reference}: labels {', '.join(model.config.labels)}, the data has {', '.join(labels)}")
+    tokenizer, predictor = load_tokenizer(model), load_predictor(model)
+    ids = [tokenizer.encode(text).ids for text in texts]
+    result = np.zeros(len(ids))
+    order = np.argsort([len(text) for text in ids], kind="stable")
+    for start in range(0, len(order), _PEER_BATCH):
+        rows = order[start : start + _PEER_BATCH]
+        result[rows] = [scores.probabilities[1] for scores in predictor.predict([ids[row] for row in rows])]
+    return result
 
 
 def _two_classes(second: np.ndarray) -> np.ndarray:

@@ -26,8 +26,12 @@ class Recipe:
         average: decay per step of an exponential moving average of the weights, which is what is validated and kept
             (Polyak and Juditsky 1992); 0 keeps the last weights.
         patience: epochs without a better validation accuracy after which the run stops; None never stops early.
-        teacher: share of the n-gram teacher's opinion in the targets of labelled texts; above 0 the unlabelled texts
-            are trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
+        teacher: share of the teachers' opinion in the targets of labelled texts; above 0 the unlabelled texts are
+            trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
+        vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
+        fragments: short texts cut out of the others to train on, with the teachers' opinion.
+        peer: name of a stored model whose opinion on unlabelled texts and fragments counts as much as the teachers'.
+        balanced: whether the classes weigh the same in the loss however many texts each has.
         preset: name of the preset this is.
     """
 
@@ -42,6 +46,10 @@ class Recipe:
     average: float = 0.0
     patience: int | None = None
     teacher: float = 0.0
+    vector_passes: int = 0
+    fragments: int = 0
+    peer: str | None = None
+    balanced: bool = False
     preset: str = "custom"
 
     def config(self, vocabulary_size: int, labels: tuple[str, ...]) -> ModelConfig:
@@ -81,10 +89,11 @@ def article(architecture: Architecture) -> Recipe:
 
 
 def best(architecture: Architecture) -> Recipe:
-    """This project's recipe: three poolings, dropout on words, channels and features, averaged weights.
+    """This project's recipe for a model that is cheap to serve.
 
-    Where the data has unlabelled texts (the corpus has 50,000 reviews) they are trained on too, with the opinion of an
-    n-gram teacher; where it has none, the teacher is left out.
+    Three poolings, dropout on words, channels and features, averaged weights. Where the data has unlabelled texts (the
+    corpus has 50,000 reviews) they are trained on too, with the opinion of two teachers, and so are short texts cut out
+    of all of them; where it has none, the teachers are left out.
     """
     return Recipe(
         network={
@@ -93,29 +102,43 @@ def best(architecture: Architecture) -> Recipe:
             "embedding_size": 128,
             "hidden_size": 128,
             "pooling": ("last", "mean", "max"),
+            "rating": True,
             "max_tokens": 400,
             "head_tokens": 100,
             "embedding_dropout": 0.3,
             "word_dropout": 0.1,
             "output_dropout": 0.5,
         },
-        epochs=4,
-        batch_size=64,
-        learning_rate=2e-3,
+        epochs=6,
+        batch_size=128,
+        learning_rate=3e-3,
         weight_decay=0.01,
-        warmup=0.1,
+        warmup=0.05,
         decay=True,
         clip=1.0,
         average=0.998,
-        patience=2,
         teacher=0.5,
+        vector_passes=8,
+        fragments=75_000,
         preset="best",
     )
 
 
+def large(architecture: Architecture) -> Recipe:
+    """``best`` for the most accurate model: more units, in both directions."""
+    recipe = best(architecture)
+    network = {**recipe.network, "hidden_size": 192, "bidirectional": True}
+    return replace(recipe, network=network, preset="large")
+
+
 def labelled(architecture: Architecture) -> Recipe:
-    """``best`` without the unlabelled reviews: what they are worth is the difference."""
-    return replace(best(architecture), epochs=5, teacher=0.0, preset="labelled")
+    """``best`` on labels alone: what the unlabelled reviews are worth is the difference."""
+    return replace(best(architecture), teacher=0.0, vector_passes=0, fragments=0, patience=2, preset="labelled")
 
 
-PRESETS: dict[str, Callable[[Architecture], Recipe]] = {"article": article, "best": best, "labelled": labelled}
+PRESETS: dict[str, Callable[[Architecture], Recipe]] = {
+    "article": article,
+    "best": best,
+    "large": large,
+    "labelled": labelled,
+}

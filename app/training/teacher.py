@@ -1,77 +1,145 @@
-"""An n-gram teacher whose opinion on unlabelled reviews a recurrent network can learn from.
+"""Teachers whose opinion on unlabelled texts a recurrent network can learn from.
 
-Logistic regression on binary 1- to 3-grams, scaled by their naive Bayes log-count ratios (Wang and Manning 2012,
-"Baselines and bigrams"). For labelled texts it gives out-of-fold probabilities, so that it never judges a text it was
-fitted on.
+Two that err differently, and their weighted sum:
+
+- Logistic regression on 1- to 3-grams, scaled by their naive Bayes log-count ratios (Wang and Manning 2012, "Baselines
+  and bigrams").
+- Logistic regression on document vectors (``documents.py``), which unlabelled texts help to train.
+
+No text is judged by a regression that was fitted on it: labelled texts get out-of-fold opinions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from app.text.preprocessing import words
+from app.training.documents import document_vectors
+from app.training.ngrams import Ngrams
 
 _FOLDS = 5
 _MIN_TEXTS = 3
-_NGRAMS = (1, 3)
-_STRENGTH = 0.2
+_VECTOR_MIN_TEXTS = 5
+_VECTOR_SIZE = 256
+_VECTOR_RATE = 0.06
+_NGRAM_STRENGTH = 0.2
+_VECTOR_STRENGTH = 3.0
+# The last regression has a handful of weights: hardly any regularization.
+_BLEND_STRENGTH = 100.0
 # liblinear shuffles; with a fixed seed the opinion depends on the texts alone.
 _SEED = 0
 
 
-def teach(texts: Sequence[str], labels: Sequence[int], unlabelled: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Positive-class probabilities of labelled texts (out of fold) and of unlabelled ones.
+@dataclass(frozen=True)
+class Opinions:
+    """Probabilities of the second class.
+
+    Attributes:
+        labelled: (N,) of the labelled texts, out of fold.
+        unlabelled: (M,) of the unlabelled texts.
+        fragments: (F,) of the fragments, by n-grams alone: a few words say too little to place a vector.
+    """
+
+    labelled: np.ndarray
+    unlabelled: np.ndarray
+    fragments: np.ndarray
+
+
+def teach(
+    texts: Sequence[str],
+    labels: Sequence[int],
+    unlabelled: Sequence[str],
+    fragments: Sequence[str] = (),
+    vector_passes: int = 0,
+) -> Opinions:
+    """What the teachers think.
 
     Args:
         texts: N labelled texts, films together, so that contiguous folds hold films apart.
         labels: N classes, 0 or 1.
         unlabelled: M texts without a label.
-
-    Returns:
-        (N,) and (M,) probabilities.
+        fragments: F short texts.
+        vector_passes: passes that train document vectors; 0 leaves that teacher out.
     """
-    vectorizer = CountVectorizer(analyzer=_ngrams, binary=True, min_df=_MIN_TEXTS, dtype=np.float32)
-    features = vectorizer.fit_transform(texts)
     classes = np.asarray(labels)
     fold = _contiguous_folds(classes)
-    held_out = np.zeros(len(texts))
+    documents = [words(text) for text in [*texts, *unlabelled]]
+    ngrams = Ngrams(documents, _MIN_TEXTS)
+    presence = ngrams.presence(documents)
+    inside, outside = presence[: len(texts)], presence[len(texts) :]
+    short = ngrams.presence([words(text) for text in fragments])
+    teachers = [_held_out(_Regression, inside, classes, fold)]
+    whole = _Regression(inside, classes)
+    elsewhere = [whole.logits(outside)]
+    if vector_passes:
+        placed = _vectors(presence, vector_passes)
+        teachers.append(_held_out(_VectorRegression, placed[: len(texts)], classes, fold))
+        elsewhere.append(_VectorRegression(placed[: len(texts)], classes).logits(placed[len(texts) :]))
+    held_out = np.stack(teachers, axis=1)
+    return Opinions(
+        labelled=expit(_held_out(_Blend, held_out, classes, fold)),
+        unlabelled=expit(_Blend(held_out, classes).logits(np.stack(elsewhere, axis=1))),
+        fragments=expit(_Blend(held_out[:, :1], classes).logits(whole.logits(short)[:, None])),
+    )
+
+
+class _Regression:
+    """On n-grams; columns that no text here has are left out."""
+
+    def __init__(self, features: csr_matrix, classes: np.ndarray) -> None:
+        counts = [np.asarray(features[classes == label].sum(0)).ravel() for label in (0, 1)]
+        self._columns = np.flatnonzero(counts[0] + counts[1])
+        negative, positive = (1 + count[self._columns] for count in counts)
+        ratio = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
+        regression = LogisticRegression(
+            C=_NGRAM_STRENGTH, solver="liblinear", dual=True, max_iter=100, tol=1e-2, random_state=_SEED
+        )
+        regression.fit(features[:, self._columns].multiply(ratio).tocsr().astype(np.float32), classes)
+        self._weights = np.zeros(features.shape[1])
+        self._weights[self._columns] = ratio * regression.coef_[0]
+        self._intercept = float(regression.intercept_[0])
+
+    def logits(self, features: csr_matrix) -> np.ndarray:
+        return np.asarray(features @ self._weights + self._intercept)
+
+
+class _VectorRegression:
+    """On document vectors."""
+
+    strength = _VECTOR_STRENGTH
+
+    def __init__(self, features: np.ndarray, classes: np.ndarray) -> None:
+        self._regression = LogisticRegression(C=self.strength, max_iter=500).fit(features, classes)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray(self._regression.decision_function(features))
+
+
+class _Blend(_VectorRegression):
+    """On the logits of teachers: their weighted sum, calibrated."""
+
+    strength = _BLEND_STRENGTH
+
+
+def _held_out(kind: type[Any], features: Any, classes: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Logits of every row from a regression of the given kind that was fitted on the other folds."""
+    logits = np.zeros(len(classes))
     for number in range(_FOLDS):
         inside = fold != number
-        held_out[~inside] = _Fitted(features[inside], classes[inside]).probabilities(features[~inside])
-    everywhere = (
-        _Fitted(features, classes).probabilities(vectorizer.transform(unlabelled)) if unlabelled else np.zeros(0)
-    )
-    return held_out, everywhere
+        logits[~inside] = kind(features[inside], classes[inside]).logits(features[~inside])
+    return logits
 
 
-class _Fitted:
-    def __init__(self, features: csr_matrix, classes: np.ndarray) -> None:
-        positive = 1 + np.asarray(features[classes == 1].sum(0)).ravel()
-        negative = 1 + np.asarray(features[classes == 0].sum(0)).ravel()
-        self._ratio = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
-        self._regression = LogisticRegression(
-            C=_STRENGTH, solver="liblinear", dual=True, max_iter=100, tol=1e-2, random_state=_SEED
-        )
-        self._regression.fit(self._scaled(features), classes)
-
-    def _scaled(self, features: csr_matrix) -> csr_matrix:
-        return features.multiply(self._ratio).tocsr().astype(np.float32)
-
-    def probabilities(self, features: csr_matrix) -> np.ndarray:
-        result: Any = self._regression.predict_proba(self._scaled(features))
-        return np.asarray(result[:, 1])
-
-
-def _ngrams(text: str) -> list[str]:
-    found = words(text)
-    low, high = _NGRAMS
-    return [" ".join(found[at : at + size]) for size in range(low, high + 1) for at in range(len(found) - size + 1)]
+def _vectors(presence: csr_matrix, passes: int) -> np.ndarray:
+    common = np.bincount(presence.indices, minlength=presence.shape[1]) >= _VECTOR_MIN_TEXTS
+    return document_vectors(presence[:, common], size=_VECTOR_SIZE, passes=passes, rate=_VECTOR_RATE)
 
 
 def _contiguous_folds(classes: np.ndarray) -> np.ndarray:

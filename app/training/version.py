@@ -19,12 +19,13 @@ from app.modeling.checkpoint import load_network, save_checkpoint
 from app.modeling.networks import SentimentNetwork
 from app.modeling.predictor import TorchPredictor
 from app.store import CARD_FILE, CONFIG_FILE, METRICS_FILE, ModelConfig, ModelStore, StoredModel, write_config
-from app.text.tokenizer import Tokenizer
+from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.calibration import fit_temperature, logits_of, negative_log_likelihood
 from app.training.card import model_card
 from app.training.evaluation import Evaluation, calibration_error, judge, measure
 from app.training.labelled import Splits
 from app.training.loop import Epoch
+from app.training.phenomena import Phenomenon, judge_phenomena, phenomena_as_dict
 from app.training.recipe import Recipe
 from app.training.report import plot_outcome, plot_training
 
@@ -82,12 +83,27 @@ def write_version(
             outcome = judge(predictor, tokenizer, config.labels, splits.test)
             test, split = measure(outcome), "test"
         metrics = _metrics(network, splits, record, calibration, validation, test)
+        metrics["phenomena"] = _phenomena(store, name, predictor, tokenizer, config.labels)
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         card = model_card(name, config, metrics, test or validation, split)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
         plot_training(record.history, record.best_epoch, folder)
         plot_outcome(outcome, folder)
     return WrittenVersion(store.open(name), validation, test)
+
+
+def _phenomena(
+    store: ModelStore, name: str, predictor: TorchPredictor, tokenizer: Tokenizer, labels: tuple[str, ...]
+) -> dict[str, list[dict[str, Any]]]:
+    """Right answers by phenomenon: of the newest stored version and of the one being written."""
+    columns: dict[str, list[Phenomenon]] = {}
+    versions = store.versions(name)
+    if versions:
+        before = store.open(f"{name}/{versions[-1]}")
+        old = TorchPredictor(load_network(before.path, before.config), predictor.device)
+        columns[before.reference] = judge_phenomena(old, load_tokenizer(before), before.config.labels)
+    columns["this version"] = judge_phenomena(predictor, tokenizer, labels)
+    return {column: phenomena_as_dict(found) for column, found in columns.items() if found}
 
 
 def _calibrate(

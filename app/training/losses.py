@@ -1,0 +1,36 @@
+"""What training minimizes."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from app.modeling.networks import Outputs
+
+_RATING_SHARE = 0.5
+
+
+def class_weights(targets: np.ndarray) -> np.ndarray:
+    """(C,) weights that make every class count the same, 1 on average over the texts with targets (N, C)."""
+    counts = targets.sum(0)
+    return np.asarray(len(targets) / (len(counts) * np.maximum(counts, 1)), dtype=np.float32)
+
+
+def loss(outputs: Outputs, targets: Tensor, stars: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the targets plus, where there is a rating output, half that of the stars, 0 for texts without.
+
+    For the sigmoid output this is binary cross-entropy.
+
+    Args:
+        outputs: of B texts.
+        targets: (B, C) probability of each class.
+        stars: (B,) 1 to 10, or 0 for none.
+        weights: (C,) weight of each class; None: all 1.
+    """
+    value = nn.functional.cross_entropy(outputs.logits.float(), targets, weight=weights)
+    if outputs.rating_logits is not None:
+        ratings = nn.functional.cross_entropy(
+            outputs.rating_logits.float(), stars - 1, ignore_index=-1, reduction="sum"
+        )
+        value = value + _RATING_SHARE * ratings / len(stars)
+    return value

@@ -1,0 +1,66 @@
+"""The teachers, and what they are made of."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from app.training.documents import document_vectors
+from app.training.fragments import draw_fragments
+from app.training.ngrams import Ngrams
+from app.training.teacher import Opinions, teach
+from tests.training.synthetic import review
+
+
+def _reviews(count: int, seed: int) -> tuple[list[str], list[int]]:
+    rng = random.Random(seed)
+    labels = [0] * count + [1] * count
+    return [review(bool(label), rng) for label in labels], labels
+
+
+def _opinions(vector_passes: int) -> tuple[Opinions, list[int], list[int]]:
+    texts, labels = _reviews(40, 1)
+    unlabelled, truth = _reviews(20, 2)
+    return teach(texts, labels, unlabelled, ["a great film", "a dull film"], vector_passes), labels, truth
+
+
+@pytest.mark.parametrize("vector_passes", [0, 20])
+def test_teachers_are_right_about_texts_they_have_not_seen_and_repeat_themselves(vector_passes: int) -> None:
+    opinions, labels, truth = _opinions(vector_passes)
+    assert ((opinions.labelled > 0.5) == np.array(labels)).mean() > 0.9
+    assert ((opinions.unlabelled > 0.5) == np.array(truth)).mean() > 0.9
+    assert opinions.fragments[0] > 0.5 > opinions.fragments[1]
+    again, _, _ = _opinions(vector_passes)
+    assert all(np.array_equal(value, vars(again)[name]) for name, value in vars(opinions).items())
+
+
+def test_vectors_of_texts_on_one_subject_lie_together() -> None:
+    rng = random.Random(3)
+    subjects = ("bread oven flour yeast dough".split(), "rope cliff boots summit snow".split())
+    documents = [rng.choices(subjects[number % 2], k=12) for number in range(40)]
+    vectors = document_vectors(Ngrams(documents, 1).presence(documents), size=16, passes=20, rate=0.1)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    likeness = vectors @ vectors.T
+    same = np.equal.outer(np.arange(40) % 2, np.arange(40) % 2) & ~np.eye(40, dtype=bool)
+    assert likeness[same].mean() > likeness[~same & ~np.eye(40, dtype=bool)].mean() + 0.5
+
+
+def test_presence_of_ngrams_against_counting_by_hand() -> None:
+    documents = [["a", "b", "a", "b"], ["b", "a"], [], ["c", "a", "b"]]
+    ngrams = Ngrams(documents, min_texts=2)
+    # In two texts or more: a, b, and "a b".
+    assert len(ngrams) == 3
+    assert ngrams.presence(documents).toarray().tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 0], [1, 1, 1]]
+    assert ngrams.presence([["unheard", "of"], ["a", "unheard", "b"]]).toarray().tolist() == [[0, 0, 0], [1, 1, 0]]
+    assert ngrams.presence([]).shape == (0, 3)
+
+
+def test_fragments_are_neighbouring_sentences_of_the_texts() -> None:
+    texts = ["One two three. Four five! Six seven?<br /><br />Eight nine.", "Word", ""]
+    drawn = draw_fragments(texts, 60, seed=1)
+    assert drawn == draw_fragments(texts, 60, seed=1)
+    assert {"One two three.", "Four five! Six seven?", "Eight nine."} <= set(drawn)
+    assert not any("Word" in fragment for fragment in drawn)
+    assert draw_fragments([], 5, seed=1) == []
