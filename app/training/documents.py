@@ -46,7 +46,8 @@ def document_vectors(presence: csr_matrix, *, size: int, passes: int, rate: floa
     random = np.random.default_rng(seed)
     documents, grams = (_initial(random, count, size) for count in presence.shape)
     table = _draw_table(presence)
-    starts, indices = presence.indptr.astype(np.int64), presence.indices.astype(np.int32)
+    # Copies: the loop shuffles them.
+    starts, indices = presence.indptr.astype(np.int64), np.array(presence.indices, dtype=np.int32)
     for number in tqdm(range(passes), desc="document vectors"):
         order = random.permutation(len(documents)).astype(np.int32)
         rates = (rate * (1 - np.array([number, number + 1]) / passes)).astype(np.float32)

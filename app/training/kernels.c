@@ -12,7 +12,7 @@
 /* Floats in the widest register; document vectors are a multiple. */
 #define LANES 16
 /* N-grams told apart from each one of a text. */
-#define DRAWN 2
+#define DRAWN 5
 
 typedef uint16_t half;
 
@@ -161,15 +161,20 @@ static inline void attract(int64_t size, float *restrict d, float *restrict w, f
  *
  * order [texts]: the texts to visit; starts, grams: n-grams of text d are grams[starts[d]] to grams[starts[d + 1] - 1];
  * documents, words: vectors [..][size], size a multiple of LANES; table [mask + 1]: n-grams by how often one is drawn
- * to be told apart from the text's; rate: falls linearly from rate[0] to rate[1].
+ * to be told apart from the text's; grams is shuffled within each text; rate: falls linearly from rate[0] to rate[1].
  */
-EXPORT void document_pass(int64_t texts, const int32_t *order, const int64_t *starts, const int32_t *grams,
+EXPORT void document_pass(int64_t texts, const int32_t *order, const int64_t *starts, int32_t *grams,
                           float *documents, float *words, int64_t size, const int32_t *table, uint64_t mask,
                           const float *rate, float scale, uint64_t seed) {
     for (int64_t n = 0; n < texts; n++) {
         float *document = documents + order[n] * size;
         const float now = rate[0] + (rate[1] - rate[0]) * (float)n / (float)texts;
         const int64_t first = starts[order[n]], end = starts[order[n] + 1];
+        for (int64_t at = end - 1; at > first; at--) { /* the last ones leave the deepest trace: others each time */
+            const int64_t other = first + (int64_t)(draw(&seed) % (uint64_t)(at - first + 1));
+            const int32_t gram = grams[at];
+            grams[at] = grams[other], grams[other] = gram;
+        }
         int64_t turn[2][1 + DRAWN]; /* the n-gram at hand and those drawn against it; next, the same on their way */
         for (int64_t at = first - 1; at < end; at++) {
             int64_t *here = turn[at & 1], *next = turn[~at & 1];

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from app.text.preprocessing import words
 from app.training.documents import document_vectors
@@ -83,8 +84,11 @@ def teach(
         teachers.append(_held_out(_VectorRegression, placed[: len(texts)], classes, fold))
         elsewhere.append(_VectorRegression(placed[: len(texts)], classes).logits(placed[len(texts) :]))
     held_out = np.stack(teachers, axis=1)
+    together = _held_out(_Blend, held_out, classes, fold)
+    accuracies = [f"{((logits > 0) == classes).mean():.4f}" for logits in [*teachers, together]]
+    tqdm.write(f"out-of-fold accuracy of the teachers and of their blend: {', '.join(accuracies)}")
     return Opinions(
-        labelled=expit(_held_out(_Blend, held_out, classes, fold)),
+        labelled=expit(together),
         unlabelled=expit(_Blend(held_out, classes).logits(np.stack(elsewhere, axis=1))),
         fragments=expit(_Blend(held_out[:, :1], classes).logits(whole.logits(short)[:, None])),
     )

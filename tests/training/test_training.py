@@ -232,7 +232,7 @@ def test_the_teachers_take_part_and_their_opinion_is_kept(root: Path) -> None:
 
 
 def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
-    _train(root)
+    train(options(root))
     chosen = options(root)
     splits = command.load_splits(chosen)
     recipe = tiny_recipe(teacher=0.5, fragments=7)
