@@ -139,9 +139,19 @@ def _training(metrics: dict[str, Any]) -> str:
         ("versions", f"Python {metrics['machine']['python']}, PyTorch {metrics['machine']['torch']}"),
     ]
     if training["teacher_seconds"]:
-        share = recipe["teacher"]
-        rows.insert(5, ("teacher", f"n-gram teacher, share {share:g} of the targets, all on the unlabelled texts"))
+        rows.insert(5, ("teachers", _teachers(recipe)))
     return f"{_table(('', ''), rows)}\n\n```\n{metrics['command']}\n```\n\n![Training curves]({CURVES_FILE})"
+
+
+def _teachers(recipe: dict[str, Any]) -> str:
+    names = ["n-grams"]
+    if recipe["vector_passes"]:
+        names.append(f"document vectors ({recipe['vector_passes']} passes)")
+    if recipe["peer"]:
+        names.append(f"{recipe['peer']} where there is no label")
+    short = f" and on {recipe['fragments']:,} fragments" if recipe["fragments"] else ""
+    share = f"share {recipe['teacher']:g} of the targets, all on the unlabelled texts{short}"
+    return f"{'; '.join(names)}; {share}"
 
 
 def _optimizer(recipe: dict[str, Any]) -> str:

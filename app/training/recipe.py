@@ -120,6 +120,7 @@ def best(architecture: Architecture) -> Recipe:
         teacher=0.5,
         vector_passes=8,
         fragments=75_000,
+        peer=f"imdb-{architecture}-large",
         preset="best",
     )
 
@@ -127,13 +128,15 @@ def best(architecture: Architecture) -> Recipe:
 def large(architecture: Architecture) -> Recipe:
     """``best`` for the most accurate model: more units, in both directions."""
     recipe = best(architecture)
-    network = {**recipe.network, "hidden_size": 192, "bidirectional": True}
-    return replace(recipe, network=network, preset="large")
+    network = {**recipe.network, "hidden_size": 160, "bidirectional": True}
+    return replace(recipe, network=network, epochs=4, peer=None, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
     """``best`` on labels alone: what the unlabelled reviews are worth is the difference."""
-    return replace(best(architecture), teacher=0.0, vector_passes=0, fragments=0, patience=2, preset="labelled")
+    return replace(
+        best(architecture), teacher=0.0, vector_passes=0, fragments=0, peer=None, patience=2, preset="labelled"
+    )
 
 
 PRESETS: dict[str, Callable[[Architecture], Recipe]] = {
