@@ -232,7 +232,7 @@ def load_splits(options: TrainOptions) -> Splits:
 
 def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     """The preset, fitted to the data: no teachers without unlabelled texts, no rating without stars."""
-    from app.training.recipe import PRESETS
+    from app.training.recipe import PRESETS, enough_steps
 
     recipe = PRESETS[options.preset](options.architecture)
     network = dict(recipe.network)
@@ -242,7 +242,7 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
         network["rating"] = False
     if len(splits.labels) > 2:
         network["output"] = "softmax"
-    return replace(recipe, network=network, balanced=options.balanced)
+    return enough_steps(replace(recipe, network=network, balanced=options.balanced), len(splits.train))
 
 
 def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trainer, Tokenizer, float]:

@@ -9,6 +9,9 @@ from typing import Any
 from app.store import Architecture, ModelConfig
 from app.text.preprocessing import PREPROCESSING_VERSION
 
+_SMALLEST_BATCH = 8
+_STEPS_PER_EPOCH = 20
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -32,6 +35,7 @@ class Recipe:
         fragments: short texts cut out of the others to train on, with the teachers' opinion.
         peer: name of a stored model whose opinion on unlabelled texts and fragments counts as much as the teachers'.
         balanced: whether the classes weigh the same in the loss however many texts each has.
+        fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
         preset: name of the preset this is.
     """
 
@@ -50,6 +54,7 @@ class Recipe:
     fragments: int = 0
     peer: str | None = None
     balanced: bool = False
+    fewest_steps: int = 0
     preset: str = "custom"
 
     def config(self, vocabulary_size: int, labels: tuple[str, ...]) -> ModelConfig:
@@ -121,6 +126,7 @@ def best(architecture: Architecture) -> Recipe:
         vector_passes=8,
         fragments=75_000,
         peer=f"imdb-{architecture}-large",
+        fewest_steps=600,
         preset="best",
     )
 
@@ -137,6 +143,15 @@ def labelled(architecture: Architecture) -> Recipe:
     return replace(
         best(architecture), teacher=0.0, vector_passes=0, fragments=0, peer=None, patience=2, preset="labelled"
     )
+
+
+def enough_steps(recipe: Recipe, texts: int) -> Recipe:
+    """The recipe for few texts: smaller batches and more epochs, until the optimizer takes its fewest steps."""
+    batch_size = min(recipe.batch_size, max(_SMALLEST_BATCH, texts // _STEPS_PER_EPOCH))
+    epochs = -(-recipe.fewest_steps * batch_size // texts)
+    if epochs <= recipe.epochs:
+        return recipe
+    return replace(recipe, batch_size=batch_size, epochs=epochs, patience=None)
 
 
 PRESETS: dict[str, Callable[[Architecture], Recipe]] = {

@@ -19,7 +19,7 @@ from app.training.command import TrainOptions, prepare, recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
 from app.training.losses import class_weights, loss
-from app.training.recipe import PRESETS, Recipe, article, best
+from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
 from tests.training.synthetic import options, tiny_recipe, write_corpus
 
 SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "brier", "nll", "confusion")
@@ -247,11 +247,15 @@ def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
 def test_recipes_fit_the_data(root: Path) -> None:
     chosen = options(root, preset="best")
     splits = command.load_splits(chosen)
-    assert recipe_for(chosen, splits) == best("gru")
+    assert recipe_for(chosen, splits) == enough_steps(best("gru"), len(splits.train))
+    assert enough_steps(best("gru"), 22_500) == best("gru")
     (root / "two.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 5)
     two = options(root, preset="best", corpus=None, data=root / "two.csv")
     assert recipe_for(two, command.load_splits(two)).teacher == 0
     (root / "three.csv").write_text("text,label\n" + "good,1\nbad,0\nodd,2\n" * 5)
+    few = recipe_for(two, command.load_splits(two))
+    assert (few.batch_size, few.network["rating"], few.patience) == (8, False, None)
+    assert few.epochs * 8 >= 600
     three = options(root, preset="article", corpus=None, data=root / "three.csv")
     assert recipe_for(three, command.load_splits(three)).network["output"] == "softmax"
     assert article("gru").network["output"] == "sigmoid"
