@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     network = _network(options.model, options.store)
     engines = _engines(network)
-    sample = _texts(network.config, "mix", 256)
+    sample = chance_texts(network.config, "mix", 256)
     expected = engines["torch padded"](sample)
     for length in LENGTHS:
         _report(length, network.config, engines, options.rounds)
@@ -114,7 +114,7 @@ def _of(predictor: TorchPredictor | NativePredictor) -> Engine:
     return lambda batch: np.array([score.probabilities for score in predictor.predict(batch)])
 
 
-def _texts(config: ModelConfig, length: int | str, count: int) -> list[TokenIds[int]]:
+def chance_texts(config: ModelConfig, length: int | str, count: int) -> list[TokenIds[int]]:
     """Chance texts of one length, or of the length mix."""
     chance = np.random.default_rng(0)
     lengths = np.full(count, length if isinstance(length, int) else 0).clip(0, config.max_tokens)
@@ -128,18 +128,18 @@ def _texts(config: ModelConfig, length: int | str, count: int) -> list[TokenIds[
 
 def _report(length: int | str, config: ModelConfig, engines: dict[str, Engine], rounds: int) -> None:
     """Measure one length at every batch size and print a table of reviews per second."""
-    mean = float(np.mean([len(ids) for ids in _texts(config, length, 2048)]))
+    mean = float(np.mean([len(ids) for ids in chance_texts(config, length, 2048)]))
     gates = {"gru": 3, "lstm": 4, "rnn": 1}[config.architecture]
     flops = 2 * gates * config.hidden_size**2 * config.directions * mean
     print(f"**Length {length}** (mean {mean:.0f} tokens), reviews per second.", end=" ")
     if config.layers == 1:
-        limits = {name: _matmul_flops(getattr(torch, name)) for name in ("float32", "bfloat16")}
+        limits = {name: matmul_flops(getattr(torch, name)) for name in ("float32", "bfloat16")}
         parts = [f"{limit / flops:,.0f} in {name} ({limit / 1e9:.0f} GFLOP/s)" for name, limit in limits.items()]
         print(f"The recurrent product alone, at the rate of a large matrix product: {', '.join(parts)}.", end="")
     print(f"\n\n| batch | {' | '.join(engines)} |\n|---|{'---|' * len(engines)}")
     for size in BATCHES:
         count = max(1, round(_TOKENS_A_ROUND / mean / size)) * size
-        speeds = _measure(engines, _texts(config, length, count), size, rounds)
+        speeds = _measure(engines, chance_texts(config, length, count), size, rounds)
         cells = (f"{statistics.median(s):,.0f} ({min(s):,.0f}–{max(s):,.0f})" for s in speeds.values())
         print(f"| {size} | {' | '.join(cells)} |", flush=True)
     print()
@@ -162,7 +162,7 @@ def _in_batches(engine: Engine, texts: Batch, size: int) -> Probabilities:
     return np.concatenate([engine(texts[at : at + size]) for at in range(0, len(texts), size)])
 
 
-def _matmul_flops(dtype: torch.dtype) -> float:
+def matmul_flops(dtype: torch.dtype) -> float:
     """Floating-point operations per second of a square matrix product, the best of several."""
     matrix = torch.rand(_MATRIX, _MATRIX).to(dtype)
     best = 0.0

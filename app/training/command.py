@@ -237,7 +237,7 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     recipe = PRESETS[options.preset](options.architecture)
     network = dict(recipe.network)
     if not splits.unlabelled:
-        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, peer=None)
+        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, peer=None)
     if not any(splits.train.stars):
         network["rating"] = False
     if len(splits.labels) > 2:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.sentiment import TokenIds
+from app.text.preprocessing import words
 from app.text.tokenizer import Tokenizer
 
 _POOL_BATCHES = 50
@@ -23,11 +24,13 @@ class Dataset:
         targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a teacher's opinion a softer
             one.
         stars: (N,) star rating of each text, 0 where there is none.
+        clues: for each token of each text what it adds to a teacher's logit; empty without them.
     """
 
     ids: Sequence[TokenIds[int]]
     targets: np.ndarray
     stars: np.ndarray
+    clues: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,6 +45,7 @@ class Dataset:
             [*self.ids, *other.ids],
             np.concatenate([self.targets, other.targets]),
             np.concatenate([self.stars, other.stars]),
+            [*self.clues, *other.clues],
         )
 
 
@@ -61,6 +65,17 @@ def encode_dataset(
         targets.astype(np.float32),
         np.asarray([star or 0 for star in stars], dtype=np.int64),
     )
+
+
+def clues_of_tokens(clues: np.ndarray, texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Clues of all words of all texts, one after the other, as those of the tokens of each; scaled to variance 1."""
+    counts = [len(words(text)) for text in texts]
+    scaled = (clues / max(float(clues.std()), 1e-6)).astype(np.float32)
+    tail = tokenizer.max_tokens - tokenizer.head_tokens
+    return [
+        part if len(part) <= tokenizer.max_tokens else np.concatenate([part[: tokenizer.head_tokens], part[-tail:]])
+        for part in np.split(scaled, np.cumsum(counts)[:-1])
+    ]
 
 
 def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:

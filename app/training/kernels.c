@@ -82,12 +82,13 @@ EXPORT void gru_forward(int64_t texts, int64_t hidden, int64_t t, const int64_t 
 
 /* One step back. carry [B][H]: in, dL/dh from the steps behind without this one's product; out, what goes past the
  * product to the step before. last, sum, peak [B][H]: gradients of the poolings; product [B][H]: the later step's
- * gates times U. gates [B][3H]: dL/d(U h), of r, z, n; inputs [B][3H]: dL/d(W x).
+ * gates times U; outer [B][H]: gradient of the state itself, or NULL. gates [B][3H]: dL/d(U h), of r, z, n; inputs [B][3H]: dL/d(W x).
  */
 EXPORT void gru_backward(int64_t texts, int64_t hidden, int64_t t, const int64_t *lengths, const half *restrict product,
                          const float *restrict before, const half *restrict kept, const float *restrict last,
                          const float *restrict sum, const float *restrict peak, const int32_t *restrict at,
-                         float *restrict carry, half *restrict gates, half *restrict inputs) {
+                         const float *restrict outer, float *restrict carry, half *restrict gates,
+                         half *restrict inputs) {
     for (int64_t b = 0; b < texts; b++, product += hidden, before += hidden, kept += 4 * hidden, last += hidden,
                  sum += hidden, peak += hidden, at += hidden, carry += hidden, gates += 3 * hidden,
                  inputs += 3 * hidden) {
@@ -100,6 +101,7 @@ EXPORT void gru_backward(int64_t texts, int64_t hidden, int64_t t, const int64_t
             const float r = widen(kept[i]), z = widen(kept[hidden + i]), n = widen(kept[2 * hidden + i]);
             const float u = widen(kept[3 * hidden + i]);
             float dh = carry[i] + widen(product[i]) + final * last[i] + sum[i];
+            dh += outer ? outer[b * hidden + i] : 0.0f;
             dh += at[i] == (int32_t)t ? peak[i] : 0.0f;
             const float dn = dh * (1.0f - z) * (1.0f - n * n);
             const float dz = dh * (before[i] - n) * z * (1.0f - z);

@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from app.errors import DataError
 from app.modeling.batching import pad
-from app.modeling.networks import Outputs, SentimentNetwork
+from app.modeling.networks import Outputs
 from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
 from app.training.kernels import keep_memory
-from app.training.losses import class_weights, loss
+from app.training.losses import class_weights, clue_loss, loss
 from app.training.recipe import Recipe
+from app.training.recurrence import TrainingNetwork
 
 STATE_FILE = "state.pt"
 _SAVE_EVERY_SECONDS = 60.0
@@ -74,7 +76,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: SentimentNetwork,
+        network: TrainingNetwork,
         recipe: Recipe,
         train: Dataset,
         validation: Dataset,
@@ -95,8 +97,13 @@ class Trainer:
         self._data = fingerprint(train, validation)
         self._lengths = np.array([len(ids) for ids in train.ids])
         self._steps_per_epoch = sum(1 for _ in bucketed_batches(self._lengths, recipe.batch_size, seed, 0))
+        # Predicts clues while training; no part of the network that is kept.
+        self._clue_head = nn.Linear(network.config.hidden_size, 1).to(device)
         self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            [*network.parameters(), *(self._clue_head.parameters() if recipe.clues else ())],
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         self._average = [parameter.detach().clone() for parameter in network.parameters()]
         self._best: dict[str, Tensor] = {}
@@ -160,6 +167,7 @@ class Trainer:
             "progress": asdict(self._progress),
             "history": [asdict(epoch) for epoch in self.history],
             "network": self.network.state_dict(),
+            "clue_head": self._clue_head.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average,
             "best": self._best,
@@ -189,6 +197,8 @@ class Trainer:
         self._progress = _Progress(**state["progress"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.network.load_state_dict(state["network"])
+        if self.recipe.clues:
+            self._clue_head.load_state_dict(state["clue_head"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._average = state["average"]
         self._best = state["best"]
@@ -243,13 +253,10 @@ class Trainer:
     def _step(self, batch: np.ndarray) -> None:
         progress = self._progress
         ids, lengths = pad([self._train.ids[row] for row in batch])
-        targets = torch.from_numpy(self._train.targets[batch]).to(self.device)
-        stars = torch.from_numpy(self._train.stars[batch]).to(self.device)
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * self._schedule(progress.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            outputs: Outputs = self.network(ids.to(self.device), lengths.to(self.device))
-            value = loss(outputs, targets, stars, self._weights)
+            outputs, value = self._loss(ids.to(self.device), lengths.to(self.device), batch)
         self._optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip is not None:
@@ -260,8 +267,20 @@ class Trainer:
         progress.step_in_epoch += 1
         progress.seen += len(batch)
         progress.loss_sum += value.item() * len(batch)
-        progress.correct += int((outputs.logits.argmax(-1) == targets.argmax(-1)).sum())
+        progress.correct += int((outputs.logits.argmax(-1).cpu().numpy() == self._train.labels[batch]).sum())
         progress.tokens += int(lengths.sum())
+
+    def _loss(self, ids: Tensor, lengths: Tensor, batch: np.ndarray) -> tuple[Outputs, Tensor]:
+        """Outputs for texts (B, T), and what is minimized."""
+        features, states = self.network.read_states(self.network.embed(ids), lengths)
+        outputs = self.network.head(features)
+        targets = torch.from_numpy(self._train.targets[batch]).to(self.device)
+        stars = torch.from_numpy(self._train.stars[batch]).to(self.device)
+        value = loss(outputs, targets, stars, self._weights)
+        if self._train.clues:
+            clues = pad_sequence([torch.from_numpy(self._train.clues[row]) for row in batch]).to(self.device)
+            value = value + self.recipe.clues * clue_loss(self._clue_head(states).squeeze(-1), clues, lengths)
+        return outputs, value
 
     def _schedule(self, step: int) -> float:
         total = self.recipe.epochs * self._steps_per_epoch

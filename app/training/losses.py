@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from app.modeling.networks import Outputs
@@ -34,3 +35,15 @@ def loss(outputs: Outputs, targets: Tensor, stars: Tensor, weights: Tensor | Non
         )
         value = value + _RATING_SHARE * ratings / len(stars)
     return value
+
+
+def clue_loss(predicted: Tensor, clues: Tensor, lengths: Tensor) -> Tensor:
+    """Mean squared error over all tokens.
+
+    Args:
+        predicted: (T, B) what the network says each token adds.
+        clues: (T, B) what the teacher says.
+        lengths: (B,) valid tokens of each text.
+    """
+    valid = torch.arange(len(clues), device=lengths.device).unsqueeze(1) < lengths
+    return ((predicted - clues).square() * valid).sum() / valid.sum()

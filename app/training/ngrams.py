@@ -28,29 +28,42 @@ class Ngrams:
         counts = Counter(word for document in documents for word in document)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[: (1 << _BITS) - 1]
         self._numbers = {word: number for number, (word, _) in enumerate(ranked, start=1)}
-        self._known = [_frequent(keys, texts, min_texts) for keys, texts in self._keys(documents)]
+        texts = np.repeat(np.arange(len(documents)), [len(document) for document in documents])
+        self._known = [_frequent(keys, texts[ends], min_texts) for keys, ends in self._keys(documents)]
 
     def __len__(self) -> int:
         return sum(map(len, self._known))
 
     def presence(self, documents: Sequence[Sequence[str]]) -> csr_matrix:
         """(N, G) 1 where a text, given as words, has an n-gram, else 0; float32."""
-        rows, columns, base = [], [], 0
-        for known, (keys, texts) in zip(self._known, self._keys(documents), strict=True):
-            if len(known):
-                place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-                found = known[place] == keys
-                rows.append(texts[found])
-                columns.append(place[found] + base)
-            base += len(known)
-        row, column = np.concatenate([*rows, _NONE]), np.concatenate([*columns, _NONE])
-        matrix = csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=(len(documents), base))
+        lengths = [len(document) for document in documents]
+        texts = np.repeat(np.arange(len(documents)), lengths)
+        found = list(self._found(documents))
+        row = np.concatenate([texts[ends] for ends, _ in found])
+        column = np.concatenate([columns for _, columns in found])
+        matrix = csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=(len(documents), len(self)))
         matrix.data[:] = 1  # an n-gram that a text has twice was added up
         matrix.sort_indices()
         return matrix
 
+    def weights_at_words(self, documents: Sequence[Sequence[str]], weights: np.ndarray) -> np.ndarray:
+        """Sum of the weights (G,) of the n-grams that end at each word of all texts, one after the other."""
+        sums = np.zeros(sum(len(document) for document in documents))
+        for ends, columns in self._found(documents):
+            sums[ends] += weights[columns]  # of each length one n-gram at most ends at a word
+        return sums
+
+    def _found(self, documents: Sequence[Sequence[str]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each n, where known n-grams end, as a position among all words of all texts, and their columns."""
+        base = 0
+        for known, (keys, ends) in zip(self._known, self._keys(documents), strict=True):
+            place = np.minimum(np.searchsorted(known, keys), max(0, len(known) - 1))
+            hit = known[place] == keys if len(known) else np.zeros(len(keys), dtype=bool)
+            yield ends[hit], place[hit] + base
+            base += len(known)
+
     def _keys(self, documents: Sequence[Sequence[str]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each n, the keys of all n-grams of known words and the text each is in."""
+        """For each n, the keys of all n-grams of known words and the position at which each ends."""
         numbers = self._numbers
         lengths = [len(document) for document in documents]
         words = np.fromiter((numbers.get(word, 0) for d in documents for word in d), np.int64, sum(lengths))
@@ -62,10 +75,7 @@ class Ngrams:
                 part = words[at : at + end]
                 keys = (keys << _BITS) | part
                 valid &= (part > 0) & (texts[at : at + end] == texts[:end])
-            yield keys[valid], texts[:end][valid]
-
-
-_NONE = np.zeros(0, dtype=np.int64)
+            yield keys[valid], np.flatnonzero(valid) + size - 1
 
 
 def _frequent(keys: np.ndarray, texts: np.ndarray, min_texts: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,11 @@ from app.errors import DataError
 from app.modeling.runtimes import load_predictor
 from app.store import ModelStore
 from app.text.tokenizer import Tokenizer, load_tokenizer
-from app.training.data import Dataset, encode_dataset, one_hot
+from app.training.data import Dataset, clues_of_tokens, encode_dataset, one_hot
 from app.training.fragments import draw_fragments
 from app.training.labelled import Examples, Splits
 from app.training.recipe import Recipe
-from app.training.teacher import Opinions, teach
+from app.training.teacher import Opinions, clues, teach
 
 OPINION_FILE = "teacher.npz"
 _FRAGMENT_SEED = 0
@@ -32,11 +32,13 @@ class Lesson:
     Attributes:
         opinions: of the labelled texts, the unlabelled ones and the fragments.
         fragments: short texts cut out of the others.
+        clues: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
         seconds: how long it took to form the opinions.
     """
 
     opinions: Opinions
     fragments: list[str]
+    clues: np.ndarray
     seconds: float
 
 
@@ -62,7 +64,10 @@ def training_data(splits: Splits, share: float, lesson: Lesson | None, tokenizer
     for texts, opinion in ((splits.unlabelled, opinions.unlabelled), (lesson.fragments, opinions.fragments)):
         unknown: list[int | None] = [None] * len(texts)
         data += encode_dataset(texts, _two_classes(opinion), unknown, tokenizer)
-    return data
+    if not len(lesson.clues):
+        return data
+    texts = [*splits.train.texts, *splits.unlabelled, *lesson.fragments]
+    return replace(data, clues=clues_of_tokens(lesson.clues, texts, tokenizer))
 
 
 def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelStore) -> Lesson:
@@ -78,7 +83,12 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
         unlabelled, short = (_peer(recipe.peer, store, part, splits.labels) for part in (splits.unlabelled, fragments))
         opinions = Opinions(opinions.labelled, (opinions.unlabelled + unlabelled) / 2, (opinions.fragments + short) / 2)
         seconds += time.monotonic() - started
-    return Lesson(opinions, fragments, seconds)
+    hints = np.zeros(0, dtype=np.float32)
+    if recipe.clues:
+        started = time.monotonic()
+        hints = clues(splits.train.texts, splits.train.labels, splits.unlabelled, fragments)
+        seconds += time.monotonic() - started
+    return Lesson(opinions, fragments, hints, seconds)
 
 
 def _teachers(splits: Splits, recipe: Recipe, fragments: Sequence[str], folder: Path) -> tuple[Opinions, float]:

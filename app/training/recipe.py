@@ -33,6 +33,7 @@ class Recipe:
             trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
         vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
         fragments: short texts cut out of the others to train on, with the teachers' opinion.
+        clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
         peer: name of a stored model whose opinion on unlabelled texts and fragments counts as much as the teachers'.
         balanced: whether the classes weigh the same in the loss however many texts each has.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
@@ -52,6 +53,7 @@ class Recipe:
     teacher: float = 0.0
     vector_passes: int = 0
     fragments: int = 0
+    clues: float = 0.0
     peer: str | None = None
     balanced: bool = False
     fewest_steps: int = 0
@@ -105,16 +107,16 @@ def best(architecture: Architecture) -> Recipe:
             "architecture": architecture,
             "vocabulary_size": 30_000,
             "embedding_size": 128,
-            "hidden_size": 128,
+            "hidden_size": 112,
             "pooling": ("last", "mean", "max"),
             "rating": True,
             "max_tokens": 400,
             "head_tokens": 100,
-            "embedding_dropout": 0.3,
+            "embedding_dropout": 0.2,
             "word_dropout": 0.1,
             "output_dropout": 0.5,
         },
-        epochs=6,
+        epochs=9,
         batch_size=128,
         learning_rate=3e-3,
         weight_decay=0.01,
@@ -125,6 +127,7 @@ def best(architecture: Architecture) -> Recipe:
         teacher=0.5,
         vector_passes=8,
         fragments=75_000,
+        clues=0.3,
         peer=f"imdb-{architecture}-large",
         fewest_steps=600,
         preset="best",
@@ -132,16 +135,23 @@ def best(architecture: Architecture) -> Recipe:
 
 
 def large(architecture: Architecture) -> Recipe:
-    """``best`` for the most accurate model: more units, in both directions."""
+    """``best`` for the most accurate model: more units."""
     recipe = best(architecture)
-    network = {**recipe.network, "hidden_size": 160, "bidirectional": True}
-    return replace(recipe, network=network, epochs=4, peer=None, preset="large")
+    network = {**recipe.network, "hidden_size": 256}
+    return replace(recipe, network=network, epochs=5, peer=None, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
     """``best`` on labels alone: what the unlabelled reviews are worth is the difference."""
     return replace(
-        best(architecture), teacher=0.0, vector_passes=0, fragments=0, peer=None, patience=2, preset="labelled"
+        best(architecture),
+        teacher=0.0,
+        vector_passes=0,
+        fragments=0,
+        clues=0.0,
+        peer=None,
+        patience=2,
+        preset="labelled",
     )
 
 

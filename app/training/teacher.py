@@ -94,6 +94,35 @@ def teach(
     )
 
 
+def clues(
+    texts: Sequence[str], labels: Sequence[int], unlabelled: Sequence[str], fragments: Sequence[str]
+) -> np.ndarray:
+    """What each word adds to the n-gram teacher's logit: the weights of the n-grams that end there.
+
+    Of labelled texts out of fold; see ``teach`` for the arguments.
+
+    Returns:
+        one number for each word of each text, in order.
+    """
+    classes = np.asarray(labels)
+    fold = _contiguous_folds(classes)
+    documents = [words(text) for text in texts]
+    ngrams = Ngrams(documents, _MIN_TEXTS)
+    presence = ngrams.presence(documents)
+    parts: list[np.ndarray] = [np.zeros(0)] * len(documents)
+    for number in range(_FOLDS):
+        inside = fold != number
+        weights = _Regression(presence[inside], classes[inside]).weights
+        rows = np.flatnonzero(~inside)
+        ends = np.cumsum([len(documents[row]) for row in rows])
+        found = ngrams.weights_at_words([documents[row] for row in rows], weights)
+        for row, part in zip(rows, np.split(found, ends[:-1]), strict=True):
+            parts[row] = part
+    weights = _Regression(presence, classes).weights
+    others = [words(text) for text in [*unlabelled, *fragments]]
+    return np.concatenate([*parts, ngrams.weights_at_words(others, weights)]).astype(np.float32)
+
+
 class _Regression:
     """On n-grams; columns that no text here has are left out."""
 
@@ -106,12 +135,12 @@ class _Regression:
             C=_NGRAM_STRENGTH, solver="liblinear", dual=True, max_iter=100, tol=1e-2, random_state=_SEED
         )
         regression.fit(features[:, self._columns].multiply(ratio).tocsr().astype(np.float32), classes)
-        self._weights = np.zeros(features.shape[1])
-        self._weights[self._columns] = ratio * regression.coef_[0]
+        self.weights = np.zeros(features.shape[1])
+        self.weights[self._columns] = ratio * regression.coef_[0]
         self._intercept = float(regression.intercept_[0])
 
     def logits(self, features: csr_matrix) -> np.ndarray:
-        return np.asarray(features @ self._weights + self._intercept)
+        return np.asarray(features @ self.weights + self._intercept)
 
 
 class _VectorRegression:

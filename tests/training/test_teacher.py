@@ -7,10 +7,11 @@ import random
 import numpy as np
 import pytest
 
+from app.text.preprocessing import words
 from app.training.documents import document_vectors
 from app.training.fragments import draw_fragments
 from app.training.ngrams import Ngrams
-from app.training.teacher import Opinions, teach
+from app.training.teacher import Opinions, clues, teach
 from tests.training.synthetic import review
 
 
@@ -56,6 +57,24 @@ def test_presence_of_ngrams_against_counting_by_hand() -> None:
     unseen = ngrams.presence([["unheard", "of"], ["a", "unheard", "b"]])
     assert unseen.toarray().tolist() == [[0, 0, 0, 0], [1, 1, 0, 0]]
     assert ngrams.presence([]).shape == (0, 4)
+
+
+def test_weights_stand_where_their_ngrams_end() -> None:
+    documents = [["a", "b", "a", "b"], ["b", "a"], ["c", "a", "b"]]
+    ngrams = Ngrams(documents, min_texts=2)
+    # Columns: "a", "b", "a b", "b a".
+    found = ngrams.weights_at_words([["a", "b", "a"], [], ["b"]], np.array([1.0, 10.0, 100.0, 1000.0]))
+    assert found.tolist() == [1, 110, 1001, 10]
+
+
+def test_clues_tell_words_of_praise_from_words_of_blame() -> None:
+    texts, labels = _reviews(40, 1)
+    found = clues(texts, labels, ["a great film", "a dull film"], ["great"])
+    assert len(found) == sum(len(words(text)) for text in texts) + 3 + 3 + 1
+    praise, blame, alone = found[-6], found[-3], found[-1]
+    assert praise > 0.1
+    assert alone > 0.1
+    assert blame < -0.1
 
 
 def test_fragments_are_neighbouring_sentences_of_the_texts() -> None:
