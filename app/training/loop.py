@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +22,13 @@ from app.modeling.batching import pad
 from app.modeling.networks import Outputs
 from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
 from app.training.kernels import keep_memory
-from app.training.losses import class_weights, clue_loss, loss
+from app.training.losses import class_weights, clue_loss, disturbance, loss
+from app.training.progress import Epoch, Progress
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
 
 STATE_FILE = "state.pt"
 _SAVE_EVERY_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Figures of one pass over the training split."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-    tokens_per_second: float
-
-
-@dataclass
-class _Progress:
-    """Where a run stands; everything beside tensors that a resumed run must know."""
-
-    epoch: int = 0
-    step: int = 0
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best_accuracy: float = -1.0
-    best_epoch: int = -1
 
 
 class Trainer:
@@ -107,7 +79,7 @@ class Trainer:
         )
         self._average = [parameter.detach().clone() for parameter in network.parameters()]
         self._best: dict[str, Tensor] = {}
-        self._progress = _Progress()
+        self._progress = Progress()
         self._interrupted = False
         self._weights = torch.from_numpy(class_weights(train.targets)).to(device) if recipe.balanced else None
         torch.manual_seed(seed)
@@ -194,7 +166,7 @@ class Trainer:
             raise DataError(f"{path}: the run there was started with other settings")
         if state.get("data", self._data) != self._data:
             raise DataError(f"{path}: the run there was started on other data")
-        self._progress = _Progress(**state["progress"])
+        self._progress = Progress(**state["progress"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.network.load_state_dict(state["network"])
         if self.recipe.clues:
@@ -255,10 +227,18 @@ class Trainer:
         ids, lengths = pad([self._train.ids[row] for row in batch])
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * self._schedule(progress.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            outputs, value = self._loss(ids.to(self.device), lengths.to(self.device), batch)
         self._optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        ids, lengths = ids.to(self.device), lengths.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            vectors = self.network.embed(ids)
+            vectors.retain_grad()
+            outputs, value = self._loss(vectors, lengths, batch)
+        value.backward(retain_graph=self.recipe.adversarial > 0)  # type: ignore[no-untyped-call]
+        if self.recipe.adversarial:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                disturbed = vectors + disturbance(vectors, self.recipe.adversarial)
+                _, again = self._loss(disturbed, lengths, batch)
+            again.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self._optimizer.step()
@@ -270,9 +250,9 @@ class Trainer:
         progress.correct += int((outputs.logits.argmax(-1).cpu().numpy() == self._train.labels[batch]).sum())
         progress.tokens += int(lengths.sum())
 
-    def _loss(self, ids: Tensor, lengths: Tensor, batch: np.ndarray) -> tuple[Outputs, Tensor]:
-        """Outputs for texts (B, T), and what is minimized."""
-        features, states = self.network.read_states(self.network.embed(ids), lengths)
+    def _loss(self, vectors: Tensor, lengths: Tensor, batch: np.ndarray) -> tuple[Outputs, Tensor]:
+        """Outputs for texts (T, B, E), and what is minimized."""
+        features, states = self.network.read_states(vectors, lengths)
         outputs = self.network.head(features)
         targets = torch.from_numpy(self._train.targets[batch]).to(self.device)
         stars = torch.from_numpy(self._train.stars[batch]).to(self.device)
@@ -322,7 +302,7 @@ class Trainer:
             progress.best_accuracy, progress.best_epoch = accuracy, progress.epoch
             self._best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(live)
-        self._progress = _Progress(
+        self._progress = Progress(
             epoch=progress.epoch + 1,
             step=progress.step,
             best_accuracy=progress.best_accuracy,

@@ -47,3 +47,20 @@ def clue_loss(predicted: Tensor, clues: Tensor, lengths: Tensor) -> Tensor:
     """
     valid = torch.arange(len(clues), device=lengths.device).unsqueeze(1) < lengths
     return ((predicted - clues).square() * valid).sum() / valid.sum()
+
+
+def disturbance(vectors: Tensor, length: float) -> Tensor:
+    """What makes the loss of each text grow fastest: (T, B, E), of the given Euclidean length per text.
+
+    Goodfellow et al. 2015, "Explaining and harnessing adversarial examples"; on word vectors, Miyato et al. 2017,
+    "Adversarial training methods for semi-supervised text classification".
+
+    Args:
+        vectors: (T, B, E) word vectors that hold the gradient of the loss.
+        length: of the disturbance.
+    """
+    if vectors.grad is None:
+        raise ValueError("the vectors hold no gradient")
+    gradient = vectors.grad.detach()
+    size = gradient.square().sum((0, 2), keepdim=True).sqrt().clamp_min(1e-20)
+    return gradient * (length / size)

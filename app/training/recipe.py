@@ -34,6 +34,8 @@ class Recipe:
         vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
         fragments: short texts cut out of the others to train on, with the teachers' opinion.
         clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
+        adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
+            (see ``disturbance``); 0 leaves that out.
         peer: name of a stored model whose opinion on unlabelled texts and fragments counts as much as the teachers'.
         balanced: whether the classes weigh the same in the loss however many texts each has.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
@@ -54,6 +56,7 @@ class Recipe:
     vector_passes: int = 0
     fragments: int = 0
     clues: float = 0.0
+    adversarial: float = 0.0
     peer: str | None = None
     balanced: bool = False
     fewest_steps: int = 0
@@ -116,7 +119,7 @@ def best(architecture: Architecture) -> Recipe:
             "word_dropout": 0.1,
             "output_dropout": 0.5,
         },
-        epochs=9,
+        epochs=5,
         batch_size=128,
         learning_rate=3e-3,
         weight_decay=0.01,
@@ -127,7 +130,8 @@ def best(architecture: Architecture) -> Recipe:
         teacher=0.5,
         vector_passes=8,
         fragments=75_000,
-        clues=0.3,
+        clues=0.5,
+        adversarial=4.0,
         peer=f"imdb-{architecture}-large",
         fewest_steps=600,
         preset="best",
@@ -138,7 +142,7 @@ def large(architecture: Architecture) -> Recipe:
     """``best`` for the most accurate model: more units."""
     recipe = best(architecture)
     network = {**recipe.network, "hidden_size": 256}
-    return replace(recipe, network=network, epochs=5, peer=None, preset="large")
+    return replace(recipe, network=network, epochs=5, clues=0.3, adversarial=0.0, peer=None, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
@@ -150,6 +154,7 @@ def labelled(architecture: Architecture) -> Recipe:
         fragments=0,
         clues=0.0,
         peer=None,
+        adversarial=0.0,
         patience=2,
         preset="labelled",
     )

@@ -18,7 +18,7 @@ from app.training import command, evaluate_command
 from app.training.command import TrainOptions, prepare, recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
-from app.training.losses import class_weights, loss
+from app.training.losses import class_weights, disturbance, loss
 from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
 from tests.training.synthetic import options, tiny_recipe, write_corpus
 
@@ -287,6 +287,26 @@ def test_rating_loss_counts_texts_with_stars_only() -> None:
     some = loss(Outputs(logits, ratings), targets, torch.tensor([0, 7]))
     assert without.item() == pytest.approx(np.log(2))
     assert some.item() == pytest.approx(np.log(2) + 0.5 * np.log(10) / 2)
+
+
+def test_a_disturbance_makes_the_loss_grow_fastest() -> None:
+    vectors = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    slope = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(2))
+    (vectors * slope).sum().backward()
+    found = disturbance(vectors, 0.5)
+    assert found.square().sum((0, 2)).sqrt().tolist() == pytest.approx([0.5, 0.5])
+    for text in range(2):
+        assert torch.cosine_similarity(found[:, text].flatten(), slope[:, text].flatten(), dim=0) > 0.999
+
+
+def test_learning_under_a_disturbance_changes_the_weights_and_repeats_itself(root: Path) -> None:
+    runs = []
+    for number, length in enumerate((0.0, 0.5, 0.5)):
+        trainer = _trainer(options(root, run=root / f"run{number}"), tiny_recipe(adversarial=length, epochs=1))
+        trainer.run()
+        runs.append(_weights(trainer))
+    assert not _same(runs[0], runs[1])
+    assert _same(runs[1], runs[2])
 
 
 def test_balanced_classes_weigh_the_same() -> None:
