@@ -24,8 +24,8 @@ from app.training.calibration import fit_temperature, logits_of, negative_log_li
 from app.training.card import model_card
 from app.training.evaluation import Evaluation, calibration_error, judge, measure
 from app.training.labelled import Splits
-from app.training.progress import Epoch
 from app.training.phenomena import Phenomenon, judge_phenomena, phenomena_as_dict
+from app.training.progress import Epoch
 from app.training.recipe import Recipe
 from app.training.report import plot_outcome, plot_training
 

@@ -292,7 +292,7 @@ def test_rating_loss_counts_texts_with_stars_only() -> None:
 def test_a_disturbance_makes_the_loss_grow_fastest() -> None:
     vectors = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
     slope = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(2))
-    (vectors * slope).sum().backward()
+    (vectors * slope).sum().backward()  # type: ignore[no-untyped-call]
     found = disturbance(vectors, 0.5)
     assert found.square().sum((0, 2)).sqrt().tolist() == pytest.approx([0.5, 0.5])
     for text in range(2):
