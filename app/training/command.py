@@ -36,6 +36,7 @@ class TrainOptions:
         data: any labelled file instead of the corpus.
         finish: store the best weights of the run so far, without training further.
         balanced: let the classes weigh the same in the loss.
+        peer: a stored model to learn from, beside the teachers.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TrainOptions:
     resume: bool
     finish: bool
     balanced: bool = False
+    peer: str | None = None
 
     @property
     def command(self) -> str:
@@ -64,6 +66,8 @@ class TrainOptions:
             parts += ["--corpus", self.corpus.name]
         if self.balanced:
             parts.append("--balanced")
+        if self.peer is not None:
+            parts += ["--peer", self.peer]
         if self.name != default_name(self.architecture, self.data):
             parts += ["--name", self.name]
         parts += ["--seed", str(self.seed), "--device", self.device, "--threads", str(self.threads)]
@@ -101,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--balanced", action="store_true", help="let rare classes weigh as much as common ones")
+    parser.add_argument("--peer", metavar="MODEL", help="learn from a stored model too, where there are no labels")
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
 
@@ -172,6 +177,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
         resume=args.resume,
         finish=args.finish,
         balanced=args.balanced,
+        peer=args.peer,
     )
 
 
@@ -234,7 +240,7 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     """The preset, fitted to the data: no teachers without unlabelled texts, no rating without stars."""
     from app.training.recipe import PRESETS, enough_steps
 
-    recipe = PRESETS[options.preset](options.architecture)
+    recipe = replace(PRESETS[options.preset](options.architecture), peer=options.peer)
     network = dict(recipe.network)
     if not splits.unlabelled:
         recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, peer=None)

@@ -15,7 +15,7 @@ from app.modeling.runtimes import load_predictor
 from app.store import ModelStore
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.data import Dataset, clues_of_tokens, encode_dataset, one_hot
-from app.training.fragments import draw_fragments
+from app.training.fragments import Fragments, draw_fragments
 from app.training.labelled import Examples, Splits
 from app.training.recipe import Recipe
 from app.training.teacher import Opinions, clues, teach
@@ -30,14 +30,14 @@ class Lesson:
     """What a network is taught beyond the labels, as probabilities of the second class.
 
     Attributes:
-        opinions: of the labelled texts, the unlabelled ones and the fragments.
-        fragments: short texts cut out of the others.
+        opinions: of the labelled texts and the unlabelled ones.
+        fragments: short texts cut out of them.
         clues: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
         seconds: how long it took to form the opinions.
     """
 
     opinions: Opinions
-    fragments: list[str]
+    fragments: Fragments
     clues: np.ndarray
     seconds: float
 
@@ -61,13 +61,17 @@ def training_data(splits: Splits, share: float, lesson: Lesson | None, tokenizer
         return data
     opinions = lesson.opinions
     data.targets[:] = (1 - share) * data.targets + share * _two_classes(opinions.labelled)
-    for texts, opinion in ((splits.unlabelled, opinions.unlabelled), (lesson.fragments, opinions.fragments)):
-        unknown: list[int | None] = [None] * len(texts)
-        data += encode_dataset(texts, _two_classes(opinion), unknown, tokenizer)
+    data += _unlabelled(splits.unlabelled, _two_classes(opinions.unlabelled), tokenizer)
+    # What a few sentences say of the review they are from: a neutral one is from a good review as often as not.
+    data += _unlabelled(lesson.fragments.texts, data.targets[lesson.fragments.sources], tokenizer)
     if not len(lesson.clues):
         return data
-    texts = [*splits.train.texts, *splits.unlabelled, *lesson.fragments]
+    texts = [*splits.train.texts, *splits.unlabelled, *lesson.fragments.texts]
     return replace(data, clues=clues_of_tokens(lesson.clues, texts, tokenizer))
+
+
+def _unlabelled(texts: Sequence[str], targets: np.ndarray, tokenizer: Tokenizer) -> Dataset:
+    return encode_dataset(texts, targets, [None] * len(texts), tokenizer)
 
 
 def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelStore) -> Lesson:
@@ -77,30 +81,30 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
     """
     texts = [*splits.train.texts, *splits.unlabelled]
     fragments = draw_fragments(texts, recipe.fragments, _FRAGMENT_SEED)
-    opinions, seconds = _teachers(splits, recipe, fragments, folder)
+    opinions, seconds = _teachers(splits, recipe, folder)
     if recipe.peer is not None:
         started = time.monotonic()
-        unlabelled, short = (_peer(recipe.peer, store, part, splits.labels) for part in (splits.unlabelled, fragments))
-        opinions = Opinions(opinions.labelled, (opinions.unlabelled + unlabelled) / 2, (opinions.fragments + short) / 2)
+        heard = _peer(recipe.peer, store, splits.unlabelled, splits.labels)
+        opinions = Opinions(opinions.labelled, (opinions.unlabelled + heard) / 2)
         seconds += time.monotonic() - started
     hints = np.zeros(0, dtype=np.float32)
     if recipe.clues:
         started = time.monotonic()
-        hints = clues(splits.train.texts, splits.train.labels, splits.unlabelled, fragments)
+        hints = clues(splits.train.texts, splits.train.labels, splits.unlabelled, fragments.texts)
         seconds += time.monotonic() - started
     return Lesson(opinions, fragments, hints, seconds)
 
 
-def _teachers(splits: Splits, recipe: Recipe, fragments: Sequence[str], folder: Path) -> tuple[Opinions, float]:
+def _teachers(splits: Splits, recipe: Recipe, folder: Path) -> tuple[Opinions, float]:
     """The teachers' opinions and the seconds it took to form them."""
     path = folder / OPINION_FILE
-    digest = _digest([str(recipe.vector_passes), *splits.train.texts, *splits.unlabelled, *fragments])
+    digest = _digest([str(recipe.vector_passes), *splits.train.texts, *splits.unlabelled])
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["digest"]) == digest:
-                return Opinions(kept["labelled"], kept["unlabelled"], kept["fragments"]), float(kept["seconds"])
+                return Opinions(kept["labelled"], kept["unlabelled"]), float(kept["seconds"])
     started = time.monotonic()
-    opinions = teach(splits.train.texts, splits.train.labels, splits.unlabelled, fragments, recipe.vector_passes)
+    opinions = teach(splits.train.texts, splits.train.labels, splits.unlabelled, recipe.vector_passes)
     seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{OPINION_FILE}.part").open("wb") as file:

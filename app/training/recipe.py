@@ -32,11 +32,11 @@ class Recipe:
         teacher: share of the teachers' opinion in the targets of labelled texts; above 0 the unlabelled texts are
             trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
         vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
-        fragments: short texts cut out of the others to train on, with the teachers' opinion.
+        fragments: how many short texts to cut out of the others, to train on with what is thought of their sources.
         clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
         adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
             (see ``disturbance``); 0 leaves that out.
-        peer: name of a stored model whose opinion on unlabelled texts and fragments counts as much as the teachers'.
+        peer: name of a stored model whose opinion on unlabelled texts counts as much as the teachers'.
         balanced: whether the classes weigh the same in the loss however many texts each has.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
         preset: name of the preset this is.
@@ -132,7 +132,6 @@ def best(architecture: Architecture) -> Recipe:
         fragments=75_000,
         clues=0.5,
         adversarial=4.0,
-        peer=f"imdb-{architecture}-large",
         fewest_steps=600,
         preset="best",
     )
@@ -142,7 +141,7 @@ def large(architecture: Architecture) -> Recipe:
     """``best`` for the most accurate model: more units."""
     recipe = best(architecture)
     network = {**recipe.network, "hidden_size": 256}
-    return replace(recipe, network=network, epochs=5, clues=0.3, adversarial=0.0, peer=None, preset="large")
+    return replace(recipe, network=network, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
@@ -153,7 +152,6 @@ def labelled(architecture: Architecture) -> Recipe:
         vector_passes=0,
         fragments=0,
         clues=0.0,
-        peer=None,
         adversarial=0.0,
         patience=2,
         preset="labelled",

@@ -45,19 +45,16 @@ class Opinions:
     Attributes:
         labelled: (N,) of the labelled texts, out of fold.
         unlabelled: (M,) of the unlabelled texts.
-        fragments: (F,) of the fragments, by n-grams alone: a few words say too little to place a vector.
     """
 
     labelled: np.ndarray
     unlabelled: np.ndarray
-    fragments: np.ndarray
 
 
 def teach(
     texts: Sequence[str],
     labels: Sequence[int],
     unlabelled: Sequence[str],
-    fragments: Sequence[str] = (),
     vector_passes: int = 0,
 ) -> Opinions:
     """What the teachers think.
@@ -66,7 +63,6 @@ def teach(
         texts: N labelled texts, films together, so that contiguous folds hold films apart.
         labels: N classes, 0 or 1.
         unlabelled: M texts without a label.
-        fragments: F short texts.
         vector_passes: passes that train document vectors; 0 leaves that teacher out.
     """
     classes = np.asarray(labels)
@@ -75,10 +71,8 @@ def teach(
     ngrams = Ngrams(documents, _MIN_TEXTS)
     presence = ngrams.presence(documents)
     inside, outside = presence[: len(texts)], presence[len(texts) :]
-    short = ngrams.presence([words(text) for text in fragments])
     teachers = [_held_out(_Regression, inside, classes, fold)]
-    whole = _Regression(inside, classes)
-    elsewhere = [whole.logits(outside)]
+    elsewhere = [_Regression(inside, classes).logits(outside)]
     if vector_passes:
         placed = _vectors(presence, vector_passes)
         teachers.append(_held_out(_VectorRegression, placed[: len(texts)], classes, fold))
@@ -90,7 +84,6 @@ def teach(
     return Opinions(
         labelled=expit(together),
         unlabelled=expit(_Blend(held_out, classes).logits(np.stack(elsewhere, axis=1))),
-        fragments=expit(_Blend(held_out[:, :1], classes).logits(whole.logits(short)[:, None])),
     )
 
 
@@ -99,7 +92,7 @@ def clues(
 ) -> np.ndarray:
     """What each word adds to the n-gram teacher's logit: the weights of the n-grams that end there.
 
-    Of labelled texts out of fold; see ``teach`` for the arguments.
+    Of labelled texts out of fold. Arguments as for ``teach``, and short texts.
 
     Returns:
         one number for each word of each text, in order.

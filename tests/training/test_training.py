@@ -241,6 +241,8 @@ def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
     advised, _, _ = prepare(chosen, replace(recipe, peer="synthetic"), splits)
     labelled = len(splits.train)
     assert np.array_equal(alone._train.targets[:labelled], advised._train.targets[:labelled])
+    with pytest.raises(DataError, match="labels"):
+        prepare(chosen, replace(recipe, peer="synthetic"), replace(splits, labels=("bad", "good")))
     assert not np.allclose(alone._train.targets[labelled:], advised._train.targets[labelled:], atol=0.01)
     assert np.allclose(advised._train.targets.sum(-1), 1)
 
