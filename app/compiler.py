@@ -158,6 +158,11 @@ def _digest(content: bytes) -> str:
 
 
 def run_compiler(command: list[str]) -> None:
+    """Run a compiler's command line.
+
+    Raises:
+        BuildError: it failed; with what it said.
+    """
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the user's own compiler
     except OSError as error:
