@@ -131,7 +131,6 @@ def best(architecture: Architecture) -> Recipe:
         vector_passes=8,
         fragments=75_000,
         clues=0.5,
-        adversarial=4.0,
         fewest_steps=600,
         preset="best",
     )
@@ -141,7 +140,7 @@ def large(architecture: Architecture) -> Recipe:
     """``best`` for the most accurate model: more units."""
     recipe = best(architecture)
     network = {**recipe.network, "hidden_size": 256}
-    return replace(recipe, network=network, preset="large")
+    return replace(recipe, network=network, epochs=3, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
@@ -152,7 +151,6 @@ def labelled(architecture: Architecture) -> Recipe:
         vector_passes=0,
         fragments=0,
         clues=0.0,
-        adversarial=0.0,
         patience=2,
         preset="labelled",
     )
