@@ -34,7 +34,7 @@ print([
     *filter(importlib.util.find_spec, modules),
     *map(str, site.rglob("tests")),
     *map(str, pathlib.Path("/srv").rglob(".build-*")),
-    *(str(path) for path in (pathlib.Path("/root/.cache"), pathlib.Path("/build")) if path.exists()),
+    *(str(path) for path in (pathlib.Path("~root/.cache").expanduser(), pathlib.Path("/build")) if path.exists()),
     *(f"not compiled: {path}" for path in pathlib.Path("/srv/app").rglob("*.py")
       if not pathlib.Path(importlib.util.cache_from_source(path)).exists()),
     *(f"not built: {library.path}" for library in (compiler.KERNEL, compiler.WORDS) if not library.is_current()),
