@@ -23,8 +23,9 @@ def untouched_root() -> Iterator[None]:
     server.setLevel(before[2])
 
 
-def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """Time, level, logger, message, request id and extras, one object a line."""
+def test_json_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time, level, logger, message, what the process serves, request id and extras, one object a line."""
+    monkeypatch.setattr(logs, "context", {"model": "tiny/1"})
     logs.configure("info", "json")
     token = logs.request_id.set("abc-1")
     logging.getLogger("app.test").info("answered %d\ntexts", 3, extra={"duration_ms": 1.5})
@@ -36,6 +37,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "level": "info",
         "logger": "app.test",
         "message": "answered 3\ntexts",
+        "model": "tiny/1",
         "duration_ms": 1.5,
         "request_id": "abc-1",
     }

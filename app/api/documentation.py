@@ -191,7 +191,12 @@ CLASSIFY: dict[str, Any] = {
             }
         },
         **responses(
-            problems("text", invalid("invalid_request", "texts.1", "Input should be a valid string"), named=False)
+            problems(
+                "text",
+                invalid("invalid_request", "texts.1", "Input should be a valid string"),
+                Problem(503, "explainer_unavailable", "explanations are not available just now", headers=_RETRY),
+                named=False,
+            )
         ),
     },
     "openapi_extra": {

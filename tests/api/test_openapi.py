@@ -20,6 +20,7 @@ from app.errors import (
     BlankTextError,
     DeadlineError,
     EngineUnavailableError,
+    ExplainerUnavailableError,
     InferenceError,
     NoWordsError,
     OverloadedError,
@@ -170,6 +171,7 @@ async def provoke(name: str, code: str, detail: str) -> httpx.Response:
     errors = {
         **{kind.code: kind(detail) for kind in (OverloadedError, EngineUnavailableError, DeadlineError)},
         InferenceError.code: InferenceError(detail),
+        ExplainerUnavailableError.code: ExplainerUnavailableError(detail),
         "internal_error": ZeroDivisionError(),
     }
     outcomes = {
@@ -213,6 +215,8 @@ def test_every_error_is_documented(name: str) -> None:
     """Each code that texts and service can have, at each operation that classifies."""
     texts = {kind.code for kind in TextError.__subclasses__()}
     service = {kind.code for kind in ServiceError.__subclasses__()}
+    if name != "classify":  # no other explains
+        service.remove(ExplainerUnavailableError.code)
     assert texts | service <= {code for code, *_ in documented_errors(name)}
 
 
