@@ -47,7 +47,7 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
-        needed = scope_of(scope["path"], self._settings)
+        needed = scope_of(scope["path"], self._settings, scope["method"])
         if needed is None:
             return
         key = self._authenticate(scope)

@@ -13,9 +13,10 @@ _DOCS = frozenset({"/docs", "/openapi.json"})
 _METRICS = "/metrics"
 
 
-def scope_of(path: str, settings: Settings) -> str | None:
+def scope_of(path: str, settings: Settings, method: str = "GET") -> str | None:
     """The scope that a path needs where there are keys; None: no key is asked for. Unknown paths need one too."""
-    if path in _PROBES or path == "/" or path.startswith(_PAGE):
+    # The page is read at the path where one protocol's clients post their texts.
+    if path in _PROBES or (path == "/" and method in ("GET", "HEAD")) or path.startswith(_PAGE):
         return None
     if path == _METRICS:
         access = settings.metrics

