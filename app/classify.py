@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from tqdm import tqdm
@@ -174,13 +176,40 @@ def _to_file(args: argparse.Namespace, file: IO[bytes], source: Layout, job: _Jo
         if partial.rows:
             _say(f"{partial.rows:,} rows were done before; going on from there")
         try:
-            job.run(partial.progress.summary, partial.append)
+            with _interrupted_between(partial.append) as append:
+                job.run(partial.progress.summary, append)
         except (KeyboardInterrupt, ServiceError):
             if partial.rows and inputs is not None:
                 _say(f"\n{partial.rows:,} rows are done; the same command goes on from there")
             raise
         partial.finish(job.encoder)
     _say(f"written to {args.out}")
+
+
+@contextmanager
+def _interrupted_between(append: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]:
+    """Let Ctrl-C take effect when the rows at hand are written; a second one does at once.
+
+    An interrupt in the middle of anything can be lost: in a finalizer, say, it is only printed.
+    """
+    stopped = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        if stopped:
+            raise KeyboardInterrupt
+        stopped = True
+
+    def append_and_look(data: bytes) -> None:
+        append(data)
+        if stopped:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield append_and_look
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _say(line: str) -> None:

@@ -104,7 +104,7 @@ def test_a_reader_that_has_enough(tiny_store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_stopped_is_gone_on_with(number: signal.Signals, tiny_store: Path, tmp_path: Path) -> None:
     """Killed in the middle, or with Ctrl-C: the same command goes on, and the file is the same to the last byte."""
-    source = write_reviews(tmp_path / "reviews.csv", 12 * WINDOW_ROWS)
+    source = write_reviews(tmp_path / "reviews.csv", 40 * WINDOW_ROWS)
     whole, out = tmp_path / "whole.csv", tmp_path / "scored.csv"
     options = ("--text-column", "review", "--threads", "1")
     assert app(tiny_store, source, *options, "--out", whole).returncode == 0
