@@ -28,25 +28,20 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Self
 
 import httpx
 
-from app.modeling.runtimes import load_predictors
-from app.sentiment import Predictor, Scores, TokenIds
 from app.serving.supervisor import usable_cores
 from app.settings import CORPUS_VARIABLE
 from app.store import ModelStore
-from app.text.tokenizer import load_tokenizer
 from app.training.corpus import load_corpus
 from benchmarks import load
+from benchmarks.inprocess import bare_work
 from benchmarks.machine import machine, versions
 from benchmarks.processes import free_port
 
-_BATCH = 64
 _SAMPLE_SECONDS = 0.5
 _READY_SECONDS = 60
 _WARM_ROWS = 200
@@ -102,23 +97,10 @@ def read_texts(path: Path) -> list[str]:
 def reference(path: Path) -> dict[str, float]:
     """Seconds, of the clock and of the processor, to tokenize and classify all texts of a file."""
     model = ModelStore(Path("model_store")).open("imdb-gru")
-    tokenizer, texts = load_tokenizer(model), read_texts(path)
-    predictors = load_predictors(model, "cpu", "auto", "auto", threads=usable_cores())
-    idle: SimpleQueue[Predictor] = SimpleQueue()
-    for predictor in predictors:
-        idle.put(predictor)
-
-    def predict(batch: list[TokenIds[int]]) -> list[Scores]:
-        predictor = idle.get()
-        try:
-            return predictor.predict(batch)
-        finally:
-            idle.put(predictor)
-
-    with ThreadPoolExecutor(len(predictors)) as pool:
+    texts = read_texts(path)
+    with bare_work(model, usable_cores()) as work:
         wall, cpu = time.perf_counter(), time.process_time()
-        ids = sorted((tokenizer.encode(text).ids for text in texts), key=len)
-        list(pool.map(predict, [ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH)]))
+        work(texts)
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 

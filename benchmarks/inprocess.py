@@ -8,23 +8,25 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
 from app.modeling.runtimes import load_predictors
 from app.sentiment import Predictor, Scores, TokenIds
-from app.store import open_version
+from app.store import StoredModel, open_version
 from app.text.tokenizer import load_tokenizer
 
 _BATCH = 64
 
 
-def main() -> None:
-    folder, file = sys.argv[1:]
-    model = open_version(Path(folder))
+@contextmanager
+def bare_work(model: StoredModel, threads: int) -> Iterator[Callable[[Sequence[str]], None]]:
+    """Tokenizing and forward passes of all texts of a list, in batches of like length, on so many threads."""
     tokenizer = load_tokenizer(model)
-    predictors = load_predictors(model, "cpu", "auto", "auto", threads=2)
+    predictors = load_predictors(model, "cpu", "auto", "auto", threads=threads)
     idle: SimpleQueue[Predictor] = SimpleQueue()
     for predictor in predictors:
         idle.put(predictor)
@@ -36,12 +38,22 @@ def main() -> None:
         finally:
             idle.put(predictor)
 
-    seconds = []
     with ThreadPoolExecutor(len(predictors)) as pool:
-        for texts in json.loads(Path(file).read_text(encoding="utf-8")):
-            start = time.perf_counter()
+
+        def work(texts: Sequence[str]) -> None:
             ids = sorted((tokenizer.encode(text).ids for text in texts), key=len)
             list(pool.map(predict, [ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH)]))
+
+        yield work
+
+
+def main() -> None:
+    folder, file = sys.argv[1:]
+    seconds = []
+    with bare_work(open_version(Path(folder)), threads=2) as work:
+        for texts in json.loads(Path(file).read_text(encoding="utf-8")):
+            start = time.perf_counter()
+            work(texts)
             seconds.append(time.perf_counter() - start)
     print(json.dumps(seconds))
 
