@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from app.training.labelled import Splits
     from app.training.loop import Trainer
     from app.training.recipe import Recipe
+    from app.training.recurrence import TrainingNetwork
     from app.training.version import WrittenVersion
 
 CORPUS_VARIABLE = "SENTIMENT_CORPUS"
@@ -260,22 +261,47 @@ def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trai
     from app.training.prepare import encode_examples, prepare_lesson, training_data
     from app.training.recurrence import TrainingNetwork
 
-    vocabulary = build_vocabulary(splits.train.texts, recipe.network["vocabulary_size"])
+    read = [*splits.train.texts, *(splits.unlabelled if recipe.teacher or recipe.pretraining else ())]
+    vocabulary = build_vocabulary(read, recipe.network["vocabulary_size"])
     config = recipe.config(len(vocabulary), splits.labels)
     tokenizer = Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
     lesson = prepare_lesson(splits, recipe, options.run, ModelStore(options.store)) if recipe.teacher else None
     data = training_data(splits, recipe.teacher, lesson, tokenizer)
+    validation = encode_examples(splits.validation, len(splits.labels), tokenizer)
     torch.manual_seed(options.seed)
+    network = TrainingNetwork(config)
+    seconds = lesson.seconds if lesson else 0.0
+    if recipe.pretraining:
+        seconds += pretrain(network, recipe, splits, tokenizer, options)
     trainer = Trainer(
-        TrainingNetwork(config),
+        network,
         recipe,
         data,
-        encode_examples(splits.validation, len(splits.labels), tokenizer),
+        validation,
         device=options.device,
         seed=options.seed,
         folder=options.run,
     )
-    return trainer, tokenizer, lesson.seconds if lesson else 0.0
+    return trainer, tokenizer, seconds
+
+
+def pretrain(
+    network: TrainingNetwork, recipe: Recipe, splits: Splits, tokenizer: Tokenizer, options: TrainOptions
+) -> float:
+    """Let the network learn the language of all texts but those of the test split; the seconds it took.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the state is kept.
+    """
+    from app.training.pretraining import Pretrainer
+
+    encoded = [tokenizer.encode(text).ids for text in [*splits.train.texts, *splits.unlabelled]]
+    held_out = [tokenizer.encode(text).ids for text in splits.validation.texts]
+    pretrainer = Pretrainer(
+        network, recipe, encoded, held_out, device=options.device, seed=options.seed, folder=options.run
+    )
+    pretrainer.run()
+    return pretrainer.seconds
 
 
 def _explain_interruption(options: TrainOptions) -> None:

@@ -36,6 +36,10 @@ class Recipe:
         clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
         adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
             (see ``disturbance``); 0 leaves that out.
+        pretraining: passes over all texts in which embedding and recurrent layers first learn to predict the next word
+            (see ``pretraining.py``); 0 leaves that out.
+        pretraining_rate: peak step size in those passes.
+        pretraining_batch: texts per step in those passes.
         peer: name of a stored model whose opinion on unlabelled texts counts as much as the teachers'.
         balanced: whether the classes weigh the same in the loss however many texts each has.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
@@ -57,6 +61,9 @@ class Recipe:
     fragments: int = 0
     clues: float = 0.0
     adversarial: float = 0.0
+    pretraining: int = 0
+    pretraining_rate: float = 2e-3
+    pretraining_batch: int = 32
     peer: str | None = None
     balanced: bool = False
     fewest_steps: int = 0
@@ -137,10 +144,12 @@ def best(architecture: Architecture) -> Recipe:
 
 
 def large(architecture: Architecture) -> Recipe:
-    """``best`` for the most accurate model: more units."""
+    """``best`` for the most accurate model: more units, which learn the language first."""
     recipe = best(architecture)
-    network = {**recipe.network, "hidden_size": 256}
-    return replace(recipe, network=network, epochs=3, preset="large")
+    network = {**recipe.network, "embedding_size": 256, "hidden_size": 384}
+    return replace(
+        recipe, network=network, epochs=3, learning_rate=1e-3, vector_passes=14, pretraining=4, preset="large"
+    )
 
 
 def labelled(architecture: Architecture) -> Recipe:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def test_a_resumed_run_is_bit_identical(root: Path, monkeypatch: pytest.MonkeyPa
     def step(self: Trainer, batch: np.ndarray) -> None:
         real(self, batch)
         steps.append(batch)
-        self._interrupted = len(steps) == stop
+        if len(steps) == stop:
+            signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", step)
@@ -138,7 +140,7 @@ def test_ctrl_c_says_how_to_go_on(
 ) -> None:
     def interrupt(self: Trainer, batch: np.ndarray) -> None:
         self._progress.seen, self._progress.tokens = 1, 1
-        self._interrupted = True
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setitem(PRESETS, "article", lambda architecture: tiny_recipe())
     arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run"), "--threads", "1"]
