@@ -106,7 +106,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--balanced", action="store_true", help="let rare classes weigh as much as common ones")
-    parser.add_argument("--peer", metavar="MODEL", help="learn from a stored model too, where there are no labels")
+    parser.add_argument(
+        "--peer",
+        metavar="MODEL",
+        help="learn from a stored model too: word vectors, and opinions where there are no labels",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
 
@@ -198,6 +202,7 @@ def train(options: TrainOptions) -> WrittenVersion:
     import torch
 
     from app.training.loop import STATE_FILE
+    from app.training.pretraining import PRETRAINING_FILE
     from app.training.version import TrainingRecord, write_version
 
     state = options.run / STATE_FILE
@@ -207,7 +212,7 @@ def train(options: TrainOptions) -> WrittenVersion:
     splits = load_splits(options)
     recipe = recipe_for(options, splits)
     trainer, tokenizer, teacher_seconds = prepare(options, recipe, splits)
-    if options.resume or options.finish:
+    if options.finish or (options.resume and _begun(options) != PRETRAINING_FILE):
         trainer.resume()
     if options.finish:
         trainer.use_best()
@@ -244,7 +249,7 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     recipe = replace(PRESETS[options.preset](options.architecture), peer=options.peer)
     network = dict(recipe.network)
     if not splits.unlabelled:
-        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, peer=None)
+        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, pretraining=0, peer=None)
     if not any(splits.train.stars):
         network["rating"] = False
     if len(splits.labels) > 2:
@@ -258,6 +263,7 @@ def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trai
 
     from app.text.tokenizer import Tokenizer, build_vocabulary
     from app.training.loop import Trainer
+    from app.training.peer import adopt_word_vectors
     from app.training.prepare import encode_examples, prepare_lesson, training_data
     from app.training.recurrence import TrainingNetwork
 
@@ -271,6 +277,8 @@ def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trai
     torch.manual_seed(options.seed)
     network = TrainingNetwork(config)
     seconds = lesson.seconds if lesson else 0.0
+    if recipe.peer is not None:
+        adopt_word_vectors(network, tokenizer, ModelStore(options.store).open(recipe.peer))
     if recipe.pretraining:
         seconds += pretrain(network, recipe, splits, tokenizer, options)
     trainer = Trainer(
@@ -304,11 +312,22 @@ def pretrain(
     return pretrainer.seconds
 
 
-def _explain_interruption(options: TrainOptions) -> None:
+def _begun(options: TrainOptions) -> str | None:
+    """The newest state in the run's folder: of training, of pretraining, or none."""
     from app.training.loop import STATE_FILE
+    from app.training.pretraining import PRETRAINING_FILE
 
-    if not (options.run / STATE_FILE).exists():
+    return next((name for name in (STATE_FILE, PRETRAINING_FILE) if (options.run / name).exists()), None)
+
+
+def _explain_interruption(options: TrainOptions) -> None:
+    from app.training.pretraining import PRETRAINING_FILE
+
+    begun = _begun(options)
+    if begun is None:
         print("\ninterrupted before training began; nothing is kept", file=sys.stderr)
         return
-    again = f"the same command with --resume, or with --finish to store the best so far (state: {options.run})"
-    print(f"\ninterrupted; the state is saved. Continue with {again}", file=sys.stderr)
+    again = "the same command with --resume"
+    if begun != PRETRAINING_FILE:
+        again += ", or with --finish to store the best so far"
+    print(f"\ninterrupted; the state is saved. Continue with {again} (state: {options.run})", file=sys.stderr)

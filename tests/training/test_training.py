@@ -20,6 +20,7 @@ from app.training.command import TrainOptions, prepare, recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
 from app.training.losses import class_weights, disturbance, loss
+from app.training.pretraining import Pretrainer
 from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
 from tests.training.synthetic import options, tiny_recipe, write_corpus
 
@@ -156,6 +157,31 @@ def test_ctrl_c_says_how_to_go_on(
         _command(command, *arguments)
     assert _command(command, *arguments, "--finish") == 0
     assert ModelStore(root / "store").models() == {"imdb-gru": [1]}
+
+
+def test_pretraining_is_continued_and_its_time_recorded(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C in it keeps its state; the same command with --resume goes on to a version."""
+    changes = {"pretraining": 2, "pretraining_batch": 8, "teacher": 0.5}
+    monkeypatch.setitem(PRESETS, "article", lambda architecture: tiny_recipe(**changes))
+    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run"), "--threads", "1"]
+    arguments += ["--store", str(root / "store"), "--device", "cpu"]
+    real = Pretrainer._train_on
+
+    def interrupt(self: Pretrainer, texts: Any) -> None:
+        real(self, texts)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretrainer, "_train_on", interrupt)
+        assert _command(command, *arguments) == 130
+    told = capsys.readouterr().err
+    assert "--resume" in told
+    assert "--finish" not in told
+    assert _command(command, *arguments, "--resume") == 0
+    recorded = ModelStore(root / "store").open("imdb-gru").metrics["training"]
+    assert recorded["seconds"] > recorded["teacher_seconds"]
 
 
 def test_another_recipe_seed_or_data_is_not_resumed(root: Path) -> None:
