@@ -216,7 +216,8 @@ class Trainer:
         value.backward(retain_graph=self.recipe.adversarial > 0)  # type: ignore[no-untyped-call]
         if self.recipe.adversarial:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                disturbed = vectors + disturbance(vectors, self.recipe.adversarial)
+                length = self.recipe.adversarial * float(self.network.embedding.weight.detach().std())
+                disturbed = vectors + disturbance(vectors, length)
                 _, again = self._loss(disturbed, lengths, batch)
             again.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip is not None:

@@ -125,7 +125,7 @@ class Pretrainer:
         return sum(part.seconds for part in self.history) + self._seconds
 
     def run(self) -> None:
-        """Train for all passes that are left; the network's word vectors then have a deviation of 1.
+        """Train for all passes that are left.
 
         Raises:
             KeyboardInterrupt: after the state was saved, so that the next run continues from this very step.
@@ -134,7 +134,6 @@ class Pretrainer:
         with interruptible() as interrupted, tqdm(total=total, initial=self._step, desc="language model") as bar:
             while len(self.history) < self._recipe.pretraining:
                 self._run_pass(bar, interrupted)
-        normalize_embedding(self.network)
 
     def _run_pass(self, bar: tqdm[Any], interrupted: Callable[[], bool]) -> None:
         number = len(self.history)
@@ -236,17 +235,3 @@ class Pretrainer:
                 parameter.copy_(kept)
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"].cpu())
-
-
-@torch.no_grad()
-def normalize_embedding(network: TrainingNetwork) -> None:
-    """Scale word vectors to a deviation of 1 and the first layer's input weights by the inverse: the same network.
-
-    So steps of Adam and the length of a disturbance mean the same as for vectors that were never pretrained.
-    """
-    weight = network.embedding.weight
-    deviation = weight[PAD_ID + 1 :].std()
-    weight /= deviation
-    layer: Any = network.recurrent[0]
-    for direction in layer:
-        direction.weight_ih_l0.mul_(deviation)

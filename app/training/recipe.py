@@ -35,7 +35,7 @@ class Recipe:
         fragments: how many short texts to cut out of the others, to train on with what is thought of their sources.
         clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
         adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
-            (see ``disturbance``); 0 leaves that out.
+            (see ``disturbance``), in deviations of all vectors' entries; 0 leaves that out.
         pretraining: passes over all texts in which embedding and recurrent layers first learn to predict the next word
             (see ``pretraining.py``); 0 leaves that out.
         pretraining_rate: peak step size in those passes.

@@ -11,7 +11,7 @@ import torch
 
 from app.errors import DataError
 from app.sentiment import TokenIds
-from app.training.pretraining import PRETRAINING_FILE, Pretrainer, normalize_embedding
+from app.training.pretraining import PRETRAINING_FILE, Pretrainer
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
 from tests.training.synthetic import tiny_recipe
@@ -107,16 +107,3 @@ def test_a_network_that_reads_both_ways_is_refused(tmp_path: Path) -> None:
     recipe = _recipe(network={**tiny_recipe().network, "bidirectional": True})
     with pytest.raises(ValueError, match="both ways"):
         _pretrainer(tmp_path, recipe)
-
-
-def test_normalized_vectors_make_the_same_network(tmp_path: Path) -> None:
-    """Word vectors of deviation 1, the same logits."""
-    network = _pretrainer(tmp_path).network.eval()
-    ids, lengths = torch.tensor([[4, 7, 2], [9, 9, 0]]), torch.tensor([3, 2])
-    with torch.inference_mode():
-        before = network(ids, lengths).logits
-    normalize_embedding(network)
-    with torch.inference_mode():
-        after = network(ids, lengths).logits
-    assert network.embedding.weight[1:].std().item() == pytest.approx(1.0)
-    assert torch.allclose(before, after, atol=1e-5)
