@@ -128,16 +128,17 @@ def best(architecture: Architecture) -> Recipe:
         },
         epochs=5,
         batch_size=128,
-        learning_rate=3e-3,
+        learning_rate=2e-3,
         weight_decay=0.01,
         warmup=0.05,
         decay=True,
         clip=1.0,
         average=0.998,
         teacher=0.5,
-        vector_passes=8,
+        vector_passes=14,
         fragments=75_000,
         clues=0.5,
+        pretraining=3,
         fewest_steps=600,
         preset="best",
     )
@@ -148,7 +149,7 @@ def large(architecture: Architecture) -> Recipe:
     recipe = best(architecture)
     network = {**recipe.network, "embedding_size": 256, "hidden_size": 384}
     return replace(
-        recipe, network=network, epochs=3, learning_rate=1e-3, vector_passes=14, pretraining=4, preset="large"
+        recipe, network=network, epochs=3, learning_rate=1e-3, pretraining=4, adversarial=5.0, preset="large"
     )
 
 
@@ -160,6 +161,8 @@ def labelled(architecture: Architecture) -> Recipe:
         vector_passes=0,
         fragments=0,
         clues=0.0,
+        pretraining=0,
+        learning_rate=3e-3,
         patience=2,
         preset="labelled",
     )
