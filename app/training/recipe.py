@@ -148,9 +148,7 @@ def large(architecture: Architecture) -> Recipe:
     """``best`` for the most accurate model: more units, which learn the language first."""
     recipe = best(architecture)
     network = {**recipe.network, "embedding_size": 256, "hidden_size": 384}
-    return replace(
-        recipe, network=network, epochs=3, learning_rate=1e-3, pretraining=4, adversarial=5.0, preset="large"
-    )
+    return replace(recipe, network=network, epochs=3, learning_rate=1e-3, pretraining=4, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
