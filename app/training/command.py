@@ -16,11 +16,8 @@ from app.errors import DataError
 from app.store import Architecture, ModelStore
 
 if TYPE_CHECKING:
-    from app.text.tokenizer import Tokenizer
     from app.training.labelled import Splits
-    from app.training.loop import Trainer
     from app.training.recipe import Recipe
-    from app.training.recurrence import TrainingNetwork
     from app.training.version import WrittenVersion
 
 CORPUS_VARIABLE = "SENTIMENT_CORPUS"
@@ -201,6 +198,7 @@ def train(options: TrainOptions) -> WrittenVersion:
     """
     import torch
 
+    from app.training.assembly import prepare
     from app.training.loop import STATE_FILE
     from app.training.pretraining import PRETRAINING_FILE
     from app.training.version import TrainingRecord, write_version
@@ -211,7 +209,8 @@ def train(options: TrainOptions) -> WrittenVersion:
     torch.set_num_threads(options.threads)
     splits = load_splits(options)
     recipe = recipe_for(options, splits)
-    trainer, tokenizer, teacher_seconds = prepare(options, recipe, splits)
+    prepared = prepare(options, recipe, splits)
+    trainer = prepared.trainer
     if options.finish or (options.resume and _begun(options) != PRETRAINING_FILE):
         trainer.resume()
     if options.finish:
@@ -224,12 +223,14 @@ def train(options: TrainOptions) -> WrittenVersion:
         command=options.command,
         device=options.device,
         threads=options.threads,
-        seconds=trainer.seconds + teacher_seconds,
-        teacher_seconds=teacher_seconds,
+        seconds=trainer.seconds + prepared.teacher_seconds + sum(part.seconds for part in prepared.pretraining),
+        teacher_seconds=prepared.teacher_seconds,
         best_epoch=trainer.best_epoch,
         history=trainer.history,
+        pretraining=prepared.pretraining,
     )
-    return write_version(ModelStore(options.store), options.name, trainer.network.cpu(), tokenizer, splits, record)
+    network = trainer.network.cpu()
+    return write_version(ModelStore(options.store), options.name, network, prepared.tokenizer, splits, record)
 
 
 def load_splits(options: TrainOptions) -> Splits:
@@ -255,61 +256,6 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     if len(splits.labels) > 2:
         network["output"] = "softmax"
     return enough_steps(replace(recipe, network=network, balanced=options.balanced), len(splits.train))
-
-
-def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trainer, Tokenizer, float]:
-    """The trainer on encoded data, its tokenizer, and the seconds its teachers took."""
-    import torch
-
-    from app.text.tokenizer import Tokenizer, build_vocabulary
-    from app.training.loop import Trainer
-    from app.training.peer import adopt_word_vectors
-    from app.training.prepare import encode_examples, prepare_lesson, training_data
-    from app.training.recurrence import TrainingNetwork
-
-    read = [*splits.train.texts, *(splits.unlabelled if recipe.teacher or recipe.pretraining else ())]
-    vocabulary = build_vocabulary(read, recipe.network["vocabulary_size"])
-    config = recipe.config(len(vocabulary), splits.labels)
-    tokenizer = Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
-    lesson = prepare_lesson(splits, recipe, options.run, ModelStore(options.store)) if recipe.teacher else None
-    data = training_data(splits, recipe.teacher, lesson, tokenizer)
-    validation = encode_examples(splits.validation, len(splits.labels), tokenizer)
-    torch.manual_seed(options.seed)
-    network = TrainingNetwork(config)
-    seconds = lesson.seconds if lesson else 0.0
-    if recipe.peer is not None:
-        adopt_word_vectors(network, tokenizer, ModelStore(options.store).open(recipe.peer))
-    if recipe.pretraining:
-        seconds += pretrain(network, recipe, splits, tokenizer, options)
-    trainer = Trainer(
-        network,
-        recipe,
-        data,
-        validation,
-        device=options.device,
-        seed=options.seed,
-        folder=options.run,
-    )
-    return trainer, tokenizer, seconds
-
-
-def pretrain(
-    network: TrainingNetwork, recipe: Recipe, splits: Splits, tokenizer: Tokenizer, options: TrainOptions
-) -> float:
-    """Let the network learn the language of all texts but those of the test split; the seconds it took.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C; the state is kept.
-    """
-    from app.training.pretraining import Pretrainer
-
-    encoded = [tokenizer.encode(text).ids for text in [*splits.train.texts, *splits.unlabelled]]
-    held_out = [tokenizer.encode(text).ids for text in splits.validation.texts]
-    pretrainer = Pretrainer(
-        network, recipe, encoded, held_out, device=options.device, seed=options.seed, folder=options.run
-    )
-    pretrainer.run()
-    return pretrainer.seconds
 
 
 def _begun(options: TrainOptions) -> str | None:

@@ -119,11 +119,6 @@ class Pretrainer:
         if self._path.exists():
             self._resume()
 
-    @property
-    def seconds(self) -> float:
-        """Time of all passes so far, without held-out texts."""
-        return sum(part.seconds for part in self.history) + self._seconds
-
     def run(self) -> None:
         """Train for all passes that are left.
 

@@ -16,7 +16,8 @@ from app.errors import DataError
 from app.modeling.networks import Outputs
 from app.store import METRICS_FILE, ModelStore
 from app.training import command, evaluate_command
-from app.training.command import TrainOptions, prepare, recipe_for, train
+from app.training.assembly import prepare
+from app.training.command import TrainOptions, recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
 from app.training.losses import class_weights, disturbance, loss
@@ -41,7 +42,7 @@ def _with_network(recipe: Recipe, **changes: Any) -> Recipe:
 
 def _trainer(chosen: TrainOptions, recipe: Recipe | None = None) -> Trainer:
     splits = command.load_splits(chosen)
-    return prepare(chosen, recipe or recipe_for(chosen, splits), splits)[0]
+    return prepare(chosen, recipe or recipe_for(chosen, splits), splits).trainer
 
 
 def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -180,8 +181,14 @@ def test_pretraining_is_continued_and_its_time_recorded(
     assert "--resume" in told
     assert "--finish" not in told
     assert _command(command, *arguments, "--resume") == 0
-    recorded = ModelStore(root / "store").open("imdb-gru").metrics["training"]
-    assert recorded["seconds"] > recorded["teacher_seconds"]
+    model = ModelStore(root / "store").open("imdb-gru")
+    recorded = model.metrics["training"]
+    assert len(recorded["pretraining"]) == 2
+    parts = [*recorded["history"], *recorded["pretraining"]]
+    assert recorded["seconds"] == pytest.approx(
+        recorded["teacher_seconds"] + sum(part["seconds"] for part in parts), abs=0.1
+    )
+    assert "as a language model, 2 passes" in (model.path / "README.md").read_text()
 
 
 def test_another_recipe_seed_or_data_is_not_resumed(root: Path) -> None:
@@ -251,13 +258,14 @@ def test_the_teachers_take_part_and_their_opinion_is_kept(root: Path) -> None:
     chosen = options(root)
     splits = command.load_splits(chosen)
     recipe = tiny_recipe(teacher=0.5, vector_passes=2, fragments=7, clues=0.5)
-    first, _, seconds = prepare(chosen, recipe, splits)
+    prepared = prepare(chosen, recipe, splits)
+    first = prepared.trainer
     assert len(first._train) == len(splits.train) + len(splits.unlabelled) + 7
     assert [len(clue) for clue in first._train.clues] == [len(ids) for ids in first._train.ids]
     assert np.allclose(first._train.targets.sum(-1), 1)
-    again, _, seconds_again = prepare(chosen, recipe, splits)
-    assert seconds > 0 < seconds_again
-    assert np.array_equal(first._train.targets, again._train.targets)
+    again = prepare(chosen, recipe, splits)
+    assert prepared.teacher_seconds > 0 < again.teacher_seconds
+    assert np.array_equal(first._train.targets, again.trainer._train.targets)
 
 
 def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
@@ -265,8 +273,8 @@ def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
     chosen = options(root)
     splits = command.load_splits(chosen)
     recipe = tiny_recipe(teacher=0.5, fragments=7)
-    alone, _, _ = prepare(chosen, recipe, splits)
-    advised, _, _ = prepare(chosen, replace(recipe, peer="synthetic"), splits)
+    alone = prepare(chosen, recipe, splits).trainer
+    advised = prepare(chosen, replace(recipe, peer="synthetic"), splits).trainer
     labelled = len(splits.train)
     assert np.array_equal(alone._train.targets[:labelled], advised._train.targets[:labelled])
     with pytest.raises(DataError, match="labels"):
