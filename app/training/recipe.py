@@ -128,7 +128,7 @@ def best(architecture: Architecture) -> Recipe:
         },
         epochs=5,
         batch_size=128,
-        learning_rate=2e-3,
+        learning_rate=1.5e-3,
         weight_decay=0.01,
         warmup=0.05,
         decay=True,
