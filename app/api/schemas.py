@@ -197,6 +197,7 @@ def check_count(count: int, limit: int, field: str) -> None:
 
 
 _FIELD = re.compile(rb'"\s*:')
+_BACKSLASH = ord("\\")
 
 
 def _refuse_repeated_fields(body: bytes) -> None:
@@ -205,9 +206,17 @@ def _refuse_repeated_fields(body: bytes) -> None:
     Raises:
         Problem: 422, naming the field.
     """
-    # What looks like a second field is almost always a quotation inside a text, so the slow parser decides.
-    if len(_FIELD.findall(body)) > 1:
+    # A quotation mark inside a text is escaped. Where there are two fields, the slow parser decides.
+    if sum(not _is_escaped(body, found.start()) for found in _FIELD.finditer(body)) > 1:
         json.loads(body, object_pairs_hook=_distinct)
+
+
+def _is_escaped(body: bytes, at: int) -> bool:
+    """Whether an odd number of backslashes stands before this place."""
+    first = at
+    while first and body[first - 1] == _BACKSLASH:
+        first -= 1
+    return (at - first) % 2 == 1
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 
 from app import metrics
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _length = attrgetter("length")
 _NICENESS = 5
+_LEAST_SHARE = 16
+"""Texts below which what waits is not worth dividing among predictors."""
 _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
@@ -161,8 +163,11 @@ class MicroBatcher:
         if first is None:
             return []
         batch, longest = [first], first.length
+        # Towards the end of what waits, batches get smaller, so that all predictors finish at about the same time.
+        share = max(_LEAST_SHARE, -(-len(self._queue) // max(1, len(self._runners))))
+        size = min(self._limits.max_batch_size, share)
         for entry in self._candidates(first, now):
-            if len(batch) >= self._limits.max_batch_size:
+            if len(batch) >= size:
                 break
             if entry.done() or max(longest, entry.length) * (len(batch) + 1) > self._limits.max_batch_tokens:
                 continue
@@ -220,7 +225,7 @@ class MicroBatcher:
         ended = time.monotonic()
         self._observe(batch, ended - started, saturated=saturated)
         if self._timed:
-            scores = [replace(score, computed=(started, ended)) for score in scores]
+            scores = [score._replace(computed=(started, ended)) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
             if all(map(math.isfinite, score.probabilities)):
                 entry.set_result(score)

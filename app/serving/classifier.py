@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app import metrics, tracing
 from app.errors import BlankTextError, NoWordsError, OverloadedError, TextError, TextTooLongError
@@ -324,7 +324,7 @@ class Classifier:
             del self._flights[flight.key]
         if flight.ticket.cancelled() or flight.ticket.exception() is not None:
             return
-        prediction = replace(prediction_of(flight), cached=True)
+        prediction = prediction_of(flight)._replace(cached=True)
         if self._memory is not None:
             self._memory.put(flight.key, prediction)
         if self._shared is not None:

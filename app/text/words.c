@@ -1,4 +1,4 @@
-/* Token ids of lower-case ASCII texts in one pass: what preprocessing.words and the vocabulary's dictionary do, several times as
+/* Token ids of ASCII texts in one pass: what preprocessing.words and the vocabulary's dictionary do, several times as
  * fast. tests/text hold the two equal.
  *
  * A word is a run of letters and digits, in which single apostrophes may stand; ! and ? are words of their own; HTML
@@ -33,9 +33,15 @@ struct counts {
 };
 
 static const unsigned char KINDS[256] = {
-    ['a' ... 'z'] = LETTER, ['0' ... '9'] = LETTER, ['\''] = APOSTROPHE, ['!'] = TONE, ['?'] = TONE,
+    ['a' ... 'z'] = LETTER,  ['A' ... 'Z'] = LETTER,  ['0' ... '9'] = LETTER,
+    ['\''] = APOSTROPHE, ['`'] = APOSTROPHE, ['!'] = TONE, ['?'] = TONE,
 };
 #define KIND_OF(c) KINDS[(unsigned char)(c)]
+
+/* A character of a word as the vocabulary writes it. */
+static unsigned char folded(unsigned char c) {
+    return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c == '`' ? '\'' : c;
+}
 
 /* FNV-1a, a character at a time. */
 static const uint32_t START = 2166136261u;
@@ -48,7 +54,7 @@ static int32_t find(const struct vocabulary *all, const char *word, int64_t leng
         if (slot->hash != hash || slot->length != length) continue;
         const char *known = length > (int64_t)sizeof slot->letters ? all->words + slot->start : slot->letters;
         int64_t i = 0;
-        while (i < length && known[i] == word[i]) i++;
+        while (i < length && (unsigned char)known[i] == folded(word[i])) i++;
         if (i == length) return slot->id;
     }
 }
@@ -106,8 +112,8 @@ static int64_t tag(const char *text, int64_t left) {
  *
  * `ids` has room for `length` numbers.
  */
-EXPORT void words_encode(const struct vocabulary *all, const char *text, int64_t length, int32_t unknown, int64_t most,
-                         int64_t head, int32_t *ids, struct counts *counts) {
+static void encode(const struct vocabulary *all, const char *text, int64_t length, int32_t unknown, int64_t most,
+                   int64_t head, int32_t *ids, struct counts *counts) {
     int64_t tokens = 0;
     for (int64_t at = 0; at < length;) {
         const enum kind kind = KIND_OF(text[at]);
@@ -120,7 +126,7 @@ EXPORT void words_encode(const struct vocabulary *all, const char *text, int64_t
                 const enum kind next = KIND_OF(text[at]);
                 const int inside = next == APOSTROPHE && at + 1 < length && KIND_OF(text[at + 1]) == LETTER;
                 if (next != LETTER && !inside) break;
-                hash = hashed(hash, text[at]);
+                hash = hashed(hash, folded(text[at]));
             }
         } else {
             const int64_t skip = text[at] == '<' ? tag(text + at, length - at) : 0;
@@ -134,6 +140,16 @@ EXPORT void words_encode(const struct vocabulary *all, const char *text, int64_t
     if (tokens > most) memmove(ids + head, ids + tokens - (most - head), (most - head) * sizeof *ids);
     counts->unknown = 0;
     for (int64_t i = 0; i < counts->kept; i++) counts->unknown += ids[i] == unknown;
+}
+
+/* Ids of the words of `count` texts, one text's behind the other's. Text i is text[ends[i - 1]] to text[ends[i] - 1].
+ *
+ * `ids` has room for min(length, most) numbers of each text, and for the length of the longest.
+ */
+EXPORT void words_encode(const struct vocabulary *all, const char *text, const int64_t *ends, int64_t count,
+                         int32_t unknown, int64_t most, int64_t head, int32_t *ids, struct counts *counts) {
+    for (int64_t i = 0, at = 0; i < count; at = ends[i++], ids += counts++->kept)
+        encode(all, text + at, ends[i] - at, unknown, most, head, ids, counts);
 }
 
 #ifdef SOURCES /* what the library was built from; compiler.py looks for it */
