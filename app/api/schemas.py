@@ -197,6 +197,8 @@ def check_count(count: int, limit: int, field: str) -> None:
 
 
 _FIELD = re.compile(rb'"\s*:')
+_NAMES = (b'"text', b'"explain')
+_ESCAPED_LETTERS = (b"\\u006", b"\\u007")
 _BACKSLASH = ord("\\")
 
 
@@ -206,6 +208,9 @@ def _refuse_repeated_fields(body: bytes) -> None:
     Raises:
         Problem: 422, naming the field.
     """
+    # Known names cannot be repeated without two of these; escaped letters in names are not to be expected.
+    if sum(map(body.count, _NAMES)) <= 1 and not any(letters in body for letters in _ESCAPED_LETTERS):
+        return
     # A quotation mark inside a text is escaped. Where there are two fields, the slow parser decides.
     if sum(not _is_escaped(body, found.start()) for found in _FIELD.finditer(body)) > 1:
         json.loads(body, object_pairs_hook=_distinct)

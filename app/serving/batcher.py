@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 
 from app import metrics
@@ -200,32 +201,44 @@ class MicroBatcher:
         return True
 
     async def _run(self, predictor: Predictor) -> None:
+        # Results of one batch are told while the next is computed: the device does not wait for that.
+        tell = _nothing
         while self._accepting or len(self._queue):
-            if (pause := self._resume_at - time.monotonic()) > 0:
+            pause = self._resume_at - time.monotonic()
+            if pause <= 0 and (batch := self.draw(time.monotonic())):
+                tell = await self._compute(predictor, batch, tell)
+                continue
+            tell()
+            tell = _nothing
+            if pause > 0:
                 await asyncio.sleep(pause)
-            elif batch := self.draw(time.monotonic()):
-                await self._compute(predictor, batch)
-            elif self._accepting:
+            elif self._accepting and not len(self._queue):
                 self._arrival.clear()
                 await self._arrival.wait()
+        tell()
 
-    async def _compute(self, predictor: Predictor, batch: list[Entry]) -> None:
+    async def _compute(
+        self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Compute a batch, and do something meanwhile. What is returned tells its callers."""
         started, saturated = time.monotonic(), len(self._queue) > 0
-        metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
         try:
-            scores = await self._predict(predictor, batch)
+            scores = await self._predict(predictor, batch, meanwhile)
         except MemoryError:
             await self._split(predictor, batch)
-            return
+            return _nothing
         except Exception:
             logger.exception("forward pass failed for a batch of %d texts", len(batch))
             metrics.INFERENCE_ERRORS.labels("model").inc()
-            _fail(batch)
-            return
-        ended = time.monotonic()
+            return partial(_fail, batch)
+        return partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
+
+    def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
+        started, ended = times
+        metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
         self._observe(batch, ended - started, saturated=saturated)
         if self._timed:
-            scores = [score._replace(computed=(started, ended)) for score in scores]
+            scores = [score._replace(computed=times) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
             if all(map(math.isfinite, score.probabilities)):
                 entry.set_result(score)
@@ -233,12 +246,14 @@ class MicroBatcher:
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
                 _fail([entry])
 
-    async def _predict(self, predictor: Predictor, batch: list[Entry]) -> list[Scores]:
+    async def _predict(self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]) -> list[Scores]:
         self._under_way[id(predictor)] = time.monotonic()
+        computing = asyncio.get_running_loop().run_in_executor(
+            self._executor, predictor.predict, [entry.ids for entry in batch]
+        )
+        meanwhile()
         try:
-            scores = await asyncio.get_running_loop().run_in_executor(
-                self._executor, predictor.predict, [entry.ids for entry in batch]
-            )
+            scores = await computing
         finally:
             seconds = time.monotonic() - self._under_way.pop(id(predictor))
             self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
@@ -255,8 +270,9 @@ class MicroBatcher:
             return
         logger.warning("out of memory for a batch of %d texts, splitting it", len(batch))
         middle = len(batch) // 2
-        await self._compute(predictor, batch[:middle])
-        await self._compute(predictor, batch[middle:])
+        tell = await self._compute(predictor, batch[:middle], _nothing)
+        tell = await self._compute(predictor, batch[middle:], tell)
+        tell()
 
     def _observe(self, batch: list[Entry], seconds: float, *, saturated: bool) -> None:
         tokens = sum(entry.length for entry in batch)
@@ -267,6 +283,10 @@ class MicroBatcher:
         metrics.PADDING_RATIO.observe(1 - tokens / area)
         metrics.COMPUTED.inc(len(batch))
         self._rate.observe(len(batch) * len(self._runners), seconds, saturated=saturated)
+
+
+def _nothing() -> None:
+    """There is nobody to tell."""
 
 
 def _yield_to_events() -> None:

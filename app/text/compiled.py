@@ -14,9 +14,9 @@ from app.errors import NoWordsError
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding
 
 _INT64 = "q"
-_NO_ID = array(TOKEN_TYPECODE, [0])
-_NO_COUNTS = array(_INT64, [0, 0, 0])
-"""``struct counts``: tokens, kept, unknown."""
+_ID_BYTES = array(TOKEN_TYPECODE).itemsize
+_COUNTS_BYTES = 3 * array(_INT64).itemsize
+"""Size of ``struct counts``: tokens, kept, unknown."""
 
 
 class CompiledVocabulary:
@@ -53,15 +53,22 @@ class CompiledVocabulary:
         """
         lengths = list(map(len, texts))
         ends = array(_INT64, accumulate(lengths))
-        ids = _NO_ID * (sum([min(length, most) for length in lengths]) + max(lengths, default=0))
-        counts = _NO_COUNTS * len(lengths)
-        arrays = [each.buffer_info()[0] for each in (ends, ids, counts)]
+        room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
+        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES * len(lengths)))
         self._encode(
-            self._words, b"".join(texts), arrays[0], len(lengths), UNKNOWN_ID, most, head, arrays[1], arrays[2]
+            self._words,
+            b"".join(texts),
+            ends.buffer_info()[0],
+            len(lengths),
+            UNKNOWN_ID,
+            most,
+            head,
+            ids.buffer_info()[0],
+            counts.buffer_info()[0],
         )
         results: list[Encoding | NoWordsError] = []
-        at = 0
-        for tokens, kept, unknown in zip(counts[0::3], counts[1::3], counts[2::3], strict=True):
+        at, numbers = 0, iter(counts)
+        for tokens, kept, unknown in zip(numbers, numbers, numbers, strict=True):
             results.append(Encoding(ids[at : at + kept], tokens, tokens > kept, unknown) if tokens else NoWordsError())
             at += kept
         return results
