@@ -14,7 +14,7 @@ from app.sentiment import Encoding, Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.encoder import LONG_CHARACTERS, Encoder
 from app.serving.engine import Engine, EngineInfo
-from app.serving.flights import Flight, Outcome, Request, land_or_pass, outcome_of, pieces, prediction_of, trace_flights
+from app.serving.flights import Flight, Outcome, Request, land_or_pass, outcome_of, pieces, trace_flights
 from app.serving.ticket import Ticket
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
@@ -322,9 +322,10 @@ class Classifier:
         assert flight.key is not None  # noqa: S101 - the caller's condition, for the type checker
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-        if flight.ticket.cancelled() or flight.ticket.exception() is not None:
+        outcome = outcome_of(flight) if flight.ticket.scores is not None else None
+        if not isinstance(outcome, Prediction):
             return
-        prediction = prediction_of(flight)._replace(cached=True)
+        prediction = outcome._replace(cached=True)
         if self._memory is not None:
             self._memory.put(flight.key, prediction)
         if self._shared is not None:

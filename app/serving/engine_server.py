@@ -188,13 +188,14 @@ class _Connection(asyncio.Protocol):
     def land(self, number: int, ticket: Ticket) -> None:
         """Tell the worker what became of a text."""
         del self._flights[number]
-        if ticket.cancelled():
-            self._answer([number, EngineUnavailableError.code])
-        elif (error := ticket.exception()) is not None:
-            self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
-        else:
-            scores = ticket.result()
+        scores = ticket.scores
+        if scores is not None:
             self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])
+        elif ticket.cancelled():
+            self._answer([number, EngineUnavailableError.code])
+        else:
+            error = ticket.exception()
+            self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
 
     def _answer(self, entry: list[object]) -> None:
         """Collect the answers of one batch into one frame."""

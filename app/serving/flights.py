@@ -89,11 +89,7 @@ def trace_flights(flights: Collection[Flight], submitted: float) -> None:
         flights: those that have landed count.
         submitted: ``time.monotonic()`` when the first left.
     """
-    landed = [
-        flight.ticket.result().computed
-        for flight in set(flights)
-        if flight.ticket.done() and not flight.ticket.cancelled() and flight.ticket.exception() is None
-    ]
+    landed = [flight.ticket.scores.computed for flight in set(flights) if flight.ticket.scores is not None]
     times = [computed for computed in landed if computed]
     if times:
         began, ended = min(time[0] for time in times), max(time[1] for time in times)
@@ -101,17 +97,15 @@ def trace_flights(flights: Collection[Flight], submitted: float) -> None:
         tracing.past_span("forward", began, ended, len(times))
 
 
-def prediction_of(flight: Flight) -> Prediction:
-    scores, encoding = flight.ticket.result(), flight.encoding
-    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
-
-
 def outcome_of(flight: Flight) -> Outcome:
+    """What became of a text: one that has not landed is a ``DeadlineError``."""
+    scores = flight.ticket.scores
+    if scores is not None:
+        tokens, truncated = flight.encoding.tokens, flight.encoding.truncated
+        return Prediction(scores.probabilities, tokens, truncated, False, scores.rating)
     if not flight.ticket.done() or flight.ticket.cancelled():
         return DeadlineError("the deadline passed before the text was classified")
     error = flight.ticket.exception()
-    if error is None:
-        return prediction_of(flight)
     if isinstance(error, ServiceError):
         return error
-    raise error
+    raise error or RuntimeError("a text is done and nothing became of it")

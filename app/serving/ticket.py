@@ -18,12 +18,15 @@ class Ticket:
     """What becomes of one text: scores, an error, or nothing because it was given up.
 
     Has the methods of a future that are needed here, and can be awaited. Belongs to one thread.
+
+    Attributes:
+        scores: the scores, as soon as there are any.
     """
 
-    __slots__ = ("_callbacks", "_error", "_given_up", "_scores")
+    __slots__ = ("_callbacks", "_error", "_given_up", "scores")
 
     def __init__(self) -> None:
-        self._scores: Scores | None = None
+        self.scores: Scores | None = None
         self._error: Exception | None = None
         self._given_up = False
         self._callbacks: list[Callback] | None = None
@@ -47,7 +50,7 @@ class Ticket:
 
     def done(self) -> bool:
         """Whether it is known what became of the text."""
-        return self._scores is not None or self._error is not None or self._given_up
+        return self.scores is not None or self._error is not None or self._given_up
 
     def cancelled(self) -> bool:
         """Whether the text was given up."""
@@ -60,9 +63,9 @@ class Ticket:
             CancelledError: the text was given up.
             Exception: the error.
         """
-        if self._scores is None:
+        if self.scores is None:
             raise self.exception() or asyncio.InvalidStateError
-        return self._scores
+        return self.scores
 
     def exception(self) -> Exception | None:
         """The error; None where there is none.
@@ -77,7 +80,7 @@ class Ticket:
     def set_result(self, scores: Scores) -> None:
         """The text has its scores."""
         if not self.done():
-            self._scores = scores
+            self.scores = scores
             self._finish()
 
     def set_exception(self, error: Exception) -> None:
