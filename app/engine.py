@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import time
@@ -18,6 +17,7 @@ from app.sentiment import Predictor
 from app.serving.admission import QueueLimits
 from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.engine_server import EngineServer
+from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
 from app.serving.supervisor import CANNOT_SERVE, end_with_parent, usable_cores
 from app.settings import Settings
@@ -90,8 +90,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
         info.device,
         time.monotonic() - started,
     )
-    gc.collect()
-    gc.freeze()
+    collect_seldom()
     ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():

@@ -7,7 +7,6 @@ production placement.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import resource
@@ -36,6 +35,7 @@ from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.engine import Engine
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
+from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
 from app.serving.remote import RemoteEngine
 from app.serving.supervisor import DRAIN_SIGNAL, default_workers, end_with_parent
@@ -92,9 +92,7 @@ def create_app(
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse)))
             asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, holder[0].drain)
-        # What start-up made lives as long as the process: collections that look at it again only cost latency.
-        gc.collect()
-        gc.freeze()
+        collect_seldom()
         try:
             yield
         finally:
