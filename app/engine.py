@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from app import logs, metrics, sampling, tracing
+from app.cores import usable_cores
 from app.errors import SentimentError
 from app.sentiment import Predictor
 from app.serving.admission import QueueLimits
@@ -19,7 +20,7 @@ from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.engine_server import EngineServer
 from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
-from app.serving.supervisor import CANNOT_SERVE, end_with_parent, usable_cores
+from app.serving.supervisor import CANNOT_SERVE, end_with_parent
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 

@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "logs": set(),
     "compiler": set(),
+    "cores": set(),
     "tracing": {"logs"},
     "store": {"errors"},
     "settings": {"errors"},
@@ -30,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "metrics": {"reference", "settings", "store"},
     "sampling": {"metrics"},
     "text": {"compiler", "errors", "sentiment", "store"},
-    "serving": {"errors", "logs", "metrics", "sentiment", "settings", "store", "text", "tracing"},
+    "serving": {"cores", "errors", "logs", "metrics", "sentiment", "settings", "store", "text", "tracing"},
     "files": {"errors", "sentiment", "text"},
     "api": {
         *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),
@@ -39,9 +40,21 @@ ROOMS: dict[str, set[str]] = {
     "training": {"compiler", "errors", "logs", "modeling", "sentiment", "store", "text"},
     "models": {"errors", "modeling", "store", "text"},
     # Composition roots, where the branches meet.
-    "classify": {"errors", "files", "modeling", "serving", "store", "text"},
+    "classify": {"cores", "errors", "files", "modeling", "store", "text"},
     "engine": {
-        *("errors", "logs", "metrics", "modeling", "sampling", "sentiment", "serving", "settings", "store", "tracing"),
+        *(
+            "cores",
+            "errors",
+            "logs",
+            "metrics",
+            "modeling",
+            "sampling",
+            "sentiment",
+            "serving",
+            "settings",
+            "store",
+            "tracing",
+        ),
     },
     "explainer": {"errors", "metrics", "modeling", "sampling", "serving", "settings", "store"},
     "main": {
