@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import time
@@ -14,6 +13,7 @@ import uvloop
 
 from app import logs, metrics, sampling, tracing
 from app.errors import SentimentError
+from app.garbage import collect_rarely
 from app.sentiment import Predictor
 from app.serving.admission import QueueLimits
 from app.serving.batcher import BatchLimits, MicroBatcher
@@ -90,8 +90,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
         info.device,
         time.monotonic() - started,
     )
-    gc.collect()
-    gc.freeze()
+    collect_rarely()
     ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():

@@ -7,7 +7,6 @@ production placement.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import resource
@@ -30,6 +29,7 @@ from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
 from app.errors import SentimentError
 from app.explainer import make_explainer
+from app.garbage import collect_rarely
 from app.serving.admission import QueueLimits
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
@@ -92,9 +92,7 @@ def create_app(
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse)))
             asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, holder[0].drain)
-        # What start-up made lives as long as the process: collections that look at it again only cost latency.
-        gc.collect()
-        gc.freeze()
+        collect_rarely()
         try:
             yield
         finally:

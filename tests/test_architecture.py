@@ -20,6 +20,7 @@ LONGEST_FILE = 350
 ROOMS: dict[str, set[str]] = {
     "sentiment": set(),
     "errors": set(),
+    "garbage": set(),
     "logs": set(),
     "compiler": set(),
     "tracing": {"logs"},
@@ -41,7 +42,19 @@ ROOMS: dict[str, set[str]] = {
     # Composition roots, where the branches meet.
     "classify": {"errors", "files", "modeling", "serving", "store", "text"},
     "engine": {
-        *("errors", "logs", "metrics", "modeling", "sampling", "sentiment", "serving", "settings", "store", "tracing"),
+        *(
+            "errors",
+            "garbage",
+            "logs",
+            "metrics",
+            "modeling",
+            "sampling",
+            "sentiment",
+            "serving",
+            "settings",
+            "store",
+            "tracing",
+        ),
     },
     "explainer": {"errors", "metrics", "modeling", "sampling", "serving", "settings", "store"},
     "main": {
@@ -50,6 +63,7 @@ ROOMS: dict[str, set[str]] = {
             "engine",
             "errors",
             "explainer",
+            "garbage",
             "logs",
             "metrics",
             "sampling",

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError
@@ -29,6 +30,8 @@ from app.serving.length_queue import Entry, LengthQueue
 logger = logging.getLogger(__name__)
 
 _NICENESS = 5
+_LOOKS = 4
+"""Waiting texts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
 _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
@@ -160,8 +163,9 @@ class MicroBatcher:
         if first is None:
             return []
         batch, longest = [first], len(first.ids)
-        for entry in self._candidates(first, now):
-            if len(batch) >= self._limits.max_batch_size:
+        for entry in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
+            # The longest only grows: where one more as long does not fit, nothing does.
+            if len(batch) >= self._limits.max_batch_size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
                 break
             if entry.future.done():
                 continue
@@ -176,7 +180,7 @@ class MicroBatcher:
         return sorted(batch, key=lambda entry: len(entry.ids))
 
     def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
-        for entry in self._queue.by_age():
+        for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
             if now - entry.arrived <= self._limits.max_batch_age:
                 break
             yield entry
