@@ -13,7 +13,7 @@ import httpx
 from fastapi import FastAPI
 
 from app.api.application import build_application
-from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, TextTooLongError
+from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, OverloadedError, TextTooLongError
 from app.sentiment import Prediction, Scores, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
@@ -74,6 +74,10 @@ class FakeClassifier(Classifier):
 
     def uncached(self) -> FakeClassifier:
         return self
+
+    def admit(self, texts: int, tokens: int) -> None:
+        if isinstance(self.error, OverloadedError):
+            raise self.error
 
     async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
         self.timeouts.append(timeout)

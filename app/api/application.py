@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
 from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
+from app.api.doorway import Doorway
 from app.api.fast_path import FastPath
 from app.api.files import FilesEndpoint
 from app.api.headers import BrowserHeaders
@@ -69,9 +70,9 @@ def build_application(
             ServiceError: _service_error,
         },
     )
-    recorder = RequestRecorder()
-    app.state.fast_path = FastPath(classifier, recorder, settings)
-    endpoint = ClassifyEndpoint(classifier, settings, explanations)
+    recorder, doorway = RequestRecorder(), Doorway(CLASSIFY_PATH, classifier, settings)
+    app.state.fast_path = FastPath(classifier, recorder, settings, doorway)
+    endpoint = ClassifyEndpoint(classifier, settings, explanations, doorway)
     app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)

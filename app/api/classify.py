@@ -12,12 +12,13 @@ from starlette.types import Receive, Scope, Send
 
 from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
+from app.api.doorway import Doorway
 from app.api.explain import check_bounds, classify_and_explain, explained_answer
 from app.api.headers import meter, timeout_of
 from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import ClassifyRequest, parse_request
 from app.api.waiting import while_connected
-from app.errors import EngineUnavailableError, ServiceError
+from app.errors import EngineUnavailableError, OverloadedError, ServiceError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
@@ -34,6 +35,7 @@ class ClassifyEndpoint:
         classifier: gives the classifier, or None while there is none.
         settings: limits.
         explanations: gives what explains, or None while there is none.
+        doorway: is told what is refused; None makes one that nobody asks.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class ClassifyEndpoint:
         classifier: Callable[[], Classifier | None],
         settings: Settings,
         explanations: Callable[[], Explanations | None] = lambda: None,
+        doorway: Doorway | None = None,
     ) -> None:
         self._classifier = classifier
+        self._doorway = doorway or Doorway(CLASSIFY_PATH, classifier, settings)
         self._explanations = explanations
         self._settings = settings
 
@@ -75,7 +79,14 @@ class ClassifyEndpoint:
         await meter(scope, len(texts))
         if request.explain is not None:
             return await self._explain(request, texts, classifier, timeout, receive)
-        outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
+        full = self._doorway.full(len(body))
+        try:
+            outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
+        except OverloadedError:
+            self._doorway.refused(len(body), texts, classifier)
+            raise
+        if full:
+            self._doorway.answered(len(body))
         if request.texts is None:
             return Response(single_answer(outcomes[0], classifier), media_type="application/json")
         first = outcomes[0]

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Protocol
 
 import httptools
@@ -21,8 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app import metrics
 from app.api.body import respond_and_discard
 from app.api.middleware import RequestMiddleware, RequestRecorder
-from app.api.problems import MEDIA_TYPE, Problem, internal_error
-from app.logs import request_id
+from app.api.problems import Problem, internal_error
+from app.api.raw import raw_problem
 
 MAX_HEAD = 65_536
 """Longest request line and headers together, in bytes."""
@@ -262,17 +261,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _write_refusal(self, problem: Problem) -> None:
         current = secrets.token_hex(8)
-        token = request_id.set(current)
-        body = bytes(problem.response().body)
-        request_id.reset(token)
         logger.debug("refused: %s", problem.code, extra={"request_id": current})
-        head = (
-            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
-            f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
-            f"X-Request-ID: {current}\r\nX-Content-Type-Options: nosniff\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self.transport.write(b"%bconnection: close\r\n\r\n%b" % raw_problem(problem, current))
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Protocol
 
 from app import metrics, tracing
 from app.api.classify import CLASSIFY_PATH, single_answer
+from app.api.doorway import Doorway
 from app.api.middleware import SECURITY_HEADERS, RequestRecorder
 from app.api.problems import Problem, internal_error, problem_of
+from app.api.raw import raw_problem
 from app.api.schemas import parse_request
 from app.errors import ServiceError
-from app.logs import request_id
 from app.serving.classifier import Classifier
 from app.serving.flights import Flight
 from app.settings import Settings
@@ -28,6 +28,8 @@ URL = CLASSIFY_PATH.encode()
 MAX_BODY = 65_536
 """Longest body, in bytes; beyond it uvicorn's flow control has to be at work."""
 
+_LIST, _START = b'"texts"', 32
+"""What a list of texts is known by without parsing it for nothing, and in how many bytes from the start."""
 _SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"x-timeout-seconds"})
 """Headers that make a request anything but plain."""
 
@@ -49,11 +51,17 @@ class FastPath:
         classifier: gives the classifier, or None while there is none.
         recorder: shared with the middleware.
         settings: limits.
+        doorway: says what is refused unread.
     """
 
     def __init__(
-        self, classifier: Callable[[], Classifier | None], recorder: RequestRecorder, settings: Settings
+        self,
+        classifier: Callable[[], Classifier | None],
+        recorder: RequestRecorder,
+        settings: Settings,
+        doorway: Doorway | None = None,
     ) -> None:
+        self.doorway = doorway or Doorway(CLASSIFY_PATH, classifier, settings)
         self._classifier = classifier
         self._timeout = settings.timeout
         # Keys and origins are looked at in layers of the application.
@@ -78,7 +86,7 @@ class FastPath:
     def begin(self, connection: Connection, headers: Headers, body: bytes) -> FastRequest | None:
         """Answer a request, or start it; None, and nothing has happened, where the application has to answer."""
         classifier = self._classifier()
-        if classifier is None:
+        if classifier is None or _LIST in body[:_START]:
             return None
         try:
             asked = parse_request(body, 1)
@@ -89,9 +97,7 @@ class FastPath:
         try:
             started = classifier.begin(asked.text)
         except ServiceError as error:
-            request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
-            request.refuse(error)
-            return request
+            return self.refuse(connection, headers, error)
         if started is None:
             return None
         request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
@@ -99,6 +105,15 @@ class FastPath:
             request.wait(started)
         else:
             request.answer(single_answer(started, classifier))
+        return request
+
+    def refuse(self, connection: Connection, headers: Headers, error: ServiceError) -> FastRequest | None:
+        """Answer a request with an error; see ``begin``."""
+        classifier = self._classifier()
+        if classifier is None:
+            return None
+        request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
+        request.refuse(error)
         return request
 
     @property
@@ -203,28 +218,14 @@ class FastRequest:
 
     def answer(self, body: bytes) -> None:
         """Respond 200."""
-        self._respond(_OK, body, 200)
+        self._over(200)
+        self._connection.respond(
+            b"%bx-request-id: %b\r\ncontent-length: %d\r\n" % (_OK, self._id.encode(), len(body)), body
+        )
 
     def _refuse(self, problem: Problem) -> None:
-        token = request_id.set(self._id)
-        try:
-            self._write(problem)
-        finally:
-            request_id.reset(token)
-
-    def _write(self, problem: Problem) -> None:
-        response = problem.response()
-        head = b"HTTP/1.1 %d %s\r\n" % (problem.status, HTTPStatus(problem.status).phrase.encode())
-        for name, value in (*response.raw_headers, *SECURITY_HEADERS):
-            if name != b"content-length":
-                head += name + b": " + value + b"\r\n"
-        self._respond(head, bytes(response.body), problem.status)
-
-    def _respond(self, head: bytes, body: bytes, status: int) -> None:
-        self._over(status)
-        self._connection.respond(
-            b"%bx-request-id: %b\r\ncontent-length: %d\r\n" % (head, self._id.encode(), len(body)), body
-        )
+        self._over(problem.status)
+        self._connection.respond(*raw_problem(problem, self._id))
 
     def _over(self, status: int) -> None:
         self.response_complete = True

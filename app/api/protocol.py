@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.connection import BoundedHttpProtocol
 from app.api.fast_path import FastPath
+from app.errors import ServiceError
 
 
 class ServiceProtocol(BoundedHttpProtocol):
@@ -22,6 +23,7 @@ class ServiceProtocol(BoundedHttpProtocol):
         super().__init__(*arguments, **keywords)
         self._fast_path = fast_path
         self._plain = False
+        self._refused: ServiceError | None = None
         self._body = b""
         self._stopping = False
 
@@ -30,18 +32,30 @@ class ServiceProtocol(BoundedHttpProtocol):
         busy = self.flow.write_paused or self.busy() or self.surplus
         # The server's own headers, such as that the connection will be closed, are written by uvicorn alone.
         plain = not busy and not self.server_state.default_headers
-        self._plain = plain and self._fast_path.takes(self.parser.get_method(), self.url, self.headers)
+        if plain:
+            method = self.parser.get_method()
+            self._refused = self._turned_away(method)
+            plain = self._refused is not None or self._fast_path.takes(method, self.url, self.headers)
+        self._plain = plain
         self._body = b""
         if not self._plain:
             super().take_head()
 
     def take_body(self, body: bytes) -> None:
+        if self._refused is not None:
+            return  # read, so that the connection can be used again, and not kept
         if self._plain:
             self._body = self._body + body if self._body else body
         else:
             super().take_body(body)
 
     def take_end(self) -> None:
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            self._plain = False
+            if self._fast_path.refuse(self, self.headers, refused) is None:
+                self.transport.close()
+            return
         if self._plain:
             self._plain = False
             if self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive():
@@ -58,6 +72,7 @@ class ServiceProtocol(BoundedHttpProtocol):
         super().take_end()
 
     def withdraw(self) -> bool:
+        self._refused = None
         if self._plain:
             self._plain = False
             return True
@@ -68,6 +83,12 @@ class ServiceProtocol(BoundedHttpProtocol):
         # A request that is half here will be answered.
         if not self._plain:
             super().shutdown()
+
+    def _turned_away(self, method: bytes) -> ServiceError | None:
+        """Why the request is refused unread; decided by its head, and answered when its body has passed."""
+        refusal = self._fast_path.doorway.refusal(method, self.url, self.headers)
+        reusable = refusal and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        return refusal if reusable else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Its body was being collected, and no cycle of uvicorn's knows of it.

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 
 from app import metrics
@@ -35,6 +36,8 @@ _length = attrgetter("length")
 _NICENESS = 5
 _LEAST_SHARE = 16
 """Texts below which what waits is not worth dividing among predictors."""
+_LOOKS = 4
+"""Waiting texts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
 _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
@@ -167,8 +170,9 @@ class MicroBatcher:
         # Towards the end of what waits, batches get smaller, so that all predictors finish at about the same time.
         share = max(_LEAST_SHARE, -(-len(self._queue) // max(1, len(self._runners))))
         size = min(self._limits.max_batch_size, share)
-        for entry in self._candidates(first, now):
-            if len(batch) >= size:
+        for entry in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
+            # The longest only grows: where one more as long does not fit, nothing does.
+            if len(batch) >= size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
                 break
             if entry.done() or max(longest, entry.length) * (len(batch) + 1) > self._limits.max_batch_tokens:
                 continue
@@ -180,7 +184,7 @@ class MicroBatcher:
         return sorted(batch, key=_length)
 
     def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
-        for entry in self._queue.by_age():
+        for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
             if now - entry.arrived <= self._limits.max_batch_age:
                 break
             yield entry

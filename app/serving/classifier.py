@@ -152,6 +152,11 @@ class Classifier:
         self._leave(flight)
         self._in_flight -= 1
 
+    def admit(self, texts: int, tokens: int) -> None:
+        """Say whether a request that needs the engine for so much would be taken now. See ``Engine.admit``."""
+        self._check_in_flight(texts)
+        self._engine.admit(self._boarding_texts + texts, self._boarding_tokens + tokens)
+
     async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
         """One outcome per text, in order; a text that fails does not touch the others.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from app.sentiment import TokenIds
 from app.serving.ticket import Ticket
@@ -77,9 +78,9 @@ class LengthQueue:
         """The text that has waited longest."""
         return next(iter(self._by_age.values()), None)
 
-    def by_age(self) -> Iterator[Entry]:
-        """Texts, oldest first, over a snapshot of as many as are asked for."""
-        return iter(list(self._by_age.values()))
+    def by_age(self, most: int) -> Iterator[Entry]:
+        """Texts, oldest first, at most so many; those taken meanwhile are seen all the same."""
+        return iter(list(islice(self._by_age.values(), most)))
 
     def neighbours(self, entry: Entry) -> Iterator[Entry]:
         """Texts, nearest in length first, oldest first among equals. Those taken meanwhile are not seen again."""

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from benchmarks.machine import machine
 from tests.chaos import scenarios
 from tests.chaos.parts import answers, chaotic, reviews
@@ -99,9 +101,13 @@ class Suite:
             figures: dict[str, Any] = {"requests": soak.outcomes.total(), "outcomes": dict(soak.outcomes)}
             for name, found in slopes.items():
                 figures[name] = {**dataclasses.asdict(found), "flat": found.flat}
+            for role in ("engine", "worker"):
+                figures[f"{role}, MB by the minute"] = [round(value / 1e6, 2) for value in soak.course(role)]
+            figures["descriptors without clients, before and after"] = soak.idle_descriptors
             allowed = scenarios.HONEST | {"left", "other", "refused as bad"}
             assert set(soak.outcomes) <= allowed, figures
             figures["targets"] = {f"{name} flat": found.flat for name, found in slopes.items()}
+            figures["targets"]["no descriptor kept"] = soak.idle_descriptors[1] <= soak.idle_descriptors[0]
             return figures
 
 
@@ -135,7 +141,8 @@ def main() -> int:
 def _run(suite: Suite, name: str) -> bool:
     scenario = getattr(suite, {"redis": "redis_"}.get(name, name.replace("-", "_")))
     try:
-        figures = asyncio.run(scenario())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            figures = runner.run(scenario())
     except AssertionError as error:
         print(f"{name} FAILED: {error}", flush=True)
         return False

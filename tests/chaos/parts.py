@@ -8,7 +8,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,26 @@ def memory(service: Service) -> dict[str, int]:
 
 def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(service: Service) -> dict[str, float]:
+    """Seconds of CPU that the service's processes have used, by role, and this process, which makes the load."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    used = {
+        role: sum(sum(map(int, _stat(pid)[11:13])) for pid in service.children(role)) / ticks
+        for role in ("engine", "worker")
+    }
+    return {**used, "generator": time.process_time()}
+
+
+def cores_used(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Cores in use on average between two readings of ``cpu_seconds``."""
+    return {role: round((after[role] - before[role]) / seconds, 2) for role in before}
+
+
+def _stat(pid: int) -> list[str]:
+    # The program's name may hold anything, so fields count from the last parenthesis.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def descriptors(service: Service) -> int:

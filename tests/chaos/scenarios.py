@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.client import Client, ClosedError, Connection, Load, Outcome, classify_request, count, judge, quantile
-from tests.chaos.parts import chaotic, memory, paused, until_ready, value
+from tests.chaos.parts import chaotic, cores_used, cpu_seconds, memory, paused, until_ready, value
 from tests.redis_server import RedisServer
 from tests.service import Service
 
@@ -84,10 +84,12 @@ async def capacity_of(
 
 async def real_overload(service: Service, known: Mapping[str, float], *, seconds: float, size: int = 16) -> Figures:
     """Three times what the engine computes: measured, then offered in requests of several texts."""
-    capacity = await capacity_of(service, known, size=size, clients=16, seconds=min(10.0, seconds))
+    closed, idle = min(10.0, seconds), cpu_seconds(service)
+    capacity = await capacity_of(service, known, size=size, clients=16, seconds=closed)
     load = Load(service.url, known, 3 * capacity / size, size=size)
-    started = time.monotonic()
+    started, before = time.monotonic(), cpu_seconds(service)
     await load.run(seconds)
+    after, took = cpu_seconds(service), time.monotonic() - started
     kinds = count(load.outcomes)
     good = size * sum(o.kind == "right" and o.due + o.seconds <= started + seconds for o in load.outcomes)
     figures = {
@@ -98,6 +100,9 @@ async def real_overload(service: Service, known: Mapping[str, float], *, seconds
         "p50 of admitted, s": quantile(load.outcomes, 0.5),
         "p99 of admitted, s": quantile(load.outcomes, 0.99),
         "p99 of refusals, s": quantile(load.outcomes, 0.99, "refused 503"),
+        "cores in the closed loop": cores_used(idle, before, closed),
+        "cores under overload": cores_used(before, after, took),
+        "targets": {"goodput at least 0.8 of the capacity": good / seconds >= 0.8 * capacity},
     }
     assert set(kinds) <= HONEST, figures
     return figures

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from scipy import stats
 
@@ -18,6 +19,11 @@ from tests.service import Service
 SAMPLE_SECONDS = 5.0
 WARM_SHARE = 0.25
 """Share of the soak in which caches fill, arenas grow and nothing is judged."""
+BLOCK_SECONDS = 60.0
+"""Samples of such a time become one, their median: memory moves in steps, so samples close to each other tell the same
+thing again, and an interval that took them for independent would be too narrow."""
+_SETTLE_SECONDS = 3.0
+"""In which the service notices that clients are gone."""
 
 _BAD = (b"{", b'{"text": 1}', b'{"text": ""}', b'{"texts": []}', b'{"text": "a", "more": 1}')
 
@@ -33,18 +39,24 @@ class Slope:
 
     @property
     def flat(self) -> bool:
-        """Whether there may be no growth, or less than a hundredth of the median in an hour."""
-        return self.low <= 0 or self.per_hour < 0.01 * self.median
+        """Whether there may be no growth at all."""
+        return bool(self.low <= 0)
+
+
+def blocks(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Medians of the samples of each ``BLOCK_SECONDS``."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for at, value in samples:
+        found.setdefault(int(at // BLOCK_SECONDS), []).append((at, value))
+    return [(median(at for at, _ in block), median(value for _, value in block)) for block in found.values()]
 
 
 def slope(samples: list[tuple[float, float]]) -> Slope:
     """The slope of samples of (seconds, value)."""
-    seconds, values = zip(*samples, strict=True)
+    seconds, values = zip(*blocks(samples), strict=True)
     fitted = stats.theilslopes(values, seconds, 0.95)
     hour = 3600.0
-    return Slope(
-        sorted(values)[len(values) // 2], fitted.slope * hour, fitted.low_slope * hour, fitted.high_slope * hour
-    )
+    return Slope(median(values), fitted.slope * hour, fitted.low_slope * hour, fitted.high_slope * hour)
 
 
 class Soak:
@@ -60,6 +72,8 @@ class Soak:
     def __init__(self, service: Service, known: Mapping[str, float], rate: float, seed: int = 0) -> None:
         self.outcomes: Counter[str] = Counter()
         self.samples: list[tuple[float, dict[str, int]]] = []
+        self.idle_descriptors: list[int] = []
+        """Open files without any client: after the warm-up, and at the end."""
         self._service = service
         self._known = list(known.items())
         self._rate = rate
@@ -67,8 +81,16 @@ class Soak:
         self._client = Client(service.url)
 
     async def run(self, seconds: float) -> None:
-        """Ask for so long, and look at memory and descriptors meanwhile."""
+        """Ask for so long, and look at memory and descriptors meanwhile, also while there are no clients."""
         sampling = asyncio.create_task(self._sample())
+        for share in (WARM_SHARE, 1 - WARM_SHARE):
+            await self._ask_for(share * seconds)
+            self._client.close()
+            await asyncio.sleep(_SETTLE_SECONDS)
+            self.idle_descriptors.append(descriptors(self._service))
+        sampling.cancel()
+
+    async def _ask_for(self, seconds: float) -> None:
         started, asking = time.monotonic(), set()
         for number in range(int(self._rate * seconds)):
             if (pause := started + number / self._rate - time.monotonic()) > 0:
@@ -77,8 +99,10 @@ class Soak:
             asking.add(task)
             task.add_done_callback(asking.discard)
         await asyncio.gather(*asking)
-        sampling.cancel()
-        self._client.close()
+
+    def course(self, name: str) -> list[float]:
+        """What was measured, by the minute."""
+        return [value for _, value in blocks([(at, values[name]) for at, values in self.samples])]
 
     def slopes(self) -> dict[str, Slope]:
         """Slopes after the warm-up, by what was measured."""

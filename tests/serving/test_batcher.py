@@ -302,7 +302,7 @@ def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool
             entry = Entry(text(length), FAR, 0.0)
             queue.add(entry)
             expected.append(entry)
-    assert list(queue.by_age()) == expected
+    assert list(queue.by_age(100)) == expected
     assert queue.oldest() is (expected[0] if expected else None)
     if expected:
         found = list(queue.neighbours(expected[0]))
