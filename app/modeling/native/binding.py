@@ -38,7 +38,7 @@ class Variant:
     needs: frozenset[str]
 
 
-_AVX512_BF16 = frozenset(["avx512f", "avx512bw", "avx512vl", "avx512_bf16", "fma", "f16c"])
+_AVX512_BF16 = frozenset(["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "fma", "f16c"])
 # Fastest first.
 _VARIANTS = (
     Variant("amx", "bfloat16", 16, 32, _AVX512_BF16 | {"amx_tile", "amx_bf16"}),
