@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,19 @@ def test_a_score_is_the_same_to_the_last_bit_in_every_batch(architecture: str, l
         assert predictor.share(threads=3).predict(texts) == alone
         with ThreadPoolExecutor(3) as pool:
             assert list(pool.map(predictor.predict, [texts] * 6)) == [alone] * 6
+
+
+@pytest.mark.parametrize(("architecture", "layers"), list(product(CELLS, (1, 2))))
+def test_products_over_more_padding_than_there_are_units_score_the_same(architecture: str, layers: int) -> None:
+    for bidirectional, table_limit in product((False, True), (0, 1 << 20)):
+        config = tiny_config(
+            architecture=architecture, layers=layers, bidirectional=bidirectional, hidden_size=40, embedding_size=11
+        )
+        network, texts = tiny_network(config), texts_of(config)
+        for variant in variants():
+            expected = native_of(network, variant, table_limit=table_limit).predict(texts)
+            wider = replace(variant, multiple=2 * variant.multiple)
+            assert native_of(network, wider, table_limit=table_limit).predict(texts) == expected
 
 
 @pytest.mark.parametrize("scale", [1e2, 1e5])

@@ -27,7 +27,7 @@ class Variant:
         name: as in ``compiler.py``; the exported function is ``forward_<name>``.
         precision: ``float32`` or ``bfloat16``.
         width: W, floats in a register: the packing depends on it.
-        multiple: E and H are padded to multiples of it.
+        multiple: what a product runs over is padded to multiples of it, itself a multiple of the width.
         needs: what the processor must have, in the words of ``/proc/cpuinfo``.
     """
 
@@ -59,8 +59,8 @@ class Model(ctypes.Structure):
     """``struct model`` of ``model.h``."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("cell", "hidden", "embedding_size", "directions", "layers", "outputs")),
-        ("poolings", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("cell", "hidden", "state_size", "embedding_size")),
+        *((name, ctypes.c_int32) for name in ("directions", "layers", "outputs", "poolings")),
         ("pooling", ctypes.c_int32 * 3),
         ("embedding", ctypes.c_void_p),
         ("direction", ctypes.POINTER(Direction)),

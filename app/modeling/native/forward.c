@@ -42,10 +42,10 @@
 /* One direction of one layer, and the texts it is reading. */
 struct reader {
     const struct direction *weights;
-    int64_t hidden, inputs;                   /* H; K of the input product */
+    int64_t hidden, state_size, inputs;       /* H; S; K of the input product */
     float *h, *c, *sum, *peak;                /* [H/W][SLOTS][W]: state, LSTM cell, poolings (NULL where not wanted) */
-    operand_t *now, *next;                    /* [SLOTS][H]: h as a factor, before and after this step */
-    const input_t *input[SLOTS];              /* [3H], gate order: input half of the token each row is reading */
+    operand_t *now, *next;                    /* [SLOTS][S]: h as a factor, before and after this step */
+    const input_t *input[SLOTS];              /* [G * H], gate order: input half of the token each row is reading */
     int64_t text[SLOTS], at[SLOTS], left[SLOTS]; /* which text, its current position, positions left after it */
 };
 
@@ -104,7 +104,7 @@ INLINE void finish(const int cell, vec sums[][MAX_ROWS], int r, struct reader *r
     const input_t *input = reader->input[row] + group * GATES(cell) * WIDTH;
     const vec h = new_state(cell, sums, r, input, reader->h + at, reader->c + at);
     store(reader->h + at, h);
-    store_operand(reader->next + row * reader->hidden + group * WIDTH, h);
+    store_operand(reader->next + row * reader->state_size + group * WIDTH, h);
     if (reader->sum) store(reader->sum + at, load(reader->sum + at) + h);
     if (reader->peak) store(reader->peak + at, max_(load(reader->peak + at), h));
 }
@@ -113,7 +113,7 @@ INLINE void finish(const int cell, vec sums[][MAX_ROWS], int r, struct reader *r
 INLINE void step_block(const int cell, const int R, const int J, struct reader *reader, int64_t row, int64_t group) {
     const int G = GATES(cell);
     vec sums[MAX_GROUPS * MAX_GATES][MAX_ROWS];
-    const struct rows rows = {reader->now + row * reader->hidden, reader->hidden, reader->hidden,
+    const struct rows rows = {reader->now + row * reader->state_size, reader->state_size, reader->state_size,
                               reader->weights->recurrent};
 #pragma GCC unroll 4
     for (int j = 0; j < J; j++)
@@ -173,7 +173,7 @@ INLINE void project_block(const int cell, const int R, const int J, const struct
 /* One time step of the first `rows` rows. The next group's products are under way while this one's gates are computed. */
 INLINE void step(const int cell, struct reader *reader, int64_t rows) {
     const int G = GATES(cell);
-    const struct rows states = {reader->now, reader->hidden, reader->hidden, reader->weights->recurrent};
+    const struct rows states = {reader->now, reader->state_size, reader->state_size, reader->weights->recurrent};
     float products[2][MAX_GATES][TILE_ROWS][WIDTH] __attribute__((aligned(64)));
     const int64_t groups = reader->hidden / WIDTH;
     use_rows(rows);

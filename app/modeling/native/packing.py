@@ -1,7 +1,8 @@
 """A checkpoint's tensors into what the kernel reads: checked, scaled, padded, reordered. Free of torch.
 
 Shape legend: V vocabulary, E embedding, H hidden units of one direction, D directions, G gates, K inputs of a product,
-W floats in a register; H', E' and K' are padded with zeros to multiples of ``variant.multiple``. Layouts: ``model.h``.
+W floats in a register; H' is padded with zeros to a multiple of W, E' and K' to multiples of ``variant.multiple``.
+Layouts: ``model.h``.
 
 Every gate's weights are multiplied by the factor that lets the kernel compute 2^x instead of e^x (see ``squash`` in
 ``vectors.h``): -log2(e) before a logistic function, 2 log2(e) before a tanh.
@@ -106,7 +107,7 @@ class PackedModel:
         self.variant = variant
         self._config, self._weights, self._arrays = config, weights, list[NDArray[Any]]()
         self._cell, self._scales = _CELLS[config.architecture]
-        self._hidden = self._padded(config.hidden_size)
+        self._hidden = -(-config.hidden_size // variant.width) * variant.width
         item = 2 if variant.precision == "bfloat16" else 4
         row = len(self._scales) * self._hidden * item
         tables = config.vocabulary_size * row * config.directions <= table_limit
@@ -129,6 +130,7 @@ class PackedModel:
         return Model(
             cell=self._cell,
             hidden=self._hidden,
+            state_size=self._padded(config.hidden_size),
             embedding_size=self._padded(config.embedding_size),
             directions=config.directions,
             layers=config.layers,

@@ -21,7 +21,7 @@ static void begin_text(struct reader *reader, int64_t row, const struct texts *t
         if (reader->sum) store(reader->sum + at, all(0.0f));
         if (reader->peak) store(reader->peak + at, all(-2.0f)); /* below every state: |h| <= 1 */
     }
-    memset(reader->now + row * reader->hidden, 0, reader->hidden * sizeof(operand_t));
+    memset(reader->now + row * reader->state_size, 0, reader->state_size * sizeof(operand_t));
 }
 
 /* What row `from` is reading goes on in row `to`. */
@@ -33,8 +33,8 @@ static void move_row(struct reader *reader, int64_t to, int64_t from) {
     for (int i = 0; i < 4; i++)
         for (int64_t group = 0; arrays[i] && group < reader->hidden / WIDTH; group++)
             store(arrays[i] + (group * SLOTS + to) * WIDTH, load(arrays[i] + (group * SLOTS + from) * WIDTH));
-    memmove(reader->now + to * reader->hidden, reader->now + from * reader->hidden,
-            reader->hidden * sizeof(operand_t));
+    memmove(reader->now + to * reader->state_size, reader->now + from * reader->state_size,
+            reader->state_size * sizeof(operand_t));
 }
 
 /* Poolings of a text that has been read: features [P][D][H], this direction's part. */
@@ -63,13 +63,13 @@ static const input_t *input_of(const struct reader *reader, const struct texts *
 /* Read all texts of a group in one direction.
  *
  * projected: [tokens][G * H], or NULL where a table is.
- * states: [tokens][D * H], every state for the next layer; NULL in the last one.
+ * states: [tokens][D * S], every state for the next layer; NULL in the last one.
  * features: [texts of the batch][P][D][H], written where states is NULL.
  */
 static void read_texts(struct reader *reader, const struct model *model, const struct texts *texts, int direction,
                        const input_t *projected, operand_t *states, float *features) {
-    const int64_t hidden = reader->hidden, base = texts->starts[texts->first], move = direction ? -1 : 1;
-    const int64_t width = hidden * GATES(model->cell), feature_size = FEATURES(model);
+    const int64_t size = reader->state_size, base = texts->starts[texts->first], move = direction ? -1 : 1;
+    const int64_t width = reader->hidden * GATES(model->cell), feature_size = FEATURES(model);
     const int64_t slots = SLOTS - SLOTS % ROWS(GATES(model->cell)); /* only full blocks */
     int64_t rows = 0, text = texts->first;
     while (rows < slots && text < texts->end) begin_text(reader, rows++, texts, text++, direction);
@@ -88,8 +88,8 @@ static void read_texts(struct reader *reader, const struct model *model, const s
         for (int64_t row = rows - 1; row >= 0; row--) {
             const int64_t done = reader->text[row];
             if (states)
-                memcpy(states + ((reader->at[row] - base) * model->directions + direction) * hidden,
-                       reader->now + row * hidden, hidden * sizeof(operand_t));
+                memcpy(states + ((reader->at[row] - base) * model->directions + direction) * size,
+                       reader->now + row * size, size * sizeof(operand_t));
             reader->at[row] += move;
             if (reader->left[row]--) continue;
             if (!states)
@@ -106,7 +106,7 @@ struct workspace {
     struct reader reader;
     float *sum, *peak;    /* the reader's, while it reads the last layer */
     float *features;      /* [texts][P][D][H] */
-    operand_t *states[2]; /* [tokens][max(E, D * H)]: a layer's input, its output */
+    operand_t *states[2]; /* [tokens][max(E, D * S)]: a layer's input, its output */
     input_t *projected;   /* [tokens][G * H] */
 };
 
@@ -120,17 +120,18 @@ static void *carve(char *memory, int64_t *used, int64_t bytes) {
 /* Divides `memory` (NULL: nothing yet) among all arrays; returns how many bytes that takes. */
 static int64_t lay_out(struct workspace *space, const struct model *model, int64_t texts, int64_t tokens,
                        char *memory) {
-    const int64_t cells = (int64_t)SLOTS * model->hidden;
-    const int64_t wide = AT_LEAST(model->embedding_size, model->directions * model->hidden);
+    const int64_t cells = (int64_t)SLOTS * model->hidden, factors = (int64_t)SLOTS * model->state_size;
+    const int64_t wide = AT_LEAST(model->embedding_size, model->directions * model->state_size);
     struct reader *reader = &space->reader;
     int64_t used = 0;
     reader->hidden = model->hidden;
+    reader->state_size = model->state_size;
     reader->h = carve(memory, &used, cells * sizeof(float));
     reader->c = carve(memory, &used, cells * sizeof(float));
     space->sum = carve(memory, &used, cells * sizeof(float));
     space->peak = carve(memory, &used, cells * sizeof(float));
-    reader->now = carve(memory, &used, cells * sizeof(operand_t));
-    reader->next = carve(memory, &used, cells * sizeof(operand_t));
+    reader->now = carve(memory, &used, factors * sizeof(operand_t));
+    reader->next = carve(memory, &used, factors * sizeof(operand_t));
     space->features = carve(memory, &used, texts * FEATURES(model) * sizeof(float));
     space->states[0] = carve(memory, &used, tokens * wide * sizeof(operand_t));
     space->states[1] = carve(memory, &used, tokens * wide * sizeof(operand_t));
@@ -155,7 +156,7 @@ static void read_layers(struct workspace *space, const struct model *model, cons
     for (int layer = 0; layer < model->layers; layer++) {
         const int last = layer == model->layers - 1;
         const operand_t *below = space->states[layer & 1];
-        reader->inputs = layer ? model->directions * model->hidden : model->embedding_size;
+        reader->inputs = layer ? model->directions * model->state_size : model->embedding_size;
         reader->sum = last && pools(model, MEAN) ? space->sum : NULL;
         reader->peak = last && pools(model, MAX) ? space->peak : NULL;
         for (int direction = 0; direction < model->directions; direction++) {
@@ -199,6 +200,9 @@ __attribute__((visibility("default"))) int NAME(VARIANT)(const struct model *mod
     char *memory = aligned_alloc(64, lay_out(&space, model, texts, most, NULL));
     if (!memory) return 1;
     lay_out(&space, model, texts, most, memory);
+    /* Steps write H of S factors; the rest stay zeros. */
+    memset(space.reader.next, 0, SLOTS * space.reader.state_size * sizeof(operand_t));
+    memset(space.reader.now, 0, SLOTS * space.reader.state_size * sizeof(operand_t));
     for (struct texts group = {ids, starts, 0, 0}; group.first < texts; group.first = group.end) {
         group.end = kept ? group.first + 1 : texts;
         while (group.end < texts && starts[group.end + 1] - starts[group.first] <= most) group.end++;
