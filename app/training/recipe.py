@@ -119,7 +119,7 @@ def best(architecture: Architecture) -> Recipe:
         network={
             "architecture": architecture,
             "vocabulary_size": 30_000,
-            "embedding_size": 128,
+            "embedding_size": 256,
             "hidden_size": 112,
             "pooling": ("last", "mean", "max"),
             "rating": True,
@@ -129,9 +129,9 @@ def best(architecture: Architecture) -> Recipe:
             "word_dropout": 0.1,
             "output_dropout": 0.5,
         },
-        epochs=5,
+        epochs=3,
         batch_size=128,
-        learning_rate=1.5e-3,
+        learning_rate=2e-3,
         weight_decay=0.01,
         warmup=0.05,
         decay=True,
@@ -142,7 +142,6 @@ def best(architecture: Architecture) -> Recipe:
         vector_passes=14,
         fragments=75_000,
         clues=0.5,
-        pretraining=3,
         fewest_steps=600,
         preset="best",
     )
@@ -151,8 +150,8 @@ def best(architecture: Architecture) -> Recipe:
 def large(architecture: Architecture) -> Recipe:
     """``best`` for the most accurate model: more units, which learn the language first."""
     recipe = best(architecture)
-    network = {**recipe.network, "embedding_size": 256, "hidden_size": 384}
-    return replace(recipe, network=network, epochs=3, learning_rate=1e-3, pretraining=4, preset="large")
+    network = {**recipe.network, "hidden_size": 384}
+    return replace(recipe, network=network, epochs=4, learning_rate=1e-3, pretraining=4, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
@@ -163,7 +162,7 @@ def labelled(architecture: Architecture) -> Recipe:
         vector_passes=0,
         fragments=0,
         clues=0.0,
-        pretraining=0,
+        epochs=5,
         learning_rate=3e-3,
         keep="accuracy",
         patience=2,
