@@ -255,7 +255,8 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
         network["rating"] = False
     if len(splits.labels) > 2:
         network["output"] = "softmax"
-    return enough_steps(replace(recipe, network=network, balanced=options.balanced), len(splits.train))
+    read = len(splits.train) + (len(splits.unlabelled) + recipe.fragments if recipe.teacher else 0)
+    return enough_steps(replace(recipe, network=network, balanced=options.balanced), read)
 
 
 def _begun(options: TrainOptions) -> str | None:

@@ -270,14 +270,15 @@ class Trainer:
                 progress.tokens / progress.seconds,
             )
         )
-        if accuracy > progress.best_accuracy:
-            progress.best_accuracy, progress.best_epoch = accuracy, progress.epoch
+        merit = accuracy if self.recipe.keep == "accuracy" else -validation_loss
+        if progress.best_epoch < 0 or merit > progress.best_merit:
+            progress.best_merit, progress.best_epoch = merit, progress.epoch
             self._best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(live)
         self._progress = Progress(
             epoch=progress.epoch + 1,
             step=progress.step,
-            best_accuracy=progress.best_accuracy,
+            best_merit=progress.best_merit,
             best_epoch=progress.best_epoch,
         )
         self.save()
