@@ -39,6 +39,7 @@ TAGS = [
         "description": "Version 2 over REST, as spoken to Triton, KServe and MLServer. Errors are `error`.",
     },
     {"name": "health", "description": "For those who run it."},
+    {"name": "page", "description": "For people."},
 ]
 """In reading order, which is the order of the routes too."""
 
@@ -268,6 +269,18 @@ METRICS: dict[str, Any] = {
                     "# TYPE sentiment_queue_depth gauge\nsentiment_queue_depth 0.0\n",
                 }
             }
+        },
+        **responses(_DEFECT),
+    },
+}
+PAGE: dict[str, Any] = {
+    "tags": ["page"],
+    "operation_id": "page",
+    "summary": "A page to try it",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "content": {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>\n<html>...</html>\n"}}
         },
         **responses(_DEFECT),
     },
