@@ -16,6 +16,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from app.cores import usable_cores
 from app.errors import DataError, ServiceError, SettingsError
 from app.files.layout import STANDARD, Format, Layout, layout_of
 from app.files.partial import PartialFile
@@ -135,7 +136,6 @@ def _scorer(args: argparse.Namespace) -> Scorer:
         headers = dict(_header(given) for given in args.header)
         return RemoteScorer(args.url, max(1, args.concurrency), headers)
     from app.modeling.runtimes import load_predictors
-    from app.serving.supervisor import usable_cores
 
     model = ModelStore(args.store).open(args.model)
     predictors = load_predictors(model, args.device, args.runtime, args.precision, args.threads or usable_cores())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,15 @@ from typing import Any
 
 from app import logs
 from app.errors import SentimentError
-from app.settings import PREFIX, Settings, load_settings
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
+_TOOLS = {
+    "classify": ("app.classify", "label the texts of a file"),
+    "train": ("app.training.command", "train a network and store it as a new version"),
+    "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
+    "models": ("app.models", "list, show, verify and import models"),
+    "keys": ("app.keys", "make API keys"),
+}
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json' \\
      -d '{{"text": "A wonderful little film, I loved every minute."}}'"""
@@ -21,8 +28,8 @@ _CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json'
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors made on purpose become one line and exit status 1."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser(given[0] if given else "").parse_args(given)
     try:
         return int(options.run(options) or 0)
     except SentimentError as error:
@@ -32,11 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """All commands, of which only the chosen one (None: each) is imported and knows its arguments: imports take longer
+    than many a command."""
     parser = argparse.ArgumentParser(prog="python -m app", description="A self-hosted sentiment service.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a model over HTTP", description=_serve.__doc__)
-    for name in _FLAGS:
+    for name in _FLAGS if chosen in (None, "serve") else ():
         _add_flag(serve, name)
     serve.set_defaults(run=_serve)
     # What the supervisor starts; nothing for people to type.
@@ -53,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     explainer = commands.add_parser("_explainer")
     explainer.add_argument("--listener", type=int, required=True)
     explainer.set_defaults(run=_explainer)
-    _add_tools(commands)
+    _add_tools(commands, chosen)
     document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
     document.add_argument("--out", type=Path, help="file to write instead of standard output")
     document.set_defaults(run=_openapi)
@@ -61,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
+    from app.settings import PREFIX, Settings
+
     documentation = Settings.model_json_schema()["properties"][name].get("description", "")
     flag = "--" + name.replace("_", "-")
     parser.add_argument(
@@ -68,20 +79,13 @@ def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def _add_tools(commands: Any) -> None:
-    from app import classify, keys, models
-    from app.training import command, evaluate_command
-
-    for name, module, text in (
-        ("classify", classify, "label the texts of a file"),
-        ("train", command, "train a network and store it as a new version"),
-        ("evaluate", evaluate_command, "score a stored model on labelled texts"),
-        ("models", models, "list, show, verify and import models"),
-        ("keys", keys, "make API keys"),
-    ):
+def _add_tools(commands: Any, chosen: str | None) -> None:
+    for name, (place, text) in _TOOLS.items():
         parser = commands.add_parser(name, help=text)
-        module.add_arguments(parser)
-        parser.set_defaults(run=module.run)
+        if chosen in (None, name):
+            module = importlib.import_module(place)
+            module.add_arguments(parser)
+            parser.set_defaults(run=module.run)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -89,6 +93,7 @@ def _serve(options: argparse.Namespace) -> int:
     environment variable SENTIMENT_*; the main ones are flags too."""
     from app.keys import read_keys
     from app.serving import supervisor
+    from app.settings import Settings, load_settings
     from app.store import ModelStore
 
     given = {name: value for name, value in vars(options).items() if name in Settings.model_fields}
@@ -128,6 +133,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _worker(options: argparse.Namespace) -> int:
     from app.main import run_worker
+    from app.settings import load_settings
 
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -136,6 +142,7 @@ def _worker(options: argparse.Namespace) -> int:
 
 def _engine(options: argparse.Namespace) -> int:
     from app.engine import run_engine
+    from app.settings import load_settings
 
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -145,6 +152,7 @@ def _engine(options: argparse.Namespace) -> int:
 def _openapi(options: argparse.Namespace) -> None:
     """Write the OpenAPI document of the HTTP interface, as it is kept in docs/openapi.json."""
     from app.main import create_app
+    from app.settings import load_settings
 
     # Sorted, so that a change of the file is a change of the interface.
     text = json.dumps(create_app(load_settings()).openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -156,6 +164,7 @@ def _openapi(options: argparse.Namespace) -> None:
 
 def _explainer(options: argparse.Namespace) -> int:
     from app.explainer import run_explainer
+    from app.settings import load_settings
 
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -164,4 +173,6 @@ def _explainer(options: argparse.Namespace) -> int:
 
 def _as_environment(given: Mapping[str, Any]) -> dict[str, str]:
     """Flags as the environment variables that the child processes read."""
+    from app.settings import PREFIX
+
     return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}

@@ -12,14 +12,15 @@ from pathlib import Path
 import uvloop
 
 from app import logs, metrics, sampling, tracing
+from app.cores import usable_cores
 from app.errors import SentimentError
-from app.garbage import collect_rarely
 from app.sentiment import Predictor
 from app.serving.admission import QueueLimits
 from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.engine_server import EngineServer
+from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
-from app.serving.supervisor import CANNOT_SERVE, end_with_parent, usable_cores
+from app.serving.supervisor import CANNOT_SERVE, end_with_parent
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 
@@ -90,7 +91,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
         info.device,
         time.monotonic() - started,
     )
-    collect_rarely()
+    collect_seldom()
     ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():

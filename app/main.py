@@ -29,13 +29,13 @@ from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
 from app.errors import SentimentError
 from app.explainer import make_explainer
-from app.garbage import collect_rarely
 from app.serving.admission import QueueLimits
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.engine import Engine
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
+from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
 from app.serving.remote import RemoteEngine
 from app.serving.supervisor import DRAIN_SIGNAL, default_workers, end_with_parent
@@ -92,7 +92,7 @@ def create_app(
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse)))
             asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, holder[0].drain)
-        collect_rarely()
+        collect_seldom()
         try:
             yield
         finally:

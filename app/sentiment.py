@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -25,8 +24,7 @@ ExplanationKind = Literal["sentences", "tokens", "curve"]
 """What can be explained: the sentiment of each sentence, what each token did, the score as the text is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(NamedTuple):
     """One text after tokenizing.
 
     Attributes:
@@ -42,8 +40,7 @@ class Encoding:
     unknown: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What the service says about one text.
 
     Attributes:
@@ -66,8 +63,7 @@ class Prediction:
         return labels[self.probabilities.index(score)], score
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(NamedTuple):
     """What the network computed for one text.
 
     Attributes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from app.modeling.runtimes import load_predictors
-from app.sentiment import Predictor, Scores, TokenIds
+from app.sentiment import Encoding, Predictor, Scores, TokenIds
 from app.store import StoredModel, open_version
 from app.text.tokenizer import load_tokenizer
 
@@ -41,7 +41,8 @@ def bare_work(model: StoredModel, threads: int) -> Iterator[Callable[[Sequence[s
     with ThreadPoolExecutor(len(predictors)) as pool:
 
         def work(texts: Sequence[str]) -> None:
-            ids = sorted((tokenizer.encode(text).ids for text in texts), key=len)
+            encodings = tokenizer.encode_all(texts)
+            ids = sorted((each.ids for each in encodings if isinstance(each, Encoding)), key=len)
             list(pool.map(predict, [ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH)]))
 
         yield work

@@ -19,6 +19,7 @@ from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
 from app.serving.flights import Outcome
+from app.serving.ticket import Ticket
 from app.settings import Settings
 from app.store import ModelConfig, StoredModel
 
@@ -108,7 +109,7 @@ class HandEngine:
     ready = True
 
     def __init__(self) -> None:
-        self.waiting: list[asyncio.Future[Scores]] = []
+        self.waiting: list[Ticket] = []
         self.texts: list[TokenIds[int]] = []
         self.automatic = False
 
@@ -121,19 +122,18 @@ class HandEngine:
     def drain_seconds(self, texts: int) -> float:
         return 1.0
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
-        futures: list[asyncio.Future[Scores]] = [asyncio.get_running_loop().create_future() for _ in texts]
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[Ticket]:
+        tickets = [Ticket() for _ in texts]
         self.texts += texts
-        self.waiting += futures
+        self.waiting += tickets
         if self.automatic:
             self.compute()
-        return futures
+        return tickets
 
     def compute(self) -> None:
-        for future, ids in zip(self.waiting, self.texts[-len(self.waiting) :], strict=True):
-            if not future.done():
-                future.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
-        self.waiting.clear()
+        waiting, self.waiting = self.waiting, []
+        for ticket, ids in zip(waiting, self.texts[-len(waiting) :], strict=True):
+            ticket.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
 
 
 class FakeExplainer:

@@ -182,7 +182,7 @@ class FastRequest:
         """Answer when the flight has landed."""
         self._flight = flight
         self._path.watch(self)
-        flight.future.add_done_callback(self.land)
+        flight.ticket.add_done_callback(self.land)
 
     def land(self, _: object = None) -> None:
         """Answer, whatever has become of the flight."""
@@ -212,7 +212,7 @@ class FastRequest:
             return
         self._flight = None
         self._path.unwatch(self)
-        flight.future.remove_done_callback(self.land)
+        flight.ticket.remove_done_callback(self.land)
         self._classifier.leave(flight)
         self._over(499)
 

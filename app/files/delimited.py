@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 from app.errors import DataError
@@ -13,6 +13,22 @@ from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ValuesWindow, 
 
 # The library's own limit is 128 KiB a value and holds for the whole process; rows are bounded here.
 csv.field_size_limit(LONGEST_ROW)
+
+
+class DelimitedWindow(ValuesWindow):
+    """Rows of a CSV or TSV file.
+
+    Attributes:
+        records: each row as it stands in the file, without its line end.
+        separator: what stands between their values.
+    """
+
+    def __init__(
+        self, columns: Sequence[str], rows: list[list[str]], text: int, records: list[str], separator: str
+    ) -> None:
+        super().__init__(columns, rows, text)
+        self.records = records
+        self.separator = separator
 
 
 class DelimitedTable:
@@ -32,8 +48,9 @@ class DelimitedTable:
 
     def __init__(self, file: IO[bytes], name: str, layout: Layout, text_column: str | None) -> None:
         self._lines = Lines(file, name, layout)
-        self._reader = csv.reader(iter(self._lines), delimiter=layout.separator, strict=True)
-        header = next(self._read(), None)
+        self._separator = layout.separator
+        self._records = self._read()
+        _, header = next(self._records, ("", None))
         if header is None:
             raise DataError(f"{name}: the file is empty")
         self.header = header
@@ -43,31 +60,76 @@ class DelimitedTable:
             raise DataError(f"{name}: two columns are named {self.text_column!r}")
         self._text = header.index(self.text_column)
 
-    def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ValuesWindow]:
+    def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[DelimitedWindow]:
         """See ``Table.windows``."""
         window: list[list[str]] = []
+        records: list[str] = []
         size, width = 0, len(self.header)
-        for row in self._read():
+        for record, row in self._records:
             if len(row) != width:
                 raise self._lines.error(f"{len(row)} values in a row, but the header names {width} columns")
             window.append(row)
-            size += sum(map(len, row))
+            records.append(record)
+            size += len(record)
             if len(window) >= rows or size >= characters:
-                yield ValuesWindow(self.header, window, self._text)
-                window, size = [], 0
+                yield DelimitedWindow(self.header, window, self._text, records, self._separator)
+                window, records, size = [], [], 0
         if window:
-            yield ValuesWindow(self.header, window, self._text)
+            yield DelimitedWindow(self.header, window, self._text, records, self._separator)
 
-    def _read(self) -> Iterator[list[str]]:
-        """Rows; blank lines are none."""
-        while True:
-            self._lines.begin_row()
-            first = self._lines.number + 1
-            try:
-                row = next(self._reader, None)
-            except csv.Error as error:
-                raise self._lines.error(f"not as CSV should be ({error})", first) from error
+    def _read(self) -> Iterator[tuple[str, list[str]]]:
+        """Rows, as they stand there and as values; blank lines are none."""
+        lines = iter(self._lines)
+        for line in lines:
+            record = line.removesuffix("\n").removesuffix("\r")
+            row = split_record(record, self._separator)
             if row is None:
-                return
-            if row:
-                yield row
+                record, row = self._read_by_library(line, lines)
+            self._lines.begin_row()
+            if record:
+                yield record, row
+
+    def _read_by_library(self, line: str, lines: Iterator[str]) -> tuple[str, list[str]]:
+        """A row that begins with ``line``, which knows all of CSV and takes further lines where it goes on in them."""
+        first, taken = self._lines.number, [line]
+
+        def take() -> Iterator[str]:
+            yield line
+            for further in lines:
+                taken.append(further)
+                yield further
+
+        try:
+            row = next(csv.reader(take(), delimiter=self._separator, strict=True))
+        except csv.Error as error:
+            raise self._lines.error(f"not as CSV should be ({error})", first) from error
+        return "".join(taken).rstrip("\r\n"), row
+
+
+def split_record(record: str, separator: str) -> list[str] | None:
+    """The values of a row that is a line of its own; None where it takes the csv module to tell.
+
+    The module looks at each character in turn; this leaps from one quotation mark to the next, several times as fast.
+    """
+    if "\r" in record:
+        return None
+    if '"' not in record:
+        return record.split(separator)
+    # What is quoted has the odd places; nothing between two of them is a doubled mark, which stands for one.
+    pieces = record.split('"')
+    if len(pieces) % 2 == 0:
+        return None
+    pieces[0], pieces[-1] = separator + pieces[0], pieces[-1] + separator
+    row: list[str] = []
+    begin = 1
+    for place in range(0, len(pieces), 2):
+        if not (between := pieces[place]):
+            continue
+        if between[0] != separator or between[-1] != separator:
+            return None
+        if place:
+            row.append('"'.join(pieces[begin:place:2]))
+        if len(between) > 1:
+            row += between[1:-1].split(separator)
+        begin = place + 1
+    return row

@@ -20,7 +20,8 @@ from app.errors import DataError
 from app.files.results import Summary
 from app.files.writing import Encoder
 
-_VERSION = 1
+_VERSION = 2
+"""Of the journal, and of where windows end: both decide what a run can go on with."""
 
 
 @dataclass

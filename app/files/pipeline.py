@@ -38,9 +38,9 @@ def score(
     """
 
     def finish(window: Window, wait: Callable[[], list[Outcome]]) -> int:
-        outcomes = wait()
-        summary.add(outcomes, columns.labels)
-        write(encoder.encode(window, [columns.result(outcome) for outcome in outcomes]))
+        results = [columns.result(outcome) for outcome in wait()]
+        summary.add(results)
+        write(encoder.encode(window, results))
         return len(window)
 
     done = summary.rows

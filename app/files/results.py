@@ -75,16 +75,15 @@ class Summary:
         """All rows."""
         return self.labels.total() + self.errors.total()
 
-    def add(self, outcomes: Iterable[Outcome], labels: Sequence[str]) -> None:
-        """Count further rows."""
-        for outcome in outcomes:
-            if isinstance(outcome, Prediction):
-                label, score = outcome.best(labels)
+    def add(self, results: Iterable[Result]) -> None:
+        """Count further rows, by what they got."""
+        for label, score, *_, truncated, error in results:
+            if error is None:
                 self.labels[label] += 1
                 self.score_sum += score
-                self.truncated += outcome.truncated
+                self.truncated += truncated
             else:
-                self.errors[outcome.code] += 1
+                self.errors[error] += 1
 
     def lines(self, labels: Sequence[str]) -> list[str]:
         """The summary for people, a line each."""

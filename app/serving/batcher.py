@@ -17,8 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from operator import attrgetter
 
 from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError
@@ -26,10 +28,14 @@ from app.sentiment import Predictor, Scores, TokenIds
 from app.serving.admission import DrainRate, QueueLimits, drain_seconds
 from app.serving.engine import EngineInfo
 from app.serving.length_queue import Entry, LengthQueue
+from app.serving.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
+_length = attrgetter("length")
 _NICENESS = 5
+_LEAST_SHARE = 16
+"""Texts below which what waits is not worth dividing among predictors."""
 _LOOKS = 4
 """Waiting texts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
 _LATE_SECONDS = 1.5
@@ -135,49 +141,47 @@ class MicroBatcher:
         """Draw no batch before ``time.monotonic()`` is ``until``, because cancellations are under way."""
         self._resume_at = until
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> Sequence[Ticket]:
         """Queue texts. See ``Engine.submit``."""
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
-        loop, now = asyncio.get_running_loop(), time.monotonic()
-        entries = [Entry(ids, deadline, now, loop.create_future()) for ids in texts]
+        now, forget = time.monotonic(), self._forget
+        entries = [Entry(ids, deadline, now, forget) for ids in texts]
         for entry in entries:
             self._queue.add(entry)
-            entry.future.add_done_callback(lambda _, entry=entry: self._forget(entry))  # type: ignore[misc]
         metrics.QUEUE_DEPTH.set(len(self._queue))
         self._arrival.set()
-        return [entry.future for entry in entries]
+        return entries
 
     def _forget(self, entry: Entry) -> None:
         """Take a text whose caller is gone out of the queue before it costs anything."""
-        if entry.future.cancelled():
-            before = len(self._queue)
-            self._queue.remove(entry)
-            if len(self._queue) < before:
-                metrics.DROPPED.labels("cancelled").inc()
-                metrics.QUEUE_DEPTH.set(len(self._queue))
+        before = len(self._queue)
+        self._queue.remove(entry)
+        if len(self._queue) < before:
+            metrics.DROPPED.labels("cancelled").inc()
+            metrics.QUEUE_DEPTH.set(len(self._queue))
 
     def draw(self, now: float) -> list[Entry]:
         """Take the next batch out of the queue, shortest text first; empty where nothing waits."""
         first = self._take_oldest(now)
         if first is None:
             return []
-        batch, longest = [first], len(first.ids)
+        batch, longest = [first], first.length
+        # Towards the end of what waits, batches get smaller, so that all predictors finish at about the same time.
+        share = max(_LEAST_SHARE, -(-len(self._queue) // max(1, len(self._runners))))
+        size = min(self._limits.max_batch_size, share)
         for entry in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
             # The longest only grows: where one more as long does not fit, nothing does.
-            if len(batch) >= self._limits.max_batch_size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
+            if len(batch) >= size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
                 break
-            if entry.future.done():
-                continue
-            fits = max(longest, len(entry.ids)) * (len(batch) + 1) <= self._limits.max_batch_tokens
-            if not fits:
+            if entry.done() or max(longest, entry.length) * (len(batch) + 1) > self._limits.max_batch_tokens:
                 continue
             self._queue.remove(entry)
             if not self._expired(entry, now):
                 batch.append(entry)
-                longest = max(longest, len(entry.ids))
+                longest = max(longest, entry.length)
         metrics.QUEUE_DEPTH.set(len(self._queue))
-        return sorted(batch, key=lambda entry: len(entry.ids))
+        return sorted(batch, key=_length)
 
     def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
         for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
@@ -189,7 +193,7 @@ class MicroBatcher:
     def _take_oldest(self, now: float) -> Entry | None:
         while (entry := self._queue.oldest()) is not None:
             self._queue.remove(entry)
-            if not entry.future.done() and not self._expired(entry, now):
+            if not entry.done() and not self._expired(entry, now):
                 return entry
         return None
 
@@ -197,51 +201,63 @@ class MicroBatcher:
         if entry.deadline > now:
             return False
         metrics.DROPPED.labels("deadline").inc()
-        entry.future.set_exception(DeadlineError("the deadline passed while the text was waiting"))
+        entry.set_exception(DeadlineError("the deadline passed while the text was waiting"))
         return True
 
     async def _run(self, predictor: Predictor) -> None:
+        # Results of one batch are told while the next is computed: the device does not wait for that.
+        tell = _nothing
         while self._accepting or len(self._queue):
-            if (pause := self._resume_at - time.monotonic()) > 0:
+            pause = self._resume_at - time.monotonic()
+            if pause <= 0 and (batch := self.draw(time.monotonic())):
+                tell = await self._compute(predictor, batch, tell)
+                continue
+            tell()
+            tell = _nothing
+            if pause > 0:
                 await asyncio.sleep(pause)
-            elif batch := self.draw(time.monotonic()):
-                await self._compute(predictor, batch)
-            elif self._accepting:
+            elif self._accepting and not len(self._queue):
                 self._arrival.clear()
                 await self._arrival.wait()
+        tell()
 
-    async def _compute(self, predictor: Predictor, batch: list[Entry]) -> None:
+    async def _compute(
+        self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Compute a batch, and do something meanwhile. What is returned tells its callers."""
         started, saturated = time.monotonic(), len(self._queue) > 0
-        metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
         try:
-            scores = await self._predict(predictor, batch)
+            scores = await self._predict(predictor, batch, meanwhile)
         except MemoryError:
             await self._split(predictor, batch)
-            return
+            return _nothing
         except Exception:
             logger.exception("forward pass failed for a batch of %d texts", len(batch))
             metrics.INFERENCE_ERRORS.labels("model").inc()
-            _fail(batch)
-            return
-        ended = time.monotonic()
+            return partial(_fail, batch)
+        return partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
+
+    def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
+        started, ended = times
+        metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
         self._observe(batch, ended - started, saturated=saturated)
         if self._timed:
-            scores = [replace(score, computed=(started, ended)) for score in scores]
+            scores = [score._replace(computed=times) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
-            if entry.future.done():
-                continue
             if all(map(math.isfinite, score.probabilities)):
-                entry.future.set_result(score)
+                entry.set_result(score)
             else:
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
                 _fail([entry])
 
-    async def _predict(self, predictor: Predictor, batch: list[Entry]) -> list[Scores]:
+    async def _predict(self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]) -> list[Scores]:
         self._under_way[id(predictor)] = time.monotonic()
+        computing = asyncio.get_running_loop().run_in_executor(
+            self._executor, predictor.predict, [entry.ids for entry in batch]
+        )
+        meanwhile()
         try:
-            scores = await asyncio.get_running_loop().run_in_executor(
-                self._executor, predictor.predict, [entry.ids for entry in batch]
-            )
+            scores = await computing
         finally:
             seconds = time.monotonic() - self._under_way.pop(id(predictor))
             self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
@@ -253,23 +269,28 @@ class MicroBatcher:
         """Retry the halves of a batch that exhausted memory; a single text that does so fails alone."""
         metrics.INFERENCE_ERRORS.labels("out_of_memory").inc()
         if len(batch) == 1:
-            logger.error("out of memory for a single text of %d tokens", len(batch[0].ids))
+            logger.error("out of memory for a single text of %d tokens", batch[0].length)
             _fail(batch)
             return
         logger.warning("out of memory for a batch of %d texts, splitting it", len(batch))
         middle = len(batch) // 2
-        await self._compute(predictor, batch[:middle])
-        await self._compute(predictor, batch[middle:])
+        tell = await self._compute(predictor, batch[:middle], _nothing)
+        tell = await self._compute(predictor, batch[middle:], tell)
+        tell()
 
     def _observe(self, batch: list[Entry], seconds: float, *, saturated: bool) -> None:
-        tokens = sum(len(entry.ids) for entry in batch)
-        area = len(batch) * len(batch[-1].ids)
+        tokens = sum(entry.length for entry in batch)
+        area = len(batch) * batch[-1].length
         metrics.INFERENCE_SECONDS.observe(seconds)
         metrics.BATCH_SIZE.observe(len(batch))
         metrics.BATCH_TOKENS.observe(tokens)
         metrics.PADDING_RATIO.observe(1 - tokens / area)
         metrics.COMPUTED.inc(len(batch))
         self._rate.observe(len(batch) * len(self._runners), seconds, saturated=saturated)
+
+
+def _nothing() -> None:
+    """There is nobody to tell."""
 
 
 def _yield_to_events() -> None:
@@ -283,5 +304,4 @@ def _yield_to_events() -> None:
 
 def _fail(batch: list[Entry]) -> None:
     for entry in batch:
-        if not entry.future.done():
-            entry.future.set_exception(InferenceError("the forward pass failed for this text"))
+        entry.set_exception(InferenceError("the forward pass failed for this text"))

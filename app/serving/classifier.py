@@ -6,15 +6,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app import metrics, tracing
 from app.errors import BlankTextError, NoWordsError, OverloadedError, TextError, TextTooLongError
-from app.sentiment import Encoding, Prediction, Scores
+from app.sentiment import Encoding, Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.encoder import LONG_CHARACTERS, Encoder
 from app.serving.engine import Engine, EngineInfo
-from app.serving.flights import Flight, Outcome, Request, land_or_pass, outcome_of, pieces, prediction_of, trace_flights
+from app.serving.flights import Flight, Outcome, Request, land_or_pass, outcome_of, pieces, trace_flights
+from app.serving.ticket import Ticket
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 
@@ -296,39 +297,40 @@ class Classifier:
             return
         # A flight may be joined by callers with later deadlines, so only the longest one can bind the engine.
         deadline = time.monotonic() + self._limits.timeout
-        futures = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
-        for (encoding, indices), future in zip(new, futures, strict=True):
-            flight = self._fly(request.keys[indices[0]], encoding, future)
+        tickets = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
+        for (encoding, indices), ticket in zip(new, tickets, strict=True):
+            flight = self._fly(request.keys[indices[0]], encoding, ticket)
             flight.waiters = len(indices)
             request.flights.update(dict.fromkeys(indices, flight))
             if flight.key is not None and len(indices) > 1:
                 self._coalesced.inc(len(indices) - 1)
 
-    def _fly(self, key: bytes | None, encoding: Encoding, future: asyncio.Future[Scores]) -> Flight:
-        flight = Flight(key, encoding, future)
+    def _fly(self, key: bytes | None, encoding: Encoding, ticket: Ticket) -> Flight:
+        flight = Flight(key, encoding, ticket)
         if key is not None:
             self._flights[key] = flight
-            future.add_done_callback(lambda _: self._land(flight))
+            ticket.add_done_callback(lambda _: self._land(flight))
         return flight
 
     def _leave(self, flight: Flight) -> None:
         """One waiter less; a text that nobody waits for is given up."""
         flight.waiters -= 1
-        if flight.waiters or flight.future.done():
+        if flight.waiters or flight.ticket.done():
             return
         # A new identical text must not board what is being given up.
         if flight.key is not None and self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-        flight.future.cancel()
+        flight.ticket.cancel()
 
     def _land(self, flight: Flight) -> None:
         """Keep the result of a flight, whoever still waits for it."""
         assert flight.key is not None  # noqa: S101 - the caller's condition, for the type checker
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-        if flight.future.cancelled() or flight.future.exception() is not None:
+        outcome = outcome_of(flight) if flight.ticket.scores is not None else None
+        if not isinstance(outcome, Prediction):
             return
-        prediction = replace(prediction_of(flight), cached=True)
+        prediction = outcome._replace(cached=True)
         if self._memory is not None:
             self._memory.put(flight.key, prediction)
         if self._shared is not None:

@@ -6,12 +6,12 @@ a local socket. Callers see the same ``Engine``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.sentiment import Scores, TokenIds
+from app.sentiment import TokenIds
+from app.serving.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Token ids in, futures of scores out."""
+    """Token ids in, tickets for scores out."""
 
     @property
     def info(self) -> EngineInfo:
@@ -57,7 +57,7 @@ class Engine(Protocol):
         """Seconds in which what waits and so many texts more are computed, by the measured rate; at least 1."""
         ...
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> Sequence[Ticket]:
         """Queue texts that ``admit`` let pass.
 
         Args:
@@ -65,7 +65,7 @@ class Engine(Protocol):
             deadline: ``time.monotonic()`` after which nobody wants the answer.
 
         Returns:
-            One future per text. Cancelling one tells the engine that its text need not be computed. A future fails
+            One ticket per text. Cancelling one tells the engine that its text need not be computed. A ticket fails
             with a ``ServiceError``.
 
         Raises:

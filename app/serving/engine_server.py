@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError, ServiceError
-from app.sentiment import Scores, TokenIds
+from app.sentiment import TokenIds
 from app.serving import frames
 from app.serving.batcher import MicroBatcher
 from app.serving.pulse import BEAT_SECONDS
+from app.serving.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,22 @@ _BETWEEN_QUIETS = 2.0
 class _Shared:
     """One text in the batcher, with everybody in any worker who waits for it."""
 
-    __slots__ = ("future", "waiters")
+    __slots__ = ("ticket", "waiting")
 
-    def __init__(self, future: asyncio.Future[Scores]) -> None:
-        self.future = future
-        self.waiters = 0
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.waiting: list[tuple[_Connection, int]] = []
+        ticket.add_done_callback(self._land)
+
+    def _land(self, ticket: Ticket) -> None:
+        for connection, number in self.waiting:
+            connection.land(number, ticket)
+
+    def leave(self, connection: _Connection, number: int) -> None:
+        """One waiter less; a text that nobody waits for is given up."""
+        self.waiting.remove((connection, number))
+        if not self.waiting:
+            self.ticket.cancel()
 
 
 class EngineServer:
@@ -107,21 +119,14 @@ class EngineServer:
         Raises:
             ServiceError: the batcher is closing.
         """
-        keys = [text.tobytes() for text in texts] if self._coalesce else []
-        new: dict[bytes | int, TokenIds[int]] = {}
-        for index, text in enumerate(texts):
-            key = keys[index] if keys else index
-            if key not in self._in_flight:
-                new[key] = text
-        started = dict(zip(new, map(_Shared, self.batcher.submit(list(new.values()), deadline)), strict=True))
-        for key, flight in started.items():
-            if isinstance(key, bytes):
-                self._in_flight[key] = flight
-                flight.future.add_done_callback(lambda _, key=key: self._in_flight.pop(key, None))  # type: ignore[misc]
-        flights = [self._in_flight[keys[index]] if keys else started[index] for index in range(len(texts))]
-        for flight in flights:
-            flight.waiters += 1
-        return flights
+        if not self._coalesce:
+            return [_Shared(ticket) for ticket in self.batcher.submit(texts, deadline)]
+        keys = [text.tobytes() for text in texts]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._in_flight}
+        for key, ticket in zip(new, self.batcher.submit(list(new.values()), deadline), strict=True):
+            self._in_flight[key] = _Shared(ticket)
+            ticket.add_done_callback(lambda _, key=key: self._in_flight.pop(key, None))  # type: ignore[misc]
+        return [self._in_flight[key] for key in keys]
 
 
 class _Connection(asyncio.Protocol):
@@ -172,27 +177,25 @@ class _Connection(asyncio.Protocol):
             return
         for number, flight in zip(submission.ids, flights, strict=True):
             self._flights[number] = flight
-            flight.future.add_done_callback(lambda future, number=number: self._land(number, future))  # type: ignore[misc]
+            flight.waiting.append((self, number))
 
     def _cancel(self, ids: list[int]) -> None:
         for number in ids:
             flight = self._flights.pop(number, None)
-            if flight is None:
-                continue
-            flight.waiters -= 1
-            if not flight.waiters:
-                flight.future.cancel()
+            if flight is not None:
+                flight.leave(self, number)
 
-    def _land(self, number: int, future: asyncio.Future[Scores]) -> None:
-        if self._flights.pop(number, None) is None:
-            return
-        if future.cancelled():
-            self._answer([number, EngineUnavailableError.code])
-        elif (error := future.exception()) is not None:
-            self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
-        else:
-            scores = future.result()
+    def land(self, number: int, ticket: Ticket) -> None:
+        """Tell the worker what became of a text."""
+        del self._flights[number]
+        scores = ticket.scores
+        if scores is not None:
             self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])
+        elif ticket.cancelled():
+            self._answer([number, EngineUnavailableError.code])
+        else:
+            error = ticket.exception()
+            self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
 
     def _answer(self, entry: list[object]) -> None:
         """Collect the answers of one batch into one frame."""

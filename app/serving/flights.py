@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from app import tracing
 from app.errors import DeadlineError, ServiceError, TextError
-from app.sentiment import Encoding, Prediction, Scores
+from app.sentiment import Encoding, Prediction
 from app.serving.encoder import LONG_CHARACTERS
+from app.serving.ticket import Ticket
 
 Outcome = Prediction | TextError | ServiceError
 
@@ -18,12 +19,12 @@ Outcome = Prediction | TextError | ServiceError
 class Flight:
     """One text on its way through the engine, with everybody who waits for it."""
 
-    __slots__ = ("encoding", "future", "key", "waiters")
+    __slots__ = ("encoding", "key", "ticket", "waiters")
 
-    def __init__(self, key: bytes | None, encoding: Encoding, future: asyncio.Future[Scores]) -> None:
+    def __init__(self, key: bytes | None, encoding: Encoding, ticket: Ticket) -> None:
         self.key = key
         self.encoding = encoding
-        self.future = future
+        self.ticket = ticket
         self.waiters = 1
 
 
@@ -61,9 +62,24 @@ def pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterat
 
 async def land_or_pass(flights: dict[int, Flight], deadline: float) -> None:
     """Wait until all flights have landed or the deadline has passed; cancels none."""
-    pending = {flight.future for flight in flights.values()}
-    if pending:
-        await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
+    tickets = {flight.ticket for flight in flights.values() if not flight.ticket.done()}
+    if not tickets:
+        return
+    left, all_landed = len(tickets), asyncio.get_running_loop().create_future()
+
+    def landed(_: Ticket) -> None:
+        nonlocal left
+        left -= 1
+        if not left and not all_landed.done():
+            all_landed.set_result(None)
+
+    for ticket in tickets:
+        ticket.add_done_callback(landed)
+    try:
+        await asyncio.wait([all_landed], timeout=max(0.0, deadline - time.monotonic()))
+    finally:
+        for ticket in tickets:
+            ticket.remove_done_callback(landed)
 
 
 def trace_flights(flights: Collection[Flight], submitted: float) -> None:
@@ -73,11 +89,7 @@ def trace_flights(flights: Collection[Flight], submitted: float) -> None:
         flights: those that have landed count.
         submitted: ``time.monotonic()`` when the first left.
     """
-    landed = [
-        flight.future.result().computed
-        for flight in set(flights)
-        if flight.future.done() and not flight.future.cancelled() and flight.future.exception() is None
-    ]
+    landed = [flight.ticket.scores.computed for flight in set(flights) if flight.ticket.scores is not None]
     times = [computed for computed in landed if computed]
     if times:
         began, ended = min(time[0] for time in times), max(time[1] for time in times)
@@ -85,17 +97,15 @@ def trace_flights(flights: Collection[Flight], submitted: float) -> None:
         tracing.past_span("forward", began, ended, len(times))
 
 
-def prediction_of(flight: Flight) -> Prediction:
-    scores, encoding = flight.future.result(), flight.encoding
-    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
-
-
 def outcome_of(flight: Flight) -> Outcome:
-    if not flight.future.done() or flight.future.cancelled():
+    """What became of a text: one that has not landed is a ``DeadlineError``."""
+    scores = flight.ticket.scores
+    if scores is not None:
+        tokens, truncated = flight.encoding.tokens, flight.encoding.truncated
+        return Prediction(scores.probabilities, tokens, truncated, False, scores.rating)
+    if not flight.ticket.done() or flight.ticket.cancelled():
         return DeadlineError("the deadline passed before the text was classified")
-    error = flight.future.exception()
-    if error is None:
-        return prediction_of(flight)
+    error = flight.ticket.exception()
     if isinstance(error, ServiceError):
         return error
-    raise error
+    raise error or RuntimeError("a text is done and nothing became of it")

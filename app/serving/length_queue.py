@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import islice
 
-from app.sentiment import Scores, TokenIds
+from app.sentiment import TokenIds
+from app.serving.ticket import Ticket
 
 _BUCKET_TOKENS = 8
 
 
-@dataclass(eq=False, slots=True)
-class Entry:
-    """One waiting text.
+class Entry(Ticket):
+    """One waiting text, and the promise of its scores; cancelled when nobody waits for it any more.
 
-    Attributes:
+    Args:
         ids: its token ids.
         deadline: ``time.monotonic()`` after which nobody wants it.
         arrived: ``time.monotonic()`` when it came.
-        future: cancelled when nobody waits for it any more.
+        given_up: called when it is cancelled.
     """
 
-    ids: TokenIds[int]
-    deadline: float
-    arrived: float
-    future: asyncio.Future[Scores]
+    __slots__ = ("_on_given_up", "arrived", "bucket", "deadline", "ids", "length")
+
+    def __init__(
+        self, ids: TokenIds[int], deadline: float, arrived: float, given_up: Callable[[Entry], None] | None = None
+    ) -> None:
+        super().__init__()
+        self.ids = ids
+        self.length = len(ids)
+        self.bucket = -(-self.length // _BUCKET_TOKENS)
+        self.deadline = deadline
+        self.arrived = arrived
+        self._on_given_up = given_up
+
+    def settled(self) -> None:
+        if self._given_up and self._on_given_up is not None:
+            self._on_given_up(self)
 
 
 class LengthQueue:
@@ -48,18 +58,21 @@ class LengthQueue:
     def add(self, entry: Entry) -> None:
         """Append a text."""
         self._by_age[id(entry)] = entry
-        self._by_length.setdefault(_bucket(entry), OrderedDict())[id(entry)] = entry
-        self.tokens += len(entry.ids)
+        bucket = self._by_length.get(entry.bucket)
+        if bucket is None:
+            bucket = self._by_length[entry.bucket] = OrderedDict()
+        bucket[id(entry)] = entry
+        self.tokens += entry.length
 
     def remove(self, entry: Entry) -> None:
         """Take a text out, wherever it stands; nothing happens where it is out already."""
         if self._by_age.pop(id(entry), None) is None:
             return
-        self.tokens -= len(entry.ids)
-        bucket = self._by_length[_bucket(entry)]
+        self.tokens -= entry.length
+        bucket = self._by_length[entry.bucket]
         del bucket[id(entry)]
         if not bucket:
-            del self._by_length[_bucket(entry)]
+            del self._by_length[entry.bucket]
 
     def oldest(self) -> Entry | None:
         """The text that has waited longest."""
@@ -71,10 +84,6 @@ class LengthQueue:
 
     def neighbours(self, entry: Entry) -> Iterator[Entry]:
         """Texts, nearest in length first, oldest first among equals. Those taken meanwhile are not seen again."""
-        center = _bucket(entry)
+        center = entry.bucket
         for bucket in sorted(self._by_length, key=lambda length: (abs(length - center), length > center)):
             yield from list(self._by_length.get(bucket, {}).values())
-
-
-def _bucket(entry: Entry) -> int:
-    return -(-len(entry.ids) // _BUCKET_TOKENS)

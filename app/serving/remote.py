@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +19,7 @@ from app.serving.admission import QueueLimits, drain_seconds
 from app.serving.engine import EngineInfo
 from app.serving.engine_server import ERRORS
 from app.serving.pulse import BEAT_SECONDS
+from app.serving.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,23 @@ _AWAY_RETRY_SECONDS = 2.0
 """About the time a restart takes."""
 
 
-@dataclass(eq=False, slots=True)
-class _Pending:
-    ids: TokenIds[int]
-    deadline: float
-    future: asyncio.Future[Scores]
-    attempts: int = 0
+class _Pending(Ticket):
+    """One text that the engine owes an answer for."""
+
+    __slots__ = ("_on_settled", "attempts", "deadline", "ids", "number")
+
+    def __init__(
+        self, number: int, ids: TokenIds[int], deadline: float, on_settled: Callable[[_Pending], None]
+    ) -> None:
+        super().__init__()
+        self.number = number
+        self.ids = ids
+        self.deadline = deadline
+        self.attempts = 0
+        self._on_settled = on_settled
+
+    def settled(self) -> None:
+        self._on_settled(self)
 
 
 class RemoteEngine:
@@ -64,7 +75,7 @@ class RemoteEngine:
         self._connection: _Connection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._greeted = asyncio.Event()
-        self._outbox: dict[int, None] = {}
+        self._outbox: dict[int, _Pending] = {}
         self._cancelled: list[int] = []
         self._others = 0
         self._texts_per_second = 0.0
@@ -93,8 +104,8 @@ class RemoteEngine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for number in list(self._pending):
-            self._fail(number, EngineUnavailableError("the service is shutting down"))
+        for pending in list(self._pending.values()):
+            pending.set_exception(EngineUnavailableError("the service is shutting down"))
 
     def admit(self, texts: int, tokens: int) -> None:
         """Refuse what would exceed a bound. See ``Engine.admit``."""
@@ -109,60 +120,48 @@ class RemoteEngine:
         """See ``Engine.drain_seconds``."""
         return drain_seconds(len(self._pending) + self._others + texts, self._texts_per_second)
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> Sequence[Ticket]:
         """Queue texts. See ``Engine.submit``."""
-        loop = asyncio.get_running_loop()
-        futures = []
-        for ids in texts:
-            number = next(self._numbers) & 0xFFFFFFFF
-            pending = _Pending(ids, deadline, loop.create_future())
-            pending.future.add_done_callback(lambda _, number=number: self._done(number))  # type: ignore[misc]
-            self._pending[number] = pending
-            self._pending_tokens += len(ids)
-            self._send_soon(number)
-            futures.append(pending.future)
-        return futures
+        done = self._done
+        new = [_Pending(next(self._numbers) & 0xFFFFFFFF, ids, deadline, done) for ids in texts]
+        self._pending |= {pending.number: pending for pending in new}
+        self._pending_tokens += sum(map(len, texts))
+        self._send_soon(new)
+        return new
 
-    def _send_soon(self, number: int) -> None:
+    def _send_soon(self, texts: Sequence[_Pending]) -> None:
         """Texts of requests that arrive together leave in one frame."""
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox[number] = None
+        self._outbox |= {pending.number: pending for pending in texts}
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, {}
         if self._connection is None or not self._greeted.is_set():
             return  # the next greeting sends everything that waits
-        entries = [(number, self._pending[number]) for number in outbox if number in self._pending]
-        for _, pending in entries:
+        entries = [pending for pending in outbox.values() if not pending.done()]
+        for pending in entries:
             pending.attempts += 1
         if entries:
-            # Futures are cancelled when their callers give up; the engine's own deadline is only a backstop.
-            deadline = max(pending.deadline for _, pending in entries)
-            numbers = [number for number, _ in entries]
-            texts = [pending.ids for _, pending in entries]
+            # Tickets are cancelled when their callers give up; the engine's own deadline is only a backstop.
+            deadline = max(pending.deadline for pending in entries)
+            numbers = [pending.number for pending in entries]
+            texts = [pending.ids for pending in entries]
             self._connection.write(frames.submit(numbers, texts, time.monotonic(), deadline))
 
-    def _done(self, number: int) -> None:
-        pending = self._pending.pop(number, None)
-        if pending is None:
-            return
+    def _done(self, pending: _Pending) -> None:
+        del self._pending[pending.number]
         self._pending_tokens -= len(pending.ids)
-        if not pending.future.cancelled() or not pending.attempts:
+        if not pending.cancelled() or not pending.attempts:
             return
         if not self._cancelled:
             asyncio.get_running_loop().call_soon(self._flush_cancelled)
-        self._cancelled.append(number)
+        self._cancelled.append(pending.number)
 
     def _flush_cancelled(self) -> None:
         cancelled, self._cancelled = self._cancelled, []
         if self._connection is not None:
             self._connection.write(frames.cancel(cancelled))
-
-    def _fail(self, number: int, error: Exception) -> None:
-        pending = self._pending.get(number)
-        if pending is not None and not pending.future.done():
-            pending.future.set_exception(error)
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -204,11 +203,13 @@ class RemoteEngine:
         self._greeted.set()
         self._heard = now = time.monotonic()
         self._set_ready(ready=True)
-        for number, pending in list(self._pending.items()):
+        again = []
+        for pending in list(self._pending.values()):
             if pending.attempts >= _ATTEMPTS or pending.deadline <= now:
-                self._fail(number, EngineUnavailableError("the engine failed twice on this text", retry_after=1.0))
+                pending.set_exception(EngineUnavailableError("the engine failed twice on this text", retry_after=1.0))
             else:
-                self._send_soon(number)
+                again.append(pending)
+        self._send_soon(again)
 
     def disconnected(self, connection: _Connection) -> None:
         """The engine is gone."""
@@ -224,18 +225,17 @@ class RemoteEngine:
         self._heard = time.monotonic()
         if not self._ready:
             self._set_ready(ready=True)
+        self._others = max(0, queued - len(self._pending) + len(entries))
         for number, *answer in entries:
             pending = self._pending.get(number)
-            if pending is None or pending.future.done():
+            if pending is None:
                 continue
             if len(answer) == 1:
                 error = ERRORS.get(answer[0], EngineUnavailableError)
-                pending.future.set_exception(error("the engine could not classify this text", retry_after=1.0))
+                pending.set_exception(error("the engine could not classify this text", retry_after=1.0))
             else:
                 probabilities, rating, *computed = answer
-                pending.future.set_result(Scores(tuple(probabilities), rating, tuple(computed) or None))
-        # Futures leave ``_pending`` only when the loop gets to their callbacks.
-        self._others = max(0, queued - len(self._pending) + len(entries))
+                pending.set_result(Scores(tuple(probabilities), rating, tuple(computed) or None))
 
 
 class _Connection(asyncio.Protocol):

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.cores import usable_cores
 from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 
 logger = logging.getLogger(__name__)
@@ -336,12 +337,3 @@ def default_workers() -> int:
     """
     cores = usable_cores()
     return max(min(2, cores), cores - 1)
-
-
-def usable_cores() -> int:
-    """Cores this process may use: affinity, and the CPU quota of its control group (v2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores

@@ -13,16 +13,10 @@ from app.compiler import WORDS
 from app.errors import NoWordsError
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding
 
+_INT64 = "q"
 _ID_BYTES = array(TOKEN_TYPECODE).itemsize
-
-
-class _Counts(ctypes.Structure):
-    """``struct counts``."""
-
-    _fields_ = [(name, ctypes.c_int64) for name in ("tokens", "kept", "unknown")]
-    tokens: int
-    kept: int
-    unknown: int
+_COUNTS_BYTES = 3 * array(_INT64).itemsize
+"""Size of ``struct counts``: tokens, kept, unknown."""
 
 
 class CompiledVocabulary:
@@ -49,22 +43,35 @@ class CompiledVocabulary:
     def __del__(self) -> None:
         self._library.words_free(getattr(self, "_words", None))
 
-    def encode(self, text: bytes, most: int, head: int) -> Encoding:
-        """Token ids of a text as ``preprocessing.plain`` returns it.
+    def encode(self, texts: Sequence[bytes], most: int, head: int) -> list[Encoding | NoWordsError]:
+        """Token ids of texts as ``preprocessing.plain`` returns them, in one call; an error for one without words.
 
         Args:
-            text: lower-case ASCII.
-            most: most ids kept.
+            texts: ASCII.
+            most: most ids kept of a text.
             head: how many of these are taken from the start of a text that has more.
-
-        Raises:
-            NoWordsError: there is no word in the text.
         """
-        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * len(text))), _Counts()
-        self._encode(self._words, text, len(text), UNKNOWN_ID, most, head, ids.buffer_info()[0], ctypes.byref(counts))
-        if not counts.tokens:
-            raise NoWordsError
-        return Encoding(ids[: counts.kept], counts.tokens, counts.tokens > counts.kept, counts.unknown)
+        lengths = list(map(len, texts))
+        ends = array(_INT64, accumulate(lengths))
+        room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
+        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES * len(lengths)))
+        self._encode(
+            self._words,
+            b"".join(texts),
+            ends.buffer_info()[0],
+            len(lengths),
+            UNKNOWN_ID,
+            most,
+            head,
+            ids.buffer_info()[0],
+            counts.buffer_info()[0],
+        )
+        results: list[Encoding | NoWordsError] = []
+        at, numbers = 0, iter(counts)
+        for tokens, kept, unknown in zip(numbers, numbers, numbers, strict=True):
+            results.append(Encoding(ids[at : at + kept], tokens, tokens > kept, unknown) if tokens else NoWordsError())
+            at += kept
+        return results
 
 
 def compiled_vocabulary(words: Sequence[str], first: int) -> CompiledVocabulary | None:
@@ -89,6 +96,7 @@ def _load(path: Path) -> ctypes.CDLL | None:
     library.words_encode.argtypes = [
         ctypes.c_void_p,
         ctypes.c_char_p,
+        ctypes.c_void_p,
         ctypes.c_int64,
         ctypes.c_int32,
         ctypes.c_int64,

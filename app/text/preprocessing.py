@@ -93,13 +93,13 @@ def _fold_foreign(text: str) -> str:
 
 
 def plain(text: str) -> bytes | None:
-    """A text of the same words in lower-case ASCII, where the only apostrophe is ``'``; None where there is none."""
+    """A text of the same words in ASCII; None where there is none."""
     if not text.isascii():
         # What looks like a tag only once its accents are folded is none.
         text = _fold_foreign(_blank_tags(text).replace("<", " "))
         if not text.isascii():
             return None
-    return text.lower().replace("`", "'").encode("ascii")
+    return text.encode("ascii")
 
 
 def words(text: str) -> list[str]:

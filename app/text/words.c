@@ -1,4 +1,4 @@
-/* Token ids of lower-case ASCII texts in one pass: what preprocessing.words and the vocabulary's dictionary do, several times as
+/* Token ids of ASCII texts in one pass: what preprocessing.words and the vocabulary's dictionary do, several times as
  * fast. tests/text hold the two equal.
  *
  * A word is a run of letters and digits, in which single apostrophes may stand; ! and ? are words of their own; HTML
@@ -13,16 +13,22 @@
 
 enum kind { SEPARATOR, LETTER, APOSTROPHE, TONE };
 
+/* The first letters of a word, zeros behind the end of a short one: most words are compared and hashed as two numbers. */
+enum { FIRST = 16 };
+struct letters {
+    uint64_t half[2];
+};
+
 /* A hash table with open addressing. What is compared lies in the slot, so that a look-up costs one cache miss. */
 struct vocabulary {
     uint32_t mask;
     char *words; /* all words, one after the other: for the rest of long ones */
     struct slot {
-        uint32_t hash;
+        struct letters letters;
         int32_t id;      /* 0 where the slot is free */
         int32_t length;
         int32_t start;   /* in words */
-        char letters[16]; /* the first ones */
+        int32_t padding; /* a slot does not cross a cache line */
     } *slots;
 };
 
@@ -33,23 +39,58 @@ struct counts {
 };
 
 static const unsigned char KINDS[256] = {
-    ['a' ... 'z'] = LETTER, ['0' ... '9'] = LETTER, ['\''] = APOSTROPHE, ['!'] = TONE, ['?'] = TONE,
+    ['a' ... 'z'] = LETTER,  ['A' ... 'Z'] = LETTER,  ['0' ... '9'] = LETTER,
+    ['\''] = APOSTROPHE,    ['`'] = APOSTROPHE,      ['!'] = TONE, ['?'] = TONE,
 };
 #define KIND_OF(c) KINDS[(unsigned char)(c)]
 
-/* FNV-1a, a character at a time. */
-static const uint32_t START = 2166136261u;
-static uint32_t hashed(uint32_t hash, unsigned char c) { return (hash ^ c) * 16777619u; }
+/* A character of a word as the vocabulary writes it. */
+static unsigned char folded(unsigned char c) {
+    return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c == '`' ? '\'' : c;
+}
 
-static int32_t find(const struct vocabulary *all, const char *word, int64_t length, uint32_t hash, int32_t unknown) {
-    for (uint32_t at = hash & all->mask;; at = (at + 1) & all->mask) {
+/* The first letters of a word, of which `left` bytes may be read. */
+static struct letters letters_of(const char *word, int64_t length, int64_t left) {
+    struct letters letters = {{0, 0}};
+    if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ || left < FIRST) {
+        memcpy(&letters, word, length < FIRST ? length : FIRST);
+        return letters;
+    }
+    memcpy(&letters, word, FIRST);
+    if (length < 8) letters.half[0] &= (UINT64_C(1) << 8 * length) - 1;
+    if (length <= 8) letters.half[1] = 0;
+    else if (length < FIRST) letters.half[1] &= (UINT64_C(1) << 8 * (length - 8)) - 1;
+    return letters;
+}
+
+/* `folded` of eight ASCII characters at a time. */
+static uint64_t folded_half(uint64_t eight) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+    const uint64_t upper = (eight + ones * (0x80 - 'A')) & ~(eight + ones * (0x7f - 'Z')) & high;
+    const uint64_t backtick = ~((eight ^ ones * '`') + ones * 0x7f) & high;
+    return (eight | upper >> 2) ^ (backtick >> 7) * ('`' ^ '\'');
+}
+
+static uint32_t hash_of(struct letters letters, int64_t length) {
+    const uint64_t product = (letters.half[0] ^ length) * UINT64_C(0x9e3779b97f4a7c15)
+                             + letters.half[1] * UINT64_C(0xc2b2ae3d27d4eb4f);
+    return (uint32_t)(product >> 32) ^ (uint32_t)(product >> 15);
+}
+
+/* Id of a word, of which `left` bytes may be read. */
+static int32_t find(const struct vocabulary *all, const char *word, int64_t length, int64_t left, int32_t unknown) {
+    struct letters letters = letters_of(word, length, left);
+    letters.half[0] = folded_half(letters.half[0]);
+    letters.half[1] = folded_half(letters.half[1]);
+    for (uint32_t at = hash_of(letters, length) & all->mask;; at = (at + 1) & all->mask) {
         const struct slot *slot = all->slots + at;
         if (!slot->id) return unknown;
-        if (slot->hash != hash || slot->length != length) continue;
-        const char *known = length > (int64_t)sizeof slot->letters ? all->words + slot->start : slot->letters;
-        int64_t i = 0;
-        while (i < length && known[i] == word[i]) i++;
-        if (i == length) return slot->id;
+        if (slot->letters.half[0] != letters.half[0] || slot->letters.half[1] != letters.half[1]) continue;
+        if (slot->length != length) continue;
+        const char *known = all->words + slot->start;
+        int64_t i = FIRST;
+        while (i < length && (unsigned char)known[i] == folded(word[i])) i++;
+        if (i >= length) return slot->id;
     }
 }
 
@@ -78,14 +119,12 @@ EXPORT struct vocabulary *words_new(const char *words, const int32_t *ends, int3
     memcpy(all->words, words, size);
     memset(all->slots, 0, slots * sizeof *all->slots);
     for (int32_t i = 0, at = 0; i < count; i++) {
-        struct slot slot = {START, first + i, ends[i] - at, at, ""};
-        while (at < ends[i]) {
-            if (at - slot.start < (int32_t)sizeof slot.letters) slot.letters[at - slot.start] = words[at];
-            slot.hash = hashed(slot.hash, words[at++]);
-        }
-        uint32_t place = slot.hash & all->mask;
+        const int32_t length = ends[i] - at;
+        const struct letters letters = letters_of(words + at, length, size - at);
+        uint32_t place = hash_of(letters, length) & all->mask;
         while (all->slots[place].id) place = (place + 1) & all->mask;
-        all->slots[place] = slot;
+        all->slots[place] = (struct slot){letters, first + i, length, at, 0};
+        at = ends[i];
     }
     return all;
 }
@@ -106,34 +145,42 @@ static int64_t tag(const char *text, int64_t left) {
  *
  * `ids` has room for `length` numbers.
  */
-EXPORT void words_encode(const struct vocabulary *all, const char *text, int64_t length, int32_t unknown, int64_t most,
-                         int64_t head, int32_t *ids, struct counts *counts) {
+static void encode(const struct vocabulary *all, const char *text, int64_t length, int32_t unknown, int64_t most,
+                   int64_t head, int32_t *ids, struct counts *counts) {
     int64_t tokens = 0;
     for (int64_t at = 0; at < length;) {
         const enum kind kind = KIND_OF(text[at]);
         const int64_t start = at;
-        uint32_t hash = START;
         if (kind == TONE) {
-            hash = hashed(hash, text[at++]);
+            at++;
         } else if (kind == LETTER) {
             for (; at < length; at++) {
                 const enum kind next = KIND_OF(text[at]);
                 const int inside = next == APOSTROPHE && at + 1 < length && KIND_OF(text[at + 1]) == LETTER;
                 if (next != LETTER && !inside) break;
-                hash = hashed(hash, text[at]);
             }
         } else {
             const int64_t skip = text[at] == '<' ? tag(text + at, length - at) : 0;
             at += skip ? skip : 1;
             continue;
         }
-        ids[tokens++] = find(all, text + start, at - start, hash, unknown);
+        ids[tokens++] = find(all, text + start, at - start, length - start, unknown);
     }
     counts->tokens = tokens;
     counts->kept = tokens > most ? most : tokens;
     if (tokens > most) memmove(ids + head, ids + tokens - (most - head), (most - head) * sizeof *ids);
     counts->unknown = 0;
     for (int64_t i = 0; i < counts->kept; i++) counts->unknown += ids[i] == unknown;
+}
+
+/* Ids of the words of `count` texts, one text's behind the other's. Text i is text[ends[i - 1]] to text[ends[i] - 1].
+ *
+ * `ids` has room for min(length, most) numbers of each text, of the longest for as many as it has characters.
+ */
+EXPORT void words_encode(const struct vocabulary *all, const char *text, const int64_t *ends, int64_t count,
+                         int32_t unknown, int64_t most, int64_t head, int32_t *ids, struct counts *counts) {
+    for (int64_t i = 0, at = 0; i < count; at = ends[i++], ids += counts++->kept)
+        encode(all, text + at, ends[i] - at, unknown, most, head, ids, counts);
 }
 
 #ifdef SOURCES /* what the library was built from; compiler.py looks for it */

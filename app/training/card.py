@@ -138,9 +138,20 @@ def _training(metrics: dict[str, Any]) -> str:
         ("time", f"{training['seconds']:,.0f} s on {training['device']}, {training['threads']} thread(s)"),
         ("versions", f"Python {metrics['machine']['python']}, PyTorch {metrics['machine']['torch']}"),
     ]
+    if training["pretraining"]:
+        rows.insert(2, ("pretraining", _pretraining(training["pretraining"])))
     if training["teacher_seconds"]:
-        rows.insert(5, ("teachers", _teachers(recipe)))
+        rows.insert(-4, ("teachers", _teachers(recipe)))
     return f"{_table(('', ''), rows)}\n\n```\n{metrics['command']}\n```\n\n![Training curves]({CURVES_FILE})"
+
+
+def _pretraining(passes: Sequence[dict[str, Any]]) -> str:
+    perplexities = " / ".join(f"{done['perplexity']:.0f}" for done in passes)
+    seconds = sum(done["seconds"] for done in passes)
+    return (
+        f"as a language model, {len(passes)} passes over all texts but those of the validation and test splits, "
+        f"{seconds:,.0f} s; perplexity on validation texts {perplexities}"
+    )
 
 
 def _teachers(recipe: dict[str, Any]) -> str:

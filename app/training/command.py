@@ -16,9 +16,7 @@ from app.errors import DataError
 from app.store import Architecture, ModelStore
 
 if TYPE_CHECKING:
-    from app.text.tokenizer import Tokenizer
     from app.training.labelled import Splits
-    from app.training.loop import Trainer
     from app.training.recipe import Recipe
     from app.training.version import WrittenVersion
 
@@ -105,7 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--balanced", action="store_true", help="let rare classes weigh as much as common ones")
-    parser.add_argument("--peer", metavar="MODEL", help="learn from a stored model too, where there are no labels")
+    parser.add_argument(
+        "--peer",
+        metavar="MODEL",
+        help="learn from a stored model too: word vectors, and opinions where there are no labels",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
 
@@ -196,7 +198,9 @@ def train(options: TrainOptions) -> WrittenVersion:
     """
     import torch
 
+    from app.training.assembly import prepare
     from app.training.loop import STATE_FILE
+    from app.training.pretraining import PRETRAINING_FILE
     from app.training.version import TrainingRecord, write_version
 
     state = options.run / STATE_FILE
@@ -205,8 +209,9 @@ def train(options: TrainOptions) -> WrittenVersion:
     torch.set_num_threads(options.threads)
     splits = load_splits(options)
     recipe = recipe_for(options, splits)
-    trainer, tokenizer, teacher_seconds = prepare(options, recipe, splits)
-    if options.resume or options.finish:
+    prepared = prepare(options, recipe, splits)
+    trainer = prepared.trainer
+    if options.finish or (options.resume and _begun(options) != PRETRAINING_FILE):
         trainer.resume()
     if options.finish:
         trainer.use_best()
@@ -218,12 +223,14 @@ def train(options: TrainOptions) -> WrittenVersion:
         command=options.command,
         device=options.device,
         threads=options.threads,
-        seconds=trainer.seconds + teacher_seconds,
-        teacher_seconds=teacher_seconds,
+        seconds=trainer.seconds + prepared.teacher_seconds + sum(part.seconds for part in prepared.pretraining),
+        teacher_seconds=prepared.teacher_seconds,
         best_epoch=trainer.best_epoch,
         history=trainer.history,
+        pretraining=prepared.pretraining,
     )
-    return write_version(ModelStore(options.store), options.name, trainer.network.cpu(), tokenizer, splits, record)
+    network = trainer.network.cpu()
+    return write_version(ModelStore(options.store), options.name, network, prepared.tokenizer, splits, record)
 
 
 def load_splits(options: TrainOptions) -> Splits:
@@ -243,46 +250,31 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     recipe = replace(PRESETS[options.preset](options.architecture), peer=options.peer)
     network = dict(recipe.network)
     if not splits.unlabelled:
-        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, peer=None)
+        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, pretraining=0, peer=None)
     if not any(splits.train.stars):
         network["rating"] = False
     if len(splits.labels) > 2:
         network["output"] = "softmax"
-    return enough_steps(replace(recipe, network=network, balanced=options.balanced), len(splits.train))
+    read = len(splits.train) + (len(splits.unlabelled) + recipe.fragments if recipe.teacher else 0)
+    return enough_steps(replace(recipe, network=network, balanced=options.balanced), read)
 
 
-def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> tuple[Trainer, Tokenizer, float]:
-    """The trainer on encoded data, its tokenizer, and the seconds its teachers took."""
-    import torch
+def _begun(options: TrainOptions) -> str | None:
+    """The newest state in the run's folder: of training, of pretraining, or none."""
+    from app.training.loop import STATE_FILE
+    from app.training.pretraining import PRETRAINING_FILE
 
-    from app.text.tokenizer import Tokenizer, build_vocabulary
-    from app.training.loop import Trainer
-    from app.training.prepare import encode_examples, prepare_lesson, training_data
-    from app.training.recurrence import TrainingNetwork
-
-    vocabulary = build_vocabulary(splits.train.texts, recipe.network["vocabulary_size"])
-    config = recipe.config(len(vocabulary), splits.labels)
-    tokenizer = Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
-    lesson = prepare_lesson(splits, recipe, options.run, ModelStore(options.store)) if recipe.teacher else None
-    data = training_data(splits, recipe.teacher, lesson, tokenizer)
-    torch.manual_seed(options.seed)
-    trainer = Trainer(
-        TrainingNetwork(config),
-        recipe,
-        data,
-        encode_examples(splits.validation, len(splits.labels), tokenizer),
-        device=options.device,
-        seed=options.seed,
-        folder=options.run,
-    )
-    return trainer, tokenizer, lesson.seconds if lesson else 0.0
+    return next((name for name in (STATE_FILE, PRETRAINING_FILE) if (options.run / name).exists()), None)
 
 
 def _explain_interruption(options: TrainOptions) -> None:
-    from app.training.loop import STATE_FILE
+    from app.training.pretraining import PRETRAINING_FILE
 
-    if not (options.run / STATE_FILE).exists():
+    begun = _begun(options)
+    if begun is None:
         print("\ninterrupted before training began; nothing is kept", file=sys.stderr)
         return
-    again = f"the same command with --resume, or with --finish to store the best so far (state: {options.run})"
-    print(f"\ninterrupted; the state is saved. Continue with {again}", file=sys.stderr)
+    again = "the same command with --resume"
+    if begun != PRETRAINING_FILE:
+        again += ", or with --finish to store the best so far"
+    print(f"\ninterrupted; the state is saved. Continue with {again} (state: {options.run})", file=sys.stderr)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,9 +23,9 @@ from app.training.losses import class_weights, clue_loss, disturbance, loss
 from app.training.progress import Epoch, Progress
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
+from app.training.steps import SAVE_EVERY_SECONDS, interruptible, schedule, write_state
 
 STATE_FILE = "state.pt"
-_SAVE_EVERY_SECONDS = 60.0
 
 
 class Trainer:
@@ -80,7 +77,6 @@ class Trainer:
         self._average = [parameter.detach().clone() for parameter in network.parameters()]
         self._best: dict[str, Tensor] = {}
         self._progress = Progress()
-        self._interrupted = False
         self._weights = torch.from_numpy(class_weights(train.targets)).to(device) if recipe.balanced else None
         torch.manual_seed(seed)
 
@@ -102,27 +98,11 @@ class Trainer:
         """
         total = self.recipe.epochs * self._steps_per_epoch
         try:
-            with self._interruptible(), tqdm(total=total, initial=self._progress.step, desc="all") as overall:
+            with interruptible() as interrupted, tqdm(total=total, initial=self._progress.step, desc="all") as overall:
                 while self._progress.epoch < self.recipe.epochs and not self._exhausted():
-                    self._run_epoch(overall)
+                    self._run_epoch(overall, interrupted)
         finally:
             self.use_best()
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C take effect between two steps, where the state is consistent."""
-
-        def remember(*_: object) -> None:
-            self._interrupted = True
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous = signal.signal(signal.SIGINT, remember)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
 
     def use_best(self) -> None:
         """Put the best weights so far into the network (the current ones before the first validation)."""
@@ -146,10 +126,7 @@ class Trainer:
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f"{STATE_FILE}.part"
-        torch.save(state, temporary)
-        temporary.rename(self.folder / STATE_FILE)
+        write_state(state, self.folder / STATE_FILE)
 
     def resume(self) -> None:
         """Continue the run found in the folder.
@@ -182,7 +159,7 @@ class Trainer:
         patience = self.recipe.patience
         return patience is not None and self._progress.epoch - 1 - self._progress.best_epoch >= patience
 
-    def _run_epoch(self, overall: tqdm[Any]) -> None:
+    def _run_epoch(self, overall: tqdm[Any], interrupted: Callable[[], bool]) -> None:
         progress, started, saved = self._progress, time.monotonic(), time.monotonic()
         seconds_before = progress.seconds
         self.network.train()
@@ -201,10 +178,10 @@ class Trainer:
                     tokens_per_s=f"{progress.tokens / progress.seconds:,.0f}",
                     refresh=False,
                 )
-                if self._interrupted:
+                if interrupted():
                     self.save()
                     raise KeyboardInterrupt
-                if time.monotonic() - saved > _SAVE_EVERY_SECONDS:
+                if time.monotonic() - saved > SAVE_EVERY_SECONDS:
                     self.save()
                     saved = time.monotonic()
         self._end_epoch()
@@ -225,8 +202,11 @@ class Trainer:
     def _step(self, batch: np.ndarray) -> None:
         progress = self._progress
         ids, lengths = pad([self._train.ids[row] for row in batch])
+        total = self.recipe.epochs * self._steps_per_epoch
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * self._schedule(progress.step)
+            group["lr"] = self.recipe.learning_rate * schedule(
+                progress.step, total, self.recipe.warmup, decay=self.recipe.decay
+            )
         self._optimizer.zero_grad(set_to_none=True)
         ids, lengths = ids.to(self.device), lengths.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -236,7 +216,8 @@ class Trainer:
         value.backward(retain_graph=self.recipe.adversarial > 0)  # type: ignore[no-untyped-call]
         if self.recipe.adversarial:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                disturbed = vectors + disturbance(vectors, self.recipe.adversarial)
+                length = self.recipe.adversarial * float(self.network.embedding.weight.detach().std())
+                disturbed = vectors + disturbance(vectors, length)
                 _, again = self._loss(disturbed, lengths, batch)
             again.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip is not None:
@@ -261,15 +242,6 @@ class Trainer:
             clues = pad_sequence([torch.from_numpy(self._train.clues[row]) for row in batch]).to(self.device)
             value = value + self.recipe.clues * clue_loss(self._clue_head(states).squeeze(-1), clues, lengths)
         return outputs, value
-
-    def _schedule(self, step: int) -> float:
-        total = self.recipe.epochs * self._steps_per_epoch
-        warmup = max(1, round(self.recipe.warmup * total))
-        if self.recipe.warmup and step < warmup:
-            return (step + 1) / warmup
-        if not self.recipe.decay:
-            return 1.0
-        return max(0.0, (total - step) / max(1, total - warmup))
 
     def _update_average(self) -> None:
         if not self.recipe.average:
@@ -298,14 +270,15 @@ class Trainer:
                 progress.tokens / progress.seconds,
             )
         )
-        if accuracy > progress.best_accuracy:
-            progress.best_accuracy, progress.best_epoch = accuracy, progress.epoch
+        merit = accuracy if self.recipe.keep == "accuracy" else -validation_loss
+        if progress.best_epoch < 0 or merit > progress.best_merit:
+            progress.best_merit, progress.best_epoch = merit, progress.epoch
             self._best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(live)
         self._progress = Progress(
             epoch=progress.epoch + 1,
             step=progress.step,
-            best_accuracy=progress.best_accuracy,
+            best_merit=progress.best_merit,
             best_epoch=progress.best_epoch,
         )
         self.save()

@@ -10,19 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from app.errors import DataError
-from app.modeling.runtimes import load_predictor
 from app.store import ModelStore
-from app.text.tokenizer import Tokenizer, load_tokenizer
+from app.text.tokenizer import Tokenizer
 from app.training.data import Dataset, clues_of_tokens, encode_dataset, one_hot
 from app.training.fragments import Fragments, draw_fragments
 from app.training.labelled import Examples, Splits
+from app.training.peer import opinions_of_peer
 from app.training.recipe import Recipe
 from app.training.teacher import Opinions, clues, teach
 
 OPINION_FILE = "teacher.npz"
 _FRAGMENT_SEED = 0
-_PEER_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,14 @@ class Lesson:
     Attributes:
         opinions: of the labelled texts and the unlabelled ones.
         fragments: short texts cut out of them.
+        fragment_opinions: a peer's opinion on each; empty without a peer: then they have that on their sources.
         clues: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
         seconds: how long it took to form the opinions.
     """
 
     opinions: Opinions
     fragments: Fragments
+    fragment_opinions: np.ndarray
     clues: np.ndarray
     seconds: float
 
@@ -62,8 +62,11 @@ def training_data(splits: Splits, share: float, lesson: Lesson | None, tokenizer
     opinions = lesson.opinions
     data.targets[:] = (1 - share) * data.targets + share * _two_classes(opinions.labelled)
     data += _unlabelled(splits.unlabelled, _two_classes(opinions.unlabelled), tokenizer)
-    # What a few sentences say of the review they are from: a neutral one is from a good review as often as not.
-    data += _unlabelled(lesson.fragments.texts, data.targets[lesson.fragments.sources], tokenizer)
+    # What a few sentences say of the review they are from: a neutral one is from a good review as often as not. A peer
+    # has learnt just that, and so says it with less noise.
+    of_sources = data.targets[lesson.fragments.sources]
+    of_fragments = _two_classes(lesson.fragment_opinions) if len(lesson.fragment_opinions) else of_sources
+    data += _unlabelled(lesson.fragments.texts, of_fragments, tokenizer)
     if not len(lesson.clues):
         return data
     texts = [*splits.train.texts, *splits.unlabelled, *lesson.fragments.texts]
@@ -82,17 +85,19 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
     texts = [*splits.train.texts, *splits.unlabelled]
     fragments = draw_fragments(texts, recipe.fragments, _FRAGMENT_SEED)
     opinions, seconds = _teachers(splits, recipe, folder)
+    heard = np.zeros(0)
     if recipe.peer is not None:
         started = time.monotonic()
-        heard = _peer(recipe.peer, store, splits.unlabelled, splits.labels)
-        opinions = Opinions(opinions.labelled, (opinions.unlabelled + heard) / 2)
+        said = opinions_of_peer(store.open(recipe.peer), [*splits.unlabelled, *fragments.texts], splits.labels)
+        of_texts, heard = np.split(said, [len(splits.unlabelled)])
+        opinions = Opinions(opinions.labelled, (opinions.unlabelled + of_texts) / 2)
         seconds += time.monotonic() - started
     hints = np.zeros(0, dtype=np.float32)
     if recipe.clues:
         started = time.monotonic()
         hints = clues(splits.train.texts, splits.train.labels, splits.unlabelled, fragments.texts)
         seconds += time.monotonic() - started
-    return Lesson(opinions, fragments, hints, seconds)
+    return Lesson(opinions, fragments, heard, hints, seconds)
 
 
 def _teachers(splits: Splits, recipe: Recipe, folder: Path) -> tuple[Opinions, float]:
@@ -111,26 +116,6 @@ def _teachers(splits: Splits, recipe: Recipe, folder: Path) -> tuple[Opinions, f
         np.savez(file, digest=digest, seconds=seconds, **vars(opinions))
     (folder / f"{OPINION_FILE}.part").rename(path)
     return opinions, seconds
-
-
-def _peer(reference: str, store: ModelStore, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
-    """Probabilities of the second class from a stored model.
-
-    Raises:
-        DataError: the model has other labels.
-        CheckpointError: it cannot be read.
-    """
-    model = store.open(reference)
-    if model.config.labels != labels:
-        raise DataError(f"{model.reference}: labels {', '.join(model.config.labels)}, the data has {', '.join(labels)}")
-    tokenizer, predictor = load_tokenizer(model), load_predictor(model)
-    ids = [tokenizer.encode(text).ids for text in texts]
-    result = np.zeros(len(ids))
-    order = np.argsort([len(text) for text in ids], kind="stable")
-    for start in range(0, len(order), _PEER_BATCH):
-        rows = order[start : start + _PEER_BATCH]
-        result[rows] = [scores.probabilities[1] for scores in predictor.predict([ids[row] for row in rows])]
-    return result
 
 
 def _two_classes(second: np.ndarray) -> np.ndarray:

@@ -30,5 +30,5 @@ class Progress:
     seen: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    best_accuracy: float = -1.0
+    best_merit: float = 0.0
     best_epoch: int = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from app.store import Architecture, ModelConfig
 from app.text.preprocessing import PREPROCESSING_VERSION
@@ -28,14 +28,20 @@ class Recipe:
         clip: largest norm of the gradient; None leaves it alone.
         average: decay per step of an exponential moving average of the weights, which is what is validated and kept
             (Polyak and Juditsky 1992); 0 keeps the last weights.
-        patience: epochs without a better validation accuracy after which the run stops; None never stops early.
+        patience: epochs without a better one after which the run stops; None never stops early.
+        keep: what decides which epoch is kept, on the validation split: its accuracy, or its loss, which chance moves
+            less.
         teacher: share of the teachers' opinion in the targets of labelled texts; above 0 the unlabelled texts are
             trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
         vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
         fragments: how many short texts to cut out of the others, to train on with what is thought of their sources.
         clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
         adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
-            (see ``disturbance``); 0 leaves that out.
+            (see ``disturbance``), in deviations of all vectors' entries; 0 leaves that out.
+        pretraining: passes over all texts in which embedding and recurrent layers first learn to predict the next word
+            (see ``pretraining.py``); 0 leaves that out.
+        pretraining_rate: peak step size in those passes.
+        pretraining_batch: texts per step in those passes.
         peer: name of a stored model whose opinion on unlabelled texts counts as much as the teachers'.
         balanced: whether the classes weigh the same in the loss however many texts each has.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
@@ -52,11 +58,15 @@ class Recipe:
     clip: float | None = None
     average: float = 0.0
     patience: int | None = None
+    keep: Literal["accuracy", "loss"] = "accuracy"
     teacher: float = 0.0
     vector_passes: int = 0
     fragments: int = 0
     clues: float = 0.0
     adversarial: float = 0.0
+    pretraining: int = 0
+    pretraining_rate: float = 2e-3
+    pretraining_batch: int = 32
     peer: str | None = None
     balanced: bool = False
     fewest_steps: int = 0
@@ -109,7 +119,7 @@ def best(architecture: Architecture) -> Recipe:
         network={
             "architecture": architecture,
             "vocabulary_size": 30_000,
-            "embedding_size": 128,
+            "embedding_size": 256,
             "hidden_size": 112,
             "pooling": ("last", "mean", "max"),
             "rating": True,
@@ -119,16 +129,17 @@ def best(architecture: Architecture) -> Recipe:
             "word_dropout": 0.1,
             "output_dropout": 0.5,
         },
-        epochs=5,
+        epochs=3,
         batch_size=128,
-        learning_rate=3e-3,
+        learning_rate=2e-3,
         weight_decay=0.01,
         warmup=0.05,
         decay=True,
         clip=1.0,
         average=0.998,
+        keep="loss",
         teacher=0.5,
-        vector_passes=8,
+        vector_passes=14,
         fragments=75_000,
         clues=0.5,
         fewest_steps=600,
@@ -137,10 +148,10 @@ def best(architecture: Architecture) -> Recipe:
 
 
 def large(architecture: Architecture) -> Recipe:
-    """``best`` for the most accurate model: more units."""
+    """``best`` for the most accurate model: more units, which learn the language first."""
     recipe = best(architecture)
-    network = {**recipe.network, "hidden_size": 256}
-    return replace(recipe, network=network, epochs=3, preset="large")
+    network = {**recipe.network, "hidden_size": 384}
+    return replace(recipe, network=network, epochs=4, learning_rate=1e-3, pretraining=4, preset="large")
 
 
 def labelled(architecture: Architecture) -> Recipe:
@@ -151,6 +162,9 @@ def labelled(architecture: Architecture) -> Recipe:
         vector_passes=0,
         fragments=0,
         clues=0.0,
+        epochs=5,
+        learning_rate=3e-3,
+        keep="accuracy",
         patience=2,
         preset="labelled",
     )

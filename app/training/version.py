@@ -25,6 +25,7 @@ from app.training.card import model_card
 from app.training.evaluation import Evaluation, calibration_error, judge, measure
 from app.training.labelled import Splits
 from app.training.phenomena import Phenomenon, judge_phenomena, phenomena_as_dict
+from app.training.pretraining import Pass
 from app.training.progress import Epoch
 from app.training.recipe import Recipe
 from app.training.report import plot_outcome, plot_training
@@ -36,8 +37,9 @@ class TrainingRecord:
 
     Attributes:
         command: the command line that does it again.
-        seconds: time of all epochs (validation not counted) and of the teacher.
-        teacher_seconds: the teacher's part of it.
+        seconds: time of all epochs (validation not counted), of the teachers and of pretraining.
+        teacher_seconds: the teachers' part of it.
+        pretraining: passes as a language model.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class TrainingRecord:
     teacher_seconds: float
     best_epoch: int
     history: Sequence[Epoch]
+    pretraining: Sequence[Pass] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def _metrics(
             "threads": record.threads,
             "best_epoch": record.best_epoch,
             "history": [asdict(epoch) for epoch in record.history],
+            "pretraining": [asdict(done) for done in record.pretraining],
         },
         "calibration": calibration,
         "evaluation": {"runtime": "torch", "precision": "float32", "device": record.device},

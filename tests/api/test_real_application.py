@@ -16,8 +16,9 @@ from app import logs
 from app.api.schemas import BatchResponse, SingleResponse
 from app.errors import CheckpointError, EngineUnavailableError
 from app.main import create_app
-from app.sentiment import Scores, TokenIds
+from app.sentiment import TokenIds
 from app.serving.engine import EngineInfo
+from app.serving.ticket import Ticket
 from app.settings import Settings
 from tests.api.shapes import assert_problem, sample
 from tests.checkpoints import add_checkpoint
@@ -117,7 +118,7 @@ class ScriptedEngine:
         self.allowed = asyncio.Event()
         self.ready = False
         self.closed = False
-        self.futures: list[asyncio.Future[Scores]] = []
+        self.futures: list[Ticket] = []
 
     async def start(self) -> None:
         await self.allowed.wait()
@@ -131,10 +132,10 @@ class ScriptedEngine:
     def drain_seconds(self, texts: int) -> float:
         return 1.0
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[asyncio.Future[Scores]]:
+    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[Ticket]:
         if not self.ready:
             raise EngineUnavailableError("the engine is starting", retry_after=1.0)
-        futures = [asyncio.get_running_loop().create_future() for _ in texts]
+        futures = [Ticket() for _ in texts]
         self.futures += futures
         return futures
 

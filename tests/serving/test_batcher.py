@@ -19,6 +19,7 @@ from app.serving import batcher as batcher_module
 from app.serving.admission import QueueLimits
 from app.serving.batcher import BatchLimits, MicroBatcher
 from app.serving.length_queue import Entry, LengthQueue
+from app.serving.ticket import Ticket
 
 FAR = 1e12
 
@@ -64,7 +65,7 @@ async def running(recorder: Recorder, **changes: float) -> AsyncIterator[MicroBa
         await batcher.close()
 
 
-async def busy(batcher: MicroBatcher, recorder: Recorder) -> asyncio.Future[Scores]:
+async def busy(batcher: MicroBatcher, recorder: Recorder) -> Ticket:
     """Hold the device with one text, so that what follows has to queue."""
     recorder.gate.clear()
     future = batcher.submit([text(1)], FAR)[0]
@@ -290,7 +291,6 @@ async def test_close_computes_what_is_queued_and_refuses_the_rest() -> None:
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=40))
 def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool]]) -> None:
     """Whatever is added and removed: by age and by length the same texts are there, each once."""
-    loop = asyncio.new_event_loop()
     queue = LengthQueue()
     expected: list[Entry] = []
     for length, remove in operations:
@@ -299,7 +299,7 @@ def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool
             queue.remove(entry)
             queue.remove(entry)
         else:
-            entry = Entry(text(length), FAR, 0.0, loop.create_future())
+            entry = Entry(text(length), FAR, 0.0)
             queue.add(entry)
             expected.append(entry)
     assert list(queue.by_age(100)) == expected
@@ -307,4 +307,3 @@ def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool
     if expected:
         found = list(queue.neighbours(expected[0]))
         assert sorted(map(id, found)) == sorted(map(id, expected))
-    loop.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES, bind, usable_cores
+from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES, bind
 
 PARENT = """
 import sys
@@ -157,16 +157,6 @@ def test_bind_picks_a_free_port_and_refuses_a_taken_one() -> None:
         with pytest.raises(OSError, match="in use"):
             bind("127.0.0.1", listener.getsockname()[1])
         assert os.get_inheritable(listener.fileno())
-
-
-def test_usable_cores_honour_affinity() -> None:
-    """A process bound to one core counts one."""
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert usable_cores() == 1
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,17 @@ def test_every_word_is_found(words: list[str]) -> None:
     assert vocabulary is not None
     plain = {word: index for index, word in enumerate(words, 2) if word.strip("'") == word and "''" not in word}
     for word, index in plain.items():
-        assert list(vocabulary.encode(word.encode(), 9, 0).ids) == [index]
-    assert list(vocabulary.encode(b"zz", 9, 0).ids) == [1]
+        assert vocabulary.encode([word.encode()], 9, 0) == [Encoding(array("i", [index]), 1, False, 0)]
+    assert vocabulary.encode([b"zz"], 9, 0) == [Encoding(array("i", [1]), 1, False, 1)]
+
+
+@given(st.lists(_TEXTS, max_size=6), st.integers(1, 6), st.integers(0, 6))
+def test_texts_together_are_encoded_as_alone(texts: list[str], limit: int, head: int) -> None:
+    """Whatever stands before or behind a text, plain or not, with words or without, its encoding is its own."""
+    tokenizer = Tokenizer(_VOCABULARY, limit, min(head, limit))
+    assert tokenizer._compiled is not None
+    together = [found if isinstance(found, Encoding) else None for found in tokenizer.encode_all(texts)]
+    assert together == [encode(tokenizer, text) for text in texts]
 
 
 def test_threads_may_share_a_vocabulary() -> None:

@@ -1,0 +1,64 @@
+"""A stored model as a teacher: what it thinks of texts, and its word vectors to start from.
+
+Hinton et al. 2015, "Distilling the knowledge in a neural network".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from app.errors import DataError
+from app.modeling.checkpoint import load_network
+from app.modeling.networks import SentimentNetwork
+from app.modeling.runtimes import load_predictor
+from app.store import StoredModel
+from app.text.tokenizer import Tokenizer, load_tokenizer
+
+_BATCH = 256
+
+
+def opinions_of_peer(model: StoredModel, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
+    """Probabilities (N,) of the second class of N texts.
+
+    Args:
+        model: the peer.
+        texts: each with a word.
+        labels: names of the classes, which must be the peer's.
+
+    Raises:
+        DataError: the peer has other labels.
+        CheckpointError: it cannot be read.
+    """
+    if model.config.labels != labels:
+        raise DataError(f"{model.reference}: labels {', '.join(model.config.labels)}, the data has {', '.join(labels)}")
+    tokenizer, predictor = load_tokenizer(model), load_predictor(model)
+    ids = [tokenizer.encode(text).ids for text in texts]
+    result = np.zeros(len(ids))
+    order = np.argsort([len(text) for text in ids], kind="stable")
+    for start in range(0, len(order), _BATCH):
+        rows = order[start : start + _BATCH]
+        result[rows] = [scores.probabilities[1] for scores in predictor.predict([ids[row] for row in rows])]
+    return result
+
+
+def adopt_word_vectors(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel) -> None:
+    """Start from a peer's word vectors, where they are as long: those of all words that both know.
+
+    Args:
+        network: fresh; its embedding is changed.
+        tokenizer: the network's.
+        model: the peer.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if model.config.embedding_size != network.config.embedding_size:
+        return
+    numbers = {word: number for number, word in enumerate(load_tokenizer(model).vocabulary)}
+    rows = [row for row, word in enumerate(tokenizer.vocabulary) if word in numbers]
+    theirs = load_network(model.path, model.config).embedding.weight
+    with torch.no_grad():
+        network.embedding.weight[rows] = theirs[[numbers[tokenizer.vocabulary[row]] for row in rows]]

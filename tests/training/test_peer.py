@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.errors import DataError
+from app.modeling.checkpoint import load_network
+from app.modeling.networks import SentimentNetwork
+from app.store import ModelStore, StoredModel
+from app.text.tokenizer import Tokenizer, load_tokenizer
+from app.training.command import train
+from app.training.peer import adopt_word_vectors, opinions_of_peer
+from app.training.recipe import PRESETS
+from tests.training.synthetic import options, tiny_recipe, write_corpus
+
+LABELS = ("negative", "positive")
+
+
+@pytest.fixture
+def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredModel:
+    """A small stored model that tells praise from blame."""
+    monkeypatch.setitem(PRESETS, "tiny", lambda architecture: tiny_recipe())
+    write_corpus(tmp_path)
+    return ModelStore(tmp_path / "store").open(train(options(tmp_path)).model.reference)
+
+
+def test_opinions_are_in_the_order_of_the_texts(peer: StoredModel) -> None:
+    """However long the texts are, which are judged shortest first."""
+    texts = ["great lovely film " * 5, "awful", "brilliant", "the film was dull and boring"]
+    assert (opinions_of_peer(peer, texts, LABELS) > 0.5).tolist() == [True, False, True, False]
+
+
+def test_a_peer_with_other_labels_is_refused(peer: StoredModel) -> None:
+    """The message names both sets."""
+    with pytest.raises(DataError, match="negative, positive, the data has bad, good"):
+        opinions_of_peer(peer, ["great"], ("bad", "good"))
+
+
+def test_word_vectors_are_those_of_the_same_words(peer: StoredModel) -> None:
+    """In another vocabulary's order; words that the peer does not know keep their own."""
+    known = load_tokenizer(peer).vocabulary
+    tokenizer = Tokenizer([*known[:2], "zzz", *reversed(known[2:])], 20, 5)
+    network = SentimentNetwork(peer.config.model_copy(update={"vocabulary_size": len(tokenizer)}))
+    own = network.embedding.weight.detach().clone()
+    adopt_word_vectors(network, tokenizer, peer)
+    theirs = load_network(peer.path, peer.config).embedding.weight
+    found = network.embedding.weight
+    assert torch.equal(found[tokenizer.vocabulary.index("great")], theirs[known.index("great")])
+    assert torch.equal(found[2], own[2])
+
+
+def test_word_vectors_of_another_length_are_left(peer: StoredModel) -> None:
+    """The network keeps its own."""
+    network = SentimentNetwork(peer.config.model_copy(update={"embedding_size": 3}))
+    own = network.embedding.weight.detach().clone()
+    adopt_word_vectors(network, load_tokenizer(peer), peer)
+    assert torch.equal(network.embedding.weight, own)
