@@ -124,7 +124,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The framework names the methods of one route, and a path may have several.
-        headers["Allow"] = ", ".join(sorted(methods_of(request.app.routes, request.scope["path"])))
+        headers["Allow"] = ", ".join(sorted(methods_of(request.app.routes, request.scope)))
     return Problem(error.status_code, code, str(error.detail or phrase), headers=headers).response()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Delegated(Response):
@@ -20,7 +22,13 @@ class Delegated(Response):
         await self._app(scope, receive, send)
 
 
-def methods_of(routes: Iterable[BaseRoute], path: str) -> set[str]:
-    """Methods that a path has among these routes."""
-    found = [route for route in routes if isinstance(route, Route) and route.path_regex.match(path)]
-    return {method for route in found for method in route.methods or ()}
+def methods_of(routes: Iterable[BaseRoute], scope: Scope) -> set[str]:
+    """Methods that the path of a request has among these routes.
+
+    They are asked, not looked into: a router that was included shows nothing of its own routes.
+    """
+    return {
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    }

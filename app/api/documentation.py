@@ -30,6 +30,7 @@ TAGS = [
     {"name": "classify", "description": "What this service is for."},
     {"name": "models", "description": "What it answers with."},
     {"name": "hugging face", "description": "For `huggingface_hub.InferenceClient`. Errors are `error`."},
+    {"name": "page", "description": "For people."},
     {
         "name": "text-embeddings-inference",
         "description": "For clients of that server. Errors are `error` and `error_type`.",
@@ -39,7 +40,6 @@ TAGS = [
         "description": "Version 2 over REST, as spoken to Triton, KServe and MLServer. Errors are `error`.",
     },
     {"name": "health", "description": "For those who run it."},
-    {"name": "page", "description": "For people."},
 ]
 """In reading order, which is the order of the routes too."""
 
@@ -282,6 +282,5 @@ PAGE: dict[str, Any] = {
         200: {
             "content": {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>\n<html>...</html>\n"}}
         },
-        **responses(_DEFECT),
     },
 }

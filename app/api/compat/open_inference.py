@@ -172,7 +172,7 @@ class UnknownEndpoint(_Endpoint):
         self._known = known
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        allowed = ", ".join(sorted(methods_of(self._known, scope["path"])))
+        allowed = ", ".join(sorted(methods_of(self._known, scope)))
         if allowed:
             raise Problem(405, "method_not_allowed", f"must be {allowed}", headers={"Allow": allowed})
         raise Problem(404, "not_found", "no such operation; GET /v2 names the extensions that are supported")

@@ -24,7 +24,7 @@ from app.api.delegated import Delegated
 from app.serving.classifier import Classifier
 from app.settings import Settings
 
-_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 
 def add_compat_routes(router: APIRouter, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
