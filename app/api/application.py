@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
+from app.api.delegated import methods_of
 from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
 from app.api.doorway import Doorway
 from app.api.fast_path import FastPath
@@ -22,7 +23,6 @@ from app.api.files import FilesEndpoint
 from app.api.headers import BrowserHeaders
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.openapi import document_of
-from app.api.policy import open_paths
 from app.api.problems import Problem, problem_of
 from app.api.routes import build_router
 from app.api.swagger import add_swagger
@@ -80,7 +80,7 @@ def build_application(
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
     _add_access(app, settings, workers)
     app.add_middleware(RequestMiddleware, recorder=recorder)
-    app.openapi = lambda: document_of(app, settings, open_paths(settings))  # type: ignore[method-assign]
+    app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
 
 
@@ -116,12 +116,15 @@ class _ShortCut:
             await self._app(scope, receive, send)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     phrase = HTTPStatus(error.status_code).phrase
     # Not made from the phrase, which changes between versions of Python.
     code = _CODES.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework names the methods of one route, and a path may have several.
+        headers["Allow"] = ", ".join(sorted(methods_of(request.app.routes, request.scope)))
     return Problem(error.status_code, code, str(error.detail or phrase), headers=headers).response()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.documentation import responses
+from app.api.policy import is_guarded
 from app.api.problems import Problem
+from app.settings import Settings
 
 _CHALLENGED = {"WWW-Authenticate": 'Bearer realm="sentiment"'}
 _EVERYWHERE = responses(
@@ -42,16 +44,16 @@ _RETRY_AFTER = {
 }
 
 
-def complete(document: dict[str, Any], open_paths: frozenset[str] | None) -> None:
+def complete(document: dict[str, Any], settings: Settings) -> None:
     """Add what every operation has in common to the document.
 
     Args:
         document: the OpenAPI document, changed in place.
-        open_paths: paths that need no key; None where no path needs one.
+        settings: say which operations need a key.
     """
     for path, operations in document["paths"].items():
-        guarded = open_paths is not None and path not in open_paths
-        for operation in operations.values():
+        for method, operation in operations.items():
+            guarded = is_guarded(path, method.upper(), settings)
             found = operation["responses"]
             for status, response in (_EVERYWHERE | (_GUARDED if guarded else {})).items():
                 found.setdefault(str(status), response)
@@ -61,7 +63,7 @@ def complete(document: dict[str, Any], open_paths: frozenset[str] | None) -> Non
             }
             if guarded:
                 operation["security"] = [{name: []} for name in _SCHEMES]
-    if open_paths is not None:
+    if settings.api_keys is not None:
         document["components"]["securitySchemes"] = _SCHEMES
 
 

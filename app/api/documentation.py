@@ -30,6 +30,7 @@ TAGS = [
     {"name": "classify", "description": "What this service is for."},
     {"name": "models", "description": "What it answers with."},
     {"name": "hugging face", "description": "For `huggingface_hub.InferenceClient`. Errors are `error`."},
+    {"name": "page", "description": "For people."},
     {
         "name": "text-embeddings-inference",
         "description": "For clients of that server. Errors are `error` and `error_type`.",
@@ -270,5 +271,16 @@ METRICS: dict[str, Any] = {
             }
         },
         **responses(_DEFECT),
+    },
+}
+PAGE: dict[str, Any] = {
+    "tags": ["page"],
+    "operation_id": "page",
+    "summary": "A page to try it",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "content": {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>\n<html>...</html>\n"}}
+        },
     },
 }

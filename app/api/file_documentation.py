@@ -11,6 +11,7 @@ from app.api.documentation import responses
 from app.api.file_request import MEDIA_TYPES
 from app.api.problems import Problem
 from app.api.schemas import REVIEW
+from app.files.layout import Format
 
 _RETRY = {"Retry-After": "5"}
 _PROBLEMS = (
@@ -33,13 +34,20 @@ _ROW = {
     "truncated": False,
     "error": None,
 }
+_DELIMITER = {"type": "string", "minLength": 1, "maxLength": 1, "pattern": r'^[^"\r\n]$', "default": ","}
 _QUERY = {
     "text_column": ("The column with the texts; else text, or review, or the only one.", {"type": "string"}, "review"),
     "format": ("Of the file; else as Content-Type says.", {"enum": ["csv", "tsv", "jsonl", "parquet"]}, "csv"),
-    "delimiter": ("Between the values of a CSV file.", {"type": "string", "default": ","}, ";"),
+    "delimiter": ("Between the values of a CSV file.", _DELIMITER, ","),
     "output": ("Of the results; else as Accept says.", {"enum": ["jsonl", "csv"], "default": "jsonl"}, "csv"),
 }
-_BINARY = {"schema": {"type": "string", "format": "binary"}, "example": f"id,review\n17,{REVIEW}\n"}
+_BINARY = {"type": "string", "format": "binary"}
+_SHOWN = {
+    Format.CSV: f"id,review\n17,{REVIEW}\n",
+    Format.TSV: f"id\treview\n17\t{REVIEW}\n",
+    Format.JSONL: orjson.dumps({"id": "17", "review": REVIEW}).decode() + "\n",
+    Format.PARQUET: "PAR1...PAR1",
+}
 
 FILES: dict[str, Any] = {
     "tags": ["classify"],
@@ -83,7 +91,9 @@ FILES: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "description": "The file itself, not a form.",
-            "content": dict.fromkeys(MEDIA_TYPES, _BINARY),
+            "content": {
+                media_type: {"schema": _BINARY, "example": _SHOWN[form]} for media_type, form in MEDIA_TYPES.items()
+            },
         },
     },
 }

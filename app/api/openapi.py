@@ -34,13 +34,12 @@ _UNSEEN = (
 """What is read and written past the framework."""
 
 
-def document_of(app: FastAPI, settings: Settings, open_paths: frozenset[str] | None) -> dict[str, Any]:
+def document_of(app: FastAPI, settings: Settings) -> dict[str, Any]:
     """The document; made once.
 
     Args:
         app: the application.
-        settings: limits that the document states.
-        open_paths: paths that need no API key; None where no path needs one.
+        settings: limits that the document states, and who needs a key.
     """
     if app.openapi_schema is None:
         document = get_openapi(
@@ -50,10 +49,35 @@ def document_of(app: FastAPI, settings: Settings, open_paths: frozenset[str] | N
             [(model, "validation") for model in _UNSEEN], ref_template="#/components/schemas/{model}"
         )
         schemas = {**document["components"]["schemas"], **unseen["$defs"]}
-        fields = schemas[ClassifyRequest.__name__]["properties"]
-        fields["text"] |= {"minLength": 1, "maxLength": settings.max_characters}
-        fields["texts"] |= {"maxItems": settings.max_texts}
+        _state_limits(schemas, settings)
         document["components"]["schemas"] = dict(sorted(schemas.items()))
-        complete(document, open_paths)
+        complete(document, settings)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _state_limits(schemas: dict[str, Any], settings: Settings) -> None:
+    """Bounds of the texts and their number, which the schemas' classes do not know."""
+    text, count = {"minLength": 1, "maxLength": settings.max_characters}, {"maxItems": settings.max_texts}
+    fields = schemas[ClassifyRequest.__name__]["properties"]
+    fields["text"] |= text
+    fields["texts"] |= count
+    # These protocols have no place for the error of one text among others, so each text must be within its bounds.
+    for schema, field in (
+        (huggingface.TextClassificationRequest, "inputs"),
+        (tei.PredictRequest, "inputs"),
+        (tensors.InputTensor, "data"),
+    ):
+        _bound(schemas[schema.__name__]["properties"][field], text, count)
+    schemas[tensors.InputTensor.__name__]["properties"]["shape"]["items"]["maximum"] = settings.max_texts
+
+
+def _bound(schema: dict[str, Any], text: dict[str, int], count: dict[str, int]) -> None:
+    """Bound every text and every list in a schema."""
+    for kind in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        _bound(kind, text, count)
+    if schema.get("type") == "string":
+        schema |= text
+    elif schema.get("type") == "array":
+        schema |= {"minItems": 1, **count, **schema}
+        _bound(schema["items"], text, count)

@@ -27,8 +27,6 @@ def scope_of(path: str, settings: Settings, method: str = "GET") -> str | None:
     return None if access == "public" else ADMIN
 
 
-def open_paths(settings: Settings) -> frozenset[str] | None:
-    """Paths that need no key; None where no path needs one."""
-    if settings.api_keys is None:
-        return None
-    return frozenset(path for path in (*_PROBES, *_DOCS, _METRICS) if scope_of(path, settings) is None)
+def is_guarded(path: str, method: str, settings: Settings) -> bool:
+    """Whether a request needs a key."""
+    return settings.api_keys is not None and scope_of(path, settings, method) is not None

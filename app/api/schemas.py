@@ -6,7 +6,7 @@ import json
 import re
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.api.explain import ExplanationEntry
 from app.api.problems import Problem
@@ -17,6 +17,14 @@ LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far
 
 
 Document = TypeVar("Document", bound=BaseModel)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Of an integer, behind its bounds: JSON and its schemas know no difference between 1 and 1.0."""
 
 
 def _not_null(schema: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from app.api.problems import Problem
 from app.api.schemas import LONG_REVIEW, REVIEW
 
 _JSON = "application/json"
+_BINARY = "application/octet-stream"
 _WRONG = "Input should be a valid string"
 _RANKED = [{"label": "positive", "score": 0.989}, {"label": "negative", "score": 0.011}]
 _RANKED_LONG = [{"label": "negative", "score": 0.795}, {"label": "positive", "score": 0.205}]
@@ -241,4 +242,8 @@ def infer_operation(versioned: bool) -> dict[str, Any]:
             ),
         },
     )
+    operation["responses"][200]["content"][_BINARY] = {
+        "schema": {"type": "string", "format": "binary"},
+        "example": "the JSON, then the data of the outputs that were asked for as binary_data",
+    }
     return {**operation, "description": "Tensors may follow the JSON as binary data, in both directions."}

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 
 from app.api.compat.call import CompatEndpoint, json_response, ranked
 from app.api.problems import Problem
-from app.api.schemas import REVIEW, check_count, parse_document
+from app.api.schemas import REVIEW, WHOLE, check_count, parse_document
 
 
 def _form(value: Any) -> str | None:
@@ -26,9 +26,10 @@ class TextClassificationParameters(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    top_k: Annotated[int | None, Field(ge=1, description="Only the most probable classes; all of them by default.")] = (
-        None
-    )
+    top_k: Annotated[
+        Annotated[int, Field(ge=1), WHOLE] | None,
+        Field(description="Only the most probable classes; all of them by default."),
+    ] = None
     function_to_apply: Annotated[
         Literal["softmax", "none"] | None,
         Field(description="softmax (default) gives probabilities, none their natural logarithms."),

@@ -7,18 +7,22 @@ only one there is; its metadata names one input, ``text``, and the outputs ``lab
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope
 
 from app.api.compat import tensors
 from app.api.compat.call import CompatEndpoint, json_response
+from app.api.delegated import methods_of
 from app.api.documentation import VERSION
 from app.api.problems import Problem, problem_of
 from app.errors import EngineUnavailableError
 from app.serving.classifier import Classifier
+from app.settings import Settings
 
 _SHOWN = 100
 """Characters of an unknown name that an error repeats."""
@@ -150,9 +154,27 @@ class InferEndpoint(_Endpoint):
 
 
 class UnknownEndpoint(_Endpoint):
-    """Answers what this server does not have of the protocol's extensions."""
+    """Answers what this server does not have: the protocol's extensions, and other methods of what it has.
+
+    Args:
+        classifier: as of all endpoints.
+        settings: likewise.
+        known: routes of what it has.
+    """
+
+    def __init__(
+        self,
+        classifier: Callable[[], Classifier | None],
+        settings: Settings,
+        known: Sequence[BaseRoute],
+    ) -> None:
+        super().__init__(classifier, settings)
+        self._known = known
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
+        allowed = ", ".join(sorted(methods_of(self._known, scope)))
+        if allowed:
+            raise Problem(405, "method_not_allowed", f"must be {allowed}", headers={"Allow": allowed})
         raise Problem(404, "not_found", "no such operation; GET /v2 names the extensions that are supported")
 
 

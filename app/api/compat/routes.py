@@ -24,7 +24,7 @@ from app.api.delegated import Delegated
 from app.serving.classifier import Classifier
 from app.settings import Settings
 
-_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 
 def add_compat_routes(router: APIRouter, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
@@ -39,7 +39,7 @@ def add_compat_routes(router: APIRouter, classifier: Callable[[], Classifier | N
     _add(router, "GET", "/v2", ServerEndpoint(classifier, settings), docs.SERVER)
     _add(router, "GET", "/v2/health/live", LiveEndpoint(classifier, settings), docs.SERVER_LIVE)
     _add(router, "GET", "/v2/health/ready", ready, docs.SERVER_READY)
-    unknown = UnknownEndpoint(classifier, settings)
+    unknown = UnknownEndpoint(classifier, settings, list(router.routes))
     router.add_api_route(
         "/v2/{rest:path}", _delegate(unknown), methods=_ALL_METHODS, include_in_schema=False, response_model=None
     )

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from app.api.compat.call import json_response
 from app.api.problems import Problem
-from app.api.schemas import REVIEW, check_count, parse_document
+from app.api.schemas import REVIEW, WHOLE, check_count, parse_document
 from app.sentiment import Prediction
 
 INPUT = "text"
@@ -26,6 +26,15 @@ FIELD = "inputs.0"
 """What errors call the only input."""
 _PREFIX = 4
 """Bytes of the length of an element of type BYTES."""
+
+
+_MOST_MICROSECONDS = 2**63 - 1
+
+
+def _only_null(schema: dict[str, Any]) -> None:
+    # What would be refused is typed, so that the refusal names its reason; the document says what is accepted.
+    del schema["anyOf"]
+    schema["type"] = "null"
 
 
 def _form(value: Any) -> str | None:
@@ -46,8 +55,12 @@ class InputParameters(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    binary_data_size: Annotated[int | None, Field(ge=0, description="Bytes behind the JSON, instead of data.")] = None
-    shared_memory_region: Annotated[str | None, Field(description="Refused: there is no shared memory.")] = None
+    binary_data_size: Annotated[
+        Annotated[int, Field(ge=0), WHOLE] | None, Field(description="Bytes behind the JSON, instead of data.")
+    ] = None
+    shared_memory_region: Annotated[
+        str | None, Field(description="Refused: there is no shared memory.", json_schema_extra=_only_null)
+    ] = None
 
     @field_validator("shared_memory_region")
     @classmethod
@@ -63,7 +76,7 @@ class InputTensor(BaseModel):
 
     name: Literal["text"]
     datatype: Literal["BYTES"]
-    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=2)]
+    shape: Annotated[list[Annotated[int, Field(ge=1), WHOLE]], Field(min_length=1, max_length=2)]
     parameters: InputParameters | None = None
     data: Annotated[TensorData | None, Field(description="The texts, flat or nested.")] = None
 
@@ -72,7 +85,9 @@ class OutputParameters(InputParameters):
     """How an output is to be sent."""
 
     binary_data: Annotated[bool, Field(description="Behind the JSON.")] = False
-    classification: Annotated[int | None, Field(description="Refused: ask for label, score or scores.")] = None
+    classification: Annotated[
+        int | None, Field(description="Refused: ask for label, score or scores.", json_schema_extra=_only_null)
+    ] = None
 
     @field_validator("classification")
     @classmethod
@@ -96,7 +111,10 @@ class InferParameters(BaseModel):
     model_config = ConfigDict(strict=True)
 
     binary_data_output: Annotated[bool, Field(description="All outputs behind the JSON.")] = False
-    timeout: Annotated[int | None, Field(ge=0, description="Microseconds; 0 for the service's limit.")] = None
+    timeout: Annotated[
+        Annotated[int, Field(ge=0, le=_MOST_MICROSECONDS), WHOLE] | None,
+        Field(description="Microseconds; 0 for the service's limit."),
+    ] = None
 
 
 class InferRequest(BaseModel):

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.documentation import PAGE
+
 _FOLDER = Path(__file__).parent
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _POLICY = "; ".join(
@@ -28,15 +30,15 @@ _POLICY = "; ".join(
 
 
 def build_page_router() -> APIRouter:
-    """Routes of the page; it is no part of the API's document."""
-    router = APIRouter(include_in_schema=False)
+    """Routes of the page; its parts are no part of the API's document."""
+    router = APIRouter()
     files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 
-    @router.get("/")
+    @router.get("/", **PAGE)
     async def page(request: Request) -> Response:
         return files["index.html"].respond(request)
 
-    @router.get("/page/{name}")
+    @router.get("/page/{name}", include_in_schema=False)
     async def part(request: Request, name: str) -> Response:
         if name not in files:
             raise HTTPException(404)
