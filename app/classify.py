@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ from app.text.tokenizer import load_tokenizer
 
 _FORMATS = tuple(map(str, Format))
 _CONCURRENCY = 4
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     """
     source, target = _layouts(args)
     with ExitStack() as stack:
+        stack.enter_context(_seldom_collected())
         file = _open(args.input, stack)
         # The model is loaded while the file is looked through.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_scorer, args)
@@ -80,6 +83,17 @@ def run(args: argparse.Namespace) -> int:
             return _to_standard_output(job)
         _to_file(args, file, source, job)
     return 0
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for cycles of objects less often: rows make none, and looking takes a tenth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Job:

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Protocol
 
-from app.errors import BlankTextError, InferenceError, NoWordsError, TextError
+from app.errors import BlankTextError, InferenceError, TextError
 from app.files.results import Outcome
 from app.sentiment import Encoding, Prediction, Predictor, Scores, TokenIds
 from app.text.tokenizer import Tokenizer
 
-_BATCH_TEXTS = 64
-_BATCH_TOKENS = 16_384
+_BATCH_TEXTS = 256
+_BATCH_TOKENS = 65_536
 
 
 class Scorer(Protocol):
@@ -68,14 +68,15 @@ class LocalScorer:
 
     def start(self, texts: Sequence[object]) -> Callable[[], list[Outcome]]:
         """See ``Scorer.start``. Batches are of texts of like length, the longest first."""
-        outcomes: list[Outcome | None] = [None] * len(texts)
+        outcomes: list[Outcome | None] = [refusal(text) for text in texts]
+        wanted = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        encoded = self._tokenizer.encode_all([str(texts[index]) for index in wanted])
         encodings: list[tuple[int, Encoding]] = []
-        for index, text in enumerate(texts):
-            encoded = self._encode(text)
-            if isinstance(encoded, Encoding):
-                encodings.append((index, encoded))
+        for index, encoding in zip(wanted, encoded, strict=True):
+            if isinstance(encoding, Encoding):
+                encodings.append((index, encoding))
             else:
-                outcomes[index] = encoded
+                outcomes[index] = encoding
         encodings.sort(key=lambda entry: len(entry[1].ids), reverse=True)
         begun = []
         while encodings:
@@ -94,14 +95,6 @@ class LocalScorer:
     def close(self) -> None:
         """See ``Scorer.close``."""
         self._pool.shutdown(cancel_futures=True)
-
-    def _encode(self, text: object) -> Encoding | TextError:
-        if (refused := refusal(text)) is not None:
-            return refused
-        try:
-            return self._tokenizer.encode(str(text))
-        except NoWordsError as error:
-            return error
 
     def _predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores | None]:
         predictor = self._idle.get()
