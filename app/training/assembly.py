@@ -18,6 +18,9 @@ from app.training.pretraining import Pass, Pretrainer
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
 
+# Longer texts teach no more of the language, and cost memory: states of all tokens of a batch are kept at once.
+_READ_TOKENS = 400
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -64,8 +67,9 @@ def _pretrain(
     network: TrainingNetwork, recipe: Recipe, splits: Splits, tokenizer: Tokenizer, options: TrainOptions
 ) -> Sequence[Pass]:
     """Let the network learn the language of all texts but those of the test split."""
-    encoded = [tokenizer.encode(text).ids for text in [*splits.train.texts, *splits.unlabelled]]
-    held_out = [tokenizer.encode(text).ids for text in splits.validation.texts]
+    reader = Tokenizer(tokenizer.vocabulary, _READ_TOKENS, _READ_TOKENS // 4)
+    encoded = [reader.encode(text).ids for text in [*splits.train.texts, *splits.unlabelled]]
+    held_out = [reader.encode(text).ids for text in splits.validation.texts]
     pretrainer = Pretrainer(
         network, recipe, encoded, held_out, device=options.device, seed=options.seed, folder=options.run
     )

@@ -1,4 +1,4 @@
-"""One or a few sentences out of longer texts: what short texts to train on look like."""
+"""Runs of sentences out of longer texts: short texts to train on, and other views of the long ones."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from app.text.preprocessing import words
 _BOUNDARY = re.compile(r"(?<=[.!?])[\"')\]]*\s+|(?:<br\s*/?>\s*)+")
 _MOST_SENTENCES = 3
 _FEWEST_WORDS, _MOST_WORDS = 2, 60
+_FEWEST_CROPPED = 5
+_SMALLEST_SHARE, _LARGEST_SHARE = 0.2, 0.8
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """Short texts and where they are from.
+    """Parts of texts and where they are from.
 
     Attributes:
         texts: runs of neighbouring sentences.
@@ -27,6 +29,9 @@ class Fragments:
 
     texts: list[str]
     sources: list[int]
+
+    def __add__(self, other: Fragments) -> Fragments:
+        return Fragments(self.texts + other.texts, self.sources + other.sources)
 
 
 def draw_fragments(texts: Sequence[str], count: int, seed: int) -> Fragments:
@@ -37,8 +42,8 @@ def draw_fragments(texts: Sequence[str], count: int, seed: int) -> Fragments:
     """
     random = np.random.default_rng(seed)
     drawn = Fragments([], [])
-    for row in random.permutation(np.resize(np.arange(len(texts)), count if texts else 0)):
-        sentences = [sentence for sentence in _BOUNDARY.split(texts[row]) if sentence]
+    for row in _rows(texts, count, random):
+        sentences = _sentences(texts[row])
         if not sentences:
             continue
         start, size = int(random.integers(len(sentences))), int(random.integers(1, _MOST_SENTENCES + 1))
@@ -47,3 +52,32 @@ def draw_fragments(texts: Sequence[str], count: int, seed: int) -> Fragments:
             drawn.texts.append(fragment)
             drawn.sources.append(int(row))
     return drawn
+
+
+def draw_crops(texts: Sequence[str], count: int, seed: int) -> Fragments:
+    """Runs of a fifth to four fifths of the sentences of random texts that have at least 5.
+
+    ``count`` are drawn, from each text about equally often; those of shorter texts are left out. Deterministic in its
+    arguments.
+    """
+    random = np.random.default_rng(seed)
+    drawn = Fragments([], [])
+    for row in _rows(texts, count, random):
+        sentences = _sentences(texts[row])
+        if len(sentences) < _FEWEST_CROPPED:
+            continue
+        size = round(len(sentences) * random.uniform(_SMALLEST_SHARE, _LARGEST_SHARE))
+        start = int(random.integers(len(sentences) - size + 1))
+        crop = " ".join(sentences[start : start + size])
+        if words(crop):
+            drawn.texts.append(crop)
+            drawn.sources.append(int(row))
+    return drawn
+
+
+def _rows(texts: Sequence[str], count: int, random: np.random.Generator) -> np.ndarray:
+    return random.permutation(np.resize(np.arange(len(texts)), count if texts else 0))
+
+
+def _sentences(text: str) -> list[str]:
+    return [sentence for sentence in _BOUNDARY.split(text) if sentence]

@@ -13,14 +13,14 @@ import numpy as np
 from app.store import ModelStore
 from app.text.tokenizer import Tokenizer
 from app.training.data import Dataset, clues_of_tokens, encode_dataset, one_hot
-from app.training.fragments import Fragments, draw_fragments
+from app.training.fragments import Fragments, draw_crops, draw_fragments
 from app.training.labelled import Examples, Splits
 from app.training.peer import opinions_of_peer
 from app.training.recipe import Recipe
 from app.training.teacher import Opinions, clues, teach
 
 OPINION_FILE = "teacher.npz"
-_FRAGMENT_SEED = 0
+_FRAGMENT_SEED, _CROP_SEED = 0, 1
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Lesson:
 
     Attributes:
         opinions: of the labelled texts and the unlabelled ones.
-        fragments: short texts cut out of them.
+        fragments: parts of them, short and long.
         fragment_opinions: a peer's opinion on each; empty without a peer: then they have that on their sources.
         clues: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
         seconds: how long it took to form the opinions.
@@ -84,6 +84,7 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
     """
     texts = [*splits.train.texts, *splits.unlabelled]
     fragments = draw_fragments(texts, recipe.fragments, _FRAGMENT_SEED)
+    fragments += draw_crops(texts, recipe.crops, _CROP_SEED)
     opinions, seconds = _teachers(splits, recipe, folder)
     heard = np.zeros(0)
     if recipe.peer is not None:

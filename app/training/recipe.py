@@ -35,6 +35,7 @@ class Recipe:
             trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
         vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
         fragments: how many short texts to cut out of the others, to train on with what is thought of their sources.
+        crops: how many parts of a fifth to four fifths to cut out of the texts as well.
         clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
         adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
             (see ``disturbance``), in deviations of all vectors' entries; 0 leaves that out.
@@ -62,6 +63,7 @@ class Recipe:
     teacher: float = 0.0
     vector_passes: int = 0
     fragments: int = 0
+    crops: int = 0
     clues: float = 0.0
     adversarial: float = 0.0
     pretraining: int = 0
