@@ -56,8 +56,8 @@ def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> Preparatio
     validation = encode_examples(splits.validation, len(splits.labels), tokenizer)
     torch.manual_seed(options.seed)
     network = TrainingNetwork(config)
-    if recipe.peer is not None:
-        adopt_word_vectors(network, tokenizer, store.open(recipe.peer))
+    if recipe.peers:
+        adopt_word_vectors(network, tokenizer, store.open(recipe.peers[0]))
     passes = _pretrain(network, recipe, splits, tokenizer, options) if recipe.pretraining else ()
     trainer = Trainer(network, recipe, data, validation, device=options.device, seed=options.seed, folder=options.run)
     return Preparation(trainer, tokenizer, lesson.seconds if lesson else 0.0, passes)

@@ -158,8 +158,8 @@ def _teachers(recipe: dict[str, Any]) -> str:
     names = ["n-grams"]
     if recipe["vector_passes"]:
         names.append(f"document vectors ({recipe['vector_passes']} passes)")
-    if recipe["peer"]:
-        names.append(f"{recipe['peer']} where there is no label")
+    if recipe["peers"]:
+        names.append(f"{' and '.join(recipe['peers'])} where there is no label")
     short = f" and on {recipe['fragments']:,} fragments" if recipe["fragments"] else ""
     share = f"share {recipe['teacher']:g} of the targets, all on the unlabelled texts{short}"
     return f"{'; '.join(names)}; {share}"

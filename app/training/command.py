@@ -34,7 +34,7 @@ class TrainOptions:
         data: any labelled file instead of the corpus.
         finish: store the best weights of the run so far, without training further.
         balanced: let the classes weigh the same in the loss.
-        peer: a stored model to learn from, beside the teachers.
+        peers: stored models to learn from, beside the teachers.
     """
 
     name: str
@@ -52,7 +52,7 @@ class TrainOptions:
     resume: bool
     finish: bool
     balanced: bool = False
-    peer: str | None = None
+    peers: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -64,8 +64,8 @@ class TrainOptions:
             parts += ["--corpus", self.corpus.name]
         if self.balanced:
             parts.append("--balanced")
-        if self.peer is not None:
-            parts += ["--peer", self.peer]
+        for peer in self.peers:
+            parts += ["--peer", peer]
         if self.name != default_name(self.architecture, self.data):
             parts += ["--name", self.name]
         parts += ["--seed", str(self.seed), "--device", self.device, "--threads", str(self.threads)]
@@ -106,7 +106,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peer",
         metavar="MODEL",
-        help="learn from a stored model too: word vectors, and opinions where there are no labels",
+        action="append",
+        default=[],
+        help="learn from a stored model too: opinions where there are no labels, and the first one's word vectors; "
+        "several are heard alike",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
@@ -179,7 +182,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
         resume=args.resume,
         finish=args.finish,
         balanced=args.balanced,
-        peer=args.peer,
+        peers=tuple(args.peer),
     )
 
 
@@ -198,6 +201,7 @@ def train(options: TrainOptions) -> WrittenVersion:
     """
     import torch
 
+    from app.text.tokenizer import Tokenizer
     from app.training.assembly import prepare
     from app.training.loop import STATE_FILE
     from app.training.pretraining import PRETRAINING_FILE
@@ -229,8 +233,12 @@ def train(options: TrainOptions) -> WrittenVersion:
         history=trainer.history,
         pretraining=prepared.pretraining,
     )
-    network = trainer.network.cpu()
-    return write_version(ModelStore(options.store), options.name, network, prepared.tokenizer, splits, record)
+    network, tokenizer = trainer.network.cpu(), prepared.tokenizer
+    if recipe.reads:
+        limits = {"max_tokens": recipe.reads, "head_tokens": recipe.reads // 3}
+        network.config = network.config.model_copy(update=limits)
+        tokenizer = Tokenizer(tokenizer.vocabulary, **limits)
+    return write_version(ModelStore(options.store), options.name, network, tokenizer, splits, record)
 
 
 def load_splits(options: TrainOptions) -> Splits:
@@ -247,15 +255,15 @@ def recipe_for(options: TrainOptions, splits: Splits) -> Recipe:
     """The preset, fitted to the data: no teachers without unlabelled texts, no rating without stars."""
     from app.training.recipe import PRESETS, enough_steps
 
-    recipe = replace(PRESETS[options.preset](options.architecture), peer=options.peer)
+    recipe = replace(PRESETS[options.preset](options.architecture), peers=options.peers)
     network = dict(recipe.network)
     if not splits.unlabelled:
-        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, clues=0.0, pretraining=0, peer=None)
+        recipe = replace(recipe, teacher=0.0, vector_passes=0, fragments=0, crops=0, clues=0.0, pretraining=0, peers=())
     if not any(splits.train.stars):
         network["rating"] = False
     if len(splits.labels) > 2:
         network["output"] = "softmax"
-    read = len(splits.train) + (len(splits.unlabelled) + recipe.fragments if recipe.teacher else 0)
+    read = len(splits.train) + (len(splits.unlabelled) + recipe.fragments + recipe.crops if recipe.teacher else 0)
     return enough_steps(replace(recipe, network=network, balanced=options.balanced), read)
 
 

@@ -30,7 +30,7 @@ class Lesson:
     Attributes:
         opinions: of the labelled texts and the unlabelled ones.
         fragments: parts of them, short and long.
-        fragment_opinions: a peer's opinion on each; empty without a peer: then they have that on their sources.
+        fragment_opinions: the peers' mean opinion on each; empty without peers: then they have that on their sources.
         clues: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
         seconds: how long it took to form the opinions.
     """
@@ -87,10 +87,11 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
     fragments += draw_crops(texts, recipe.crops, _CROP_SEED)
     opinions, seconds = _teachers(splits, recipe, folder)
     heard = np.zeros(0)
-    if recipe.peer is not None:
+    if recipe.peers:
         started = time.monotonic()
-        said = opinions_of_peer(store.open(recipe.peer), [*splits.unlabelled, *fragments.texts], splits.labels)
-        of_texts, heard = np.split(said, [len(splits.unlabelled)])
+        judged = [*splits.unlabelled, *fragments.texts]
+        said = [opinions_of_peer(store.open(peer), judged, splits.labels) for peer in recipe.peers]
+        of_texts, heard = np.split(np.mean(said, axis=0), [len(splits.unlabelled)])
         opinions = Opinions(opinions.labelled, (opinions.unlabelled + of_texts) / 2)
         seconds += time.monotonic() - started
     hints = np.zeros(0, dtype=np.float32)

@@ -43,7 +43,9 @@ class Recipe:
             (see ``pretraining.py``); 0 leaves that out.
         pretraining_rate: peak step size in those passes.
         pretraining_batch: texts per step in those passes.
-        peer: name of a stored model whose opinion on unlabelled texts counts as much as the teachers'.
+        peers: names of stored models whose mean opinion on unlabelled texts counts as much as the teachers'.
+        reads: tokens that the stored version reads of a text at the most, a third of them from its start; 0: as many as
+            in training. Training on so many would take longer and teaches no more.
         balanced: whether the classes weigh the same in the loss however many texts each has.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
         preset: name of the preset this is.
@@ -69,7 +71,8 @@ class Recipe:
     pretraining: int = 0
     pretraining_rate: float = 2e-3
     pretraining_batch: int = 32
-    peer: str | None = None
+    peers: tuple[str, ...] = ()
+    reads: int = 0
     balanced: bool = False
     fewest_steps: int = 0
     preset: str = "custom"
@@ -142,18 +145,29 @@ def best(architecture: Architecture) -> Recipe:
         keep="loss",
         teacher=0.5,
         vector_passes=14,
-        fragments=75_000,
+        fragments=225_000,
+        crops=450_000,
         clues=0.5,
+        reads=600,
         fewest_steps=600,
         preset="best",
     )
 
 
 def large(architecture: Architecture) -> Recipe:
-    """``best`` for the most accurate model: more units, which learn the language first."""
+    """``best`` for the most accurate model, which has no peer: more units, which learn the language first."""
     recipe = best(architecture)
-    network = {**recipe.network, "hidden_size": 384}
-    return replace(recipe, network=network, epochs=4, learning_rate=1e-3, pretraining=4, preset="large")
+    return replace(
+        recipe,
+        network={**recipe.network, "hidden_size": 384},
+        epochs=4,
+        learning_rate=1e-3,
+        pretraining=4,
+        fragments=75_000,
+        crops=0,
+        reads=1_000,
+        preset="large",
+    )
 
 
 def labelled(architecture: Architecture) -> Recipe:
@@ -163,6 +177,7 @@ def labelled(architecture: Architecture) -> Recipe:
         teacher=0.0,
         vector_passes=0,
         fragments=0,
+        crops=0,
         clues=0.0,
         epochs=5,
         learning_rate=3e-3,

@@ -286,11 +286,11 @@ def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
     splits = command.load_splits(chosen)
     recipe = tiny_recipe(teacher=0.5, fragments=7)
     alone = prepare(chosen, recipe, splits).trainer
-    advised = prepare(chosen, replace(recipe, peer="synthetic"), splits).trainer
+    advised = prepare(chosen, replace(recipe, peers=("synthetic",)), splits).trainer
     labelled = len(splits.train)
     assert np.array_equal(alone._train.targets[:labelled], advised._train.targets[:labelled])
     with pytest.raises(DataError, match="labels"):
-        prepare(chosen, replace(recipe, peer="synthetic"), replace(splits, labels=("bad", "good")))
+        prepare(chosen, replace(recipe, peers=("synthetic",)), replace(splits, labels=("bad", "good")))
     assert not np.allclose(alone._train.targets[labelled:], advised._train.targets[labelled:], atol=0.01)
     assert np.allclose(advised._train.targets.sum(-1), 1)
 
