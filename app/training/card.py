@@ -131,6 +131,7 @@ def _training(metrics: dict[str, Any]) -> str:
         ("data", f"{data['source']}: {sizes}"),
         ("preset", f"`{recipe['preset']}`"),
         ("epochs", f"{len(training['history'])} of at most {recipe['epochs']}, epoch {training['best_epoch']} kept"),
+        ("longest text", f"{recipe['network']['max_tokens']} tokens"),
         ("batch size", str(recipe["batch_size"])),
         ("optimizer", _optimizer(recipe)),
         ("dropout", _dropout(recipe["network"])),
@@ -160,8 +161,8 @@ def _teachers(recipe: dict[str, Any]) -> str:
         names.append(f"document vectors ({recipe['vector_passes']} passes)")
     if recipe["peers"]:
         names.append(f"{' and '.join(recipe['peers'])} where there is no label")
-    short = f" and on {recipe['fragments']:,} fragments" if recipe["fragments"] else ""
-    share = f"share {recipe['teacher']:g} of the targets, all on the unlabelled texts{short}"
+    parts = [f" and on {recipe[kind]:,} {kind}" for kind in ("fragments", "crops") if recipe[kind]]
+    share = f"share {recipe['teacher']:g} of the targets, all on the unlabelled texts{''.join(parts)}"
     return f"{'; '.join(names)}; {share}"
 
 
