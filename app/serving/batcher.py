@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
@@ -162,7 +162,7 @@ class MicroBatcher:
         while self._accepting or self.queued:
             pause = self._resume_at - time.monotonic()
             if pause <= 0 and (table := self._waiting.draw_table(time.monotonic())):
-                tell = await self._compute_table(predictor, table, tell)
+                tell = await self._compute_table(cast("TablePredictor", predictor), table, tell)
                 continue
             if pause <= 0 and (batch := self._waiting.draw(time.monotonic())):
                 tell = await self._compute(predictor, batch, tell)
@@ -208,10 +208,9 @@ class MicroBatcher:
                 _fail([entry])
 
     async def _compute_table(
-        self, predictor: Predictor, entry: TableEntry, meanwhile: Callable[[], None]
+        self, predictor: TablePredictor, entry: TableEntry, meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
         """Compute a table as one batch. See ``_compute``."""
-        assert isinstance(predictor, TablePredictor)  # noqa: S101 - there are no tables otherwise, for the type checker
         texts, started, saturated = len(entry.table.lengths), time.monotonic(), self.queued > 0
         try:
             scores = await self._predict(predictor, partial(predictor.predict_table, entry.table), meanwhile)
