@@ -106,7 +106,11 @@ BATCH_SIZE = Histogram("sentiment_batch_size", "Texts per micro-batch.", buckets
 BATCH_TOKENS = Histogram(
     "sentiment_batch_tokens", "Tokens per micro-batch, without padding.", buckets=tuple(64 * power for power in _POWERS)
 )
-PADDING_RATIO = Histogram("sentiment_padding_ratio", "Share of a micro-batch that is padding.", buckets=_SHARES)
+PADDING_RATIO = Histogram(
+    "sentiment_padding_ratio",
+    "Share of a micro-batch that is padding, or would be with a runtime that pads.",
+    buckets=_SHARES,
+)
 COMPUTED = Counter("sentiment_computed_texts", "Texts that went through the network.")
 DROPPED = Counter("sentiment_dropped_texts", "Queued texts dropped before they were computed, by reason.", ["reason"])
 INFERENCE_ERRORS = Counter("sentiment_inference_errors", "Forward passes that failed.", ["reason"])

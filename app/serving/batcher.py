@@ -195,9 +195,7 @@ class MicroBatcher:
     def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
         started, ended = times
         metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
-        tokens = sum(entry.length for entry in batch)
-        self._observe(len(batch), tokens, ended - started, saturated=saturated)
-        metrics.PADDING_RATIO.observe(1 - tokens / (len(batch) * batch[-1].length))
+        self._observe([entry.length for entry in batch], ended - started, saturated=saturated)
         if self._timed:
             scores = [score._replace(computed=times) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
@@ -226,8 +224,7 @@ class MicroBatcher:
 
         def tell() -> None:
             metrics.QUEUE_SECONDS.observe_all([started - entry.arrived] * texts)
-            self._observe(texts, len(entry.table.ids), times[1] - times[0], saturated=saturated)
-            metrics.PADDING_RATIO.observe(0)
+            self._observe(entry.table.lengths, times[1] - times[0], saturated=saturated)
             if not all(map(math.isfinite, scores.probabilities)):
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
             entry.set_result(scores._replace(computed=times) if self._timed else scores)
@@ -259,10 +256,12 @@ class MicroBatcher:
         tell = await self._compute(predictor, batch[middle:], tell)
         tell()
 
-    def _observe(self, texts: int, tokens: int, seconds: float, *, saturated: bool) -> None:
+    def _observe(self, lengths: list[int], seconds: float, *, saturated: bool) -> None:
+        texts, tokens = len(lengths), sum(lengths)
         metrics.INFERENCE_SECONDS.observe(seconds)
         metrics.BATCH_SIZE.observe(texts)
         metrics.BATCH_TOKENS.observe(tokens)
+        metrics.PADDING_RATIO.observe(1 - tokens / (texts * max(lengths)))
         metrics.COMPUTED.inc(texts)
         self._rate.observe(texts * len(self._runners), seconds, saturated=saturated)
 
