@@ -16,11 +16,12 @@ from app.cores import usable_cores
 from app.errors import SentimentError
 from app.sentiment import Predictor
 from app.serving.admission import QueueLimits
-from app.serving.batcher import BatchLimits, MicroBatcher
+from app.serving.batcher import MicroBatcher
 from app.serving.engine_server import EngineServer
 from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
 from app.serving.supervisor import CANNOT_SERVE, end_with_parent
+from app.serving.waiting import BatchLimits
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from itertools import accumulate
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -19,6 +20,8 @@ TokenIds = array
 """Token ids of one text as ``array('i')`` (32-bit signed), oldest word first, already truncated, never padded."""
 
 TOKEN_TYPECODE = "i"
+
+SCORE_TYPECODE = "d"
 
 ExplanationKind = Literal["sentences", "tokens", "curve"]
 """What can be explained: the sentiment of each sentence, what each token did, the score as the text is read."""
@@ -38,6 +41,39 @@ class Encoding(NamedTuple):
     tokens: int
     truncated: bool
     unknown: int
+
+
+class TextTable(NamedTuple):
+    """Token ids of several texts in one piece: many texts cost little more than one.
+
+    Attributes:
+        ids: token ids of all texts, one text's behind the other's.
+        lengths: how many of them each text has, at least one.
+    """
+
+    ids: TokenIds[int]
+    lengths: list[int]
+
+    def texts(self) -> list[TokenIds[int]]:
+        """The token ids of each text."""
+        ends = list(accumulate(self.lengths))
+        return [self.ids[end - length : end] for length, end in zip(self.lengths, ends, strict=True)]
+
+
+class EncodingTable(NamedTuple):
+    """Several texts after tokenizing; see ``Encoding``. A text without words has no tokens.
+
+    Attributes:
+        ids: token ids of all texts, one text's behind the other's.
+        kept: how many of ``ids`` each text has.
+        tokens: number of tokens each whole text has.
+        unknown: how many of each text's ``ids`` are the unknown token.
+    """
+
+    ids: TokenIds[int]
+    kept: list[int]
+    tokens: list[int]
+    unknown: list[int]
 
 
 class Prediction(NamedTuple):
@@ -77,6 +113,20 @@ class Scores(NamedTuple):
     computed: tuple[float, float] | None = None
 
 
+class ScoreTable(NamedTuple):
+    """What the network computed for B texts. A text whose numbers are not finite has no scores.
+
+    Attributes:
+        probabilities: class probabilities, one text's behind the other's: (B * classes,) as ``array('d')``.
+        ratings: expected star ratings (B,) as ``array('d')``; empty where the checkpoint has no such output.
+        computed: see ``Scores``.
+    """
+
+    probabilities: array[float]
+    ratings: array[float]
+    computed: tuple[float, float] | None = None
+
+
 class Predictor(Protocol):
     """A forward pass of one model. Blocking; one call at a time per object.
 
@@ -96,4 +146,13 @@ class Predictor(Protocol):
         Raises:
             MemoryError: the batch does not fit into the device's memory; a smaller one may.
         """
+        ...
+
+
+@runtime_checkable
+class TablePredictor(Predictor, Protocol):
+    """A predictor for which texts of unlike lengths cost no more than texts of like lengths."""
+
+    def predict_table(self, table: TextTable) -> ScoreTable:
+        """Scores of B texts. See ``predict``."""
         ...

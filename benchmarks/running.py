@@ -50,10 +50,17 @@ class Running:
 
     def post(self, document: Any) -> Any:
         """POST a document; the decoded answer."""
-        status, body = _exchange(self.port, "POST", self.server.kind.path, json.dumps(document))
+        return self.timed_post(document)[0]
+
+    def timed_post(self, document: Any) -> tuple[Any, float]:
+        """The decoded answer, and the seconds from connecting to the last byte of the answer."""
+        sent = json.dumps(document)
+        start = time.perf_counter()
+        status, body = _exchange(self.port, "POST", self.server.kind.path, sent)
+        seconds = time.perf_counter() - start
         if status != 200:
             raise ServerError(f"status {status}: {body[:200]!r}")
-        return json.loads(body)
+        return json.loads(body), seconds
 
     def classify(self, text: str) -> tuple[str, float]:
         """Label and score of one text."""

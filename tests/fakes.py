@@ -14,11 +14,12 @@ from fastapi import FastAPI
 
 from app.api.application import build_application
 from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, OverloadedError, TextTooLongError
-from app.sentiment import Prediction, Scores, TokenIds
+from app.sentiment import Prediction, Scores, ScoreTable, TextTable, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
 from app.serving.flights import Outcome
+from app.serving.tables import gather
 from app.serving.ticket import Ticket
 from app.settings import Settings
 from app.store import ModelConfig, StoredModel
@@ -129,6 +130,11 @@ class HandEngine:
         if self.automatic:
             self.compute()
         return tickets
+
+    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
+        whole = Ticket[ScoreTable]()
+        gather(self.submit(table.texts(), deadline), whole)
+        return whole
 
     def compute(self) -> None:
         waiting, self.waiting = self.waiting, []

@@ -4,6 +4,9 @@ A batch begins with the text that has waited longest and is filled with its neig
 is padding, within a size cap and a token budget (texts times the longest text). Texts older than an age cap are taken
 before better neighbours. Nothing waits for a batch to fill: under load batches grow by themselves, because texts
 arrive while the device computes.
+
+Tables, the texts of long requests, are computed as they are where likeness in length is worth nothing, in turn with
+batches of single texts; elsewhere they are taken apart.
 """
 
 from __future__ import annotations
@@ -15,43 +18,30 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from operator import attrgetter
+from typing import Any, TypeVar
 
 from app import metrics
-from app.errors import DeadlineError, EngineUnavailableError, InferenceError
-from app.sentiment import Predictor, Scores, TokenIds
-from app.serving.admission import DrainRate, QueueLimits, drain_seconds
+from app.errors import EngineUnavailableError, InferenceError
+from app.sentiment import Predictor, Scores, ScoreTable, TablePredictor, TextTable, TokenIds
+from app.serving.admission import DrainRate, drain_seconds
 from app.serving.engine import EngineInfo
-from app.serving.length_queue import Entry, LengthQueue
+from app.serving.length_queue import Entry
+from app.serving.tables import TableEntry, gather
 from app.serving.ticket import Ticket
+from app.serving.waiting import BatchLimits, WaitingTexts
 
 logger = logging.getLogger(__name__)
 
-_length = attrgetter("length")
+_Computed = TypeVar("_Computed")
+
 _NICENESS = 5
-_LEAST_SHARE = 16
-"""Texts below which what waits is not worth dividing among predictors."""
-_LOOKS = 4
-"""Waiting texts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
 _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
 """What is left of the slowest forward pass with every further one."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """Bounds of one micro-batch, see the settings of the same names, and of the queue."""
-
-    max_batch_size: int
-    max_batch_tokens: int
-    max_batch_age: float
-    queue: QueueLimits
 
 
 class MicroBatcher:
@@ -68,7 +58,8 @@ class MicroBatcher:
         self._limits = limits
         self._timed = timed
         self._info: EngineInfo | None = None
-        self._queue = LengthQueue()
+        self._waiting = WaitingTexts(limits)
+        self._takes_tables = False
         self._arrival = asyncio.Event()
         self._runners: list[asyncio.Task[None]] = []
         self._executor: ThreadPoolExecutor | None = None
@@ -93,7 +84,7 @@ class MicroBatcher:
     @property
     def queued(self) -> int:
         """Texts that wait for a batch."""
-        return len(self._queue)
+        return len(self._waiting)
 
     @property
     def texts_per_second(self) -> float:
@@ -110,6 +101,8 @@ class MicroBatcher:
         """Load and warm up the predictors in a thread, then accept texts."""
         predictors = await asyncio.to_thread(self._load)
         self._info = EngineInfo(predictors[0].runtime, predictors[0].precision, predictors[0].device)
+        self._waiting.predictors = len(predictors)
+        self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
         self._executor = ThreadPoolExecutor(len(predictors), thread_name_prefix="forward", initializer=_yield_to_events)
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
@@ -129,13 +122,13 @@ class MicroBatcher:
 
     def admit(self, texts: int, tokens: int) -> None:
         """Refuse what would exceed a bound. See ``Engine.admit``."""
-        waiting, rate = len(self._queue), self.texts_per_second
-        self._limits.queue.check((waiting, self._queue.tokens), texts, tokens, rate)
+        waiting, rate = self.queued, self.texts_per_second
+        self._limits.queue.check((waiting, self._waiting.tokens), texts, tokens, rate)
         self._limits.queue.check_wait(waiting, texts, rate)
 
     def drain_seconds(self, texts: int) -> float:
         """See ``Engine.drain_seconds``."""
-        return drain_seconds(len(self._queue) + texts, self.texts_per_second)
+        return drain_seconds(self.queued + texts, self.texts_per_second)
 
     def settle(self, until: float) -> None:
         """Draw no batch before ``time.monotonic()`` is ``until``, because cancellations are under way."""
@@ -145,78 +138,40 @@ class MicroBatcher:
         """Queue texts. See ``Engine.submit``."""
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
-        now, forget = time.monotonic(), self._forget
-        entries = [Entry(ids, deadline, now, forget) for ids in texts]
-        for entry in entries:
-            self._queue.add(entry)
-        metrics.QUEUE_DEPTH.set(len(self._queue))
+        entries = self._waiting.add(texts, deadline, time.monotonic())
         self._arrival.set()
         return entries
 
-    def _forget(self, entry: Entry) -> None:
-        """Take a text whose caller is gone out of the queue before it costs anything."""
-        before = len(self._queue)
-        self._queue.remove(entry)
-        if len(self._queue) < before:
-            metrics.DROPPED.labels("cancelled").inc()
-            metrics.QUEUE_DEPTH.set(len(self._queue))
-
-    def draw(self, now: float) -> list[Entry]:
-        """Take the next batch out of the queue, shortest text first; empty where nothing waits."""
-        first = self._take_oldest(now)
-        if first is None:
-            return []
-        batch, longest = [first], first.length
-        # Towards the end of what waits, batches get smaller, so that all predictors finish at about the same time.
-        share = max(_LEAST_SHARE, -(-len(self._queue) // max(1, len(self._runners))))
-        size = min(self._limits.max_batch_size, share)
-        for entry in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
-            # The longest only grows: where one more as long does not fit, nothing does.
-            if len(batch) >= size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
-                break
-            if entry.done() or max(longest, entry.length) * (len(batch) + 1) > self._limits.max_batch_tokens:
-                continue
-            self._queue.remove(entry)
-            if not self._expired(entry, now):
-                batch.append(entry)
-                longest = max(longest, entry.length)
-        metrics.QUEUE_DEPTH.set(len(self._queue))
-        return sorted(batch, key=_length)
-
-    def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
-        for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
-            if now - entry.arrived <= self._limits.max_batch_age:
-                break
-            yield entry
-        yield from self._queue.neighbours(first)
-
-    def _take_oldest(self, now: float) -> Entry | None:
-        while (entry := self._queue.oldest()) is not None:
-            self._queue.remove(entry)
-            if not entry.done() and not self._expired(entry, now):
-                return entry
-        return None
-
-    def _expired(self, entry: Entry, now: float) -> bool:
-        if entry.deadline > now:
-            return False
-        metrics.DROPPED.labels("deadline").inc()
-        entry.set_exception(DeadlineError("the deadline passed while the text was waiting"))
-        return True
+    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
+        """Queue texts that belong together. See ``Engine.submit_table``."""
+        limits = self._limits
+        fits = len(table.lengths) <= limits.max_batch_size and len(table.ids) <= limits.max_batch_tokens
+        if not self._takes_tables or not fits:
+            whole = Ticket[ScoreTable]()
+            gather(self.submit(table.texts(), deadline), whole)
+            return whole
+        if not self._accepting:
+            raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
+        entry = self._waiting.add_table(table, deadline, time.monotonic())
+        self._arrival.set()
+        return entry
 
     async def _run(self, predictor: Predictor) -> None:
         # Results of one batch are told while the next is computed: the device does not wait for that.
         tell = _nothing
-        while self._accepting or len(self._queue):
+        while self._accepting or self.queued:
             pause = self._resume_at - time.monotonic()
-            if pause <= 0 and (batch := self.draw(time.monotonic())):
+            if pause <= 0 and (table := self._waiting.draw_table(time.monotonic())):
+                tell = await self._compute_table(predictor, table, tell)
+                continue
+            if pause <= 0 and (batch := self._waiting.draw(time.monotonic())):
                 tell = await self._compute(predictor, batch, tell)
                 continue
             tell()
             tell = _nothing
             if pause > 0:
                 await asyncio.sleep(pause)
-            elif self._accepting and not len(self._queue):
+            elif self._accepting and not self.queued:
                 self._arrival.clear()
                 await self._arrival.wait()
         tell()
@@ -225,9 +180,9 @@ class MicroBatcher:
         self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
         """Compute a batch, and do something meanwhile. What is returned tells its callers."""
-        started, saturated = time.monotonic(), len(self._queue) > 0
+        started, saturated = time.monotonic(), self.queued > 0
         try:
-            scores = await self._predict(predictor, batch, meanwhile)
+            scores = await self._predict(predictor, partial(_predict, predictor, batch), meanwhile)
         except MemoryError:
             await self._split(predictor, batch)
             return _nothing
@@ -240,7 +195,9 @@ class MicroBatcher:
     def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
         started, ended = times
         metrics.QUEUE_SECONDS.observe_all([started - entry.arrived for entry in batch])
-        self._observe(batch, ended - started, saturated=saturated)
+        tokens = sum(entry.length for entry in batch)
+        self._observe(len(batch), tokens, ended - started, saturated=saturated)
+        metrics.PADDING_RATIO.observe(1 - tokens / (len(batch) * batch[-1].length))
         if self._timed:
             scores = [score._replace(computed=times) for score in scores]
         for entry, score in zip(batch, scores, strict=True):
@@ -250,20 +207,45 @@ class MicroBatcher:
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
                 _fail([entry])
 
-    async def _predict(self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]) -> list[Scores]:
+    async def _compute_table(
+        self, predictor: Predictor, entry: TableEntry, meanwhile: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Compute a table as one batch. See ``_compute``."""
+        assert isinstance(predictor, TablePredictor)  # noqa: S101 - there are no tables otherwise, for the type checker
+        texts, started, saturated = len(entry.table.lengths), time.monotonic(), self.queued > 0
+        try:
+            scores = await self._predict(predictor, partial(predictor.predict_table, entry.table), meanwhile)
+        except MemoryError:
+            # Text by text it may fit: batches of those are split.
+            gather(self._waiting.add(entry.table.texts(), entry.deadline, time.monotonic()), entry)
+            return _nothing
+        except Exception:
+            logger.exception("forward pass failed for a batch of %d texts", texts)
+            metrics.INFERENCE_ERRORS.labels("model").inc()
+            return partial(_fail, [entry])
+        times = started, time.monotonic()
+
+        def tell() -> None:
+            metrics.QUEUE_SECONDS.observe_all([started - entry.arrived] * texts)
+            self._observe(texts, len(entry.table.ids), times[1] - times[0], saturated=saturated)
+            metrics.PADDING_RATIO.observe(0)
+            if not all(map(math.isfinite, scores.probabilities)):
+                metrics.INFERENCE_ERRORS.labels("not_finite").inc()
+            entry.set_result(scores._replace(computed=times) if self._timed else scores)
+
+        return tell
+
+    async def _predict(
+        self, predictor: Predictor, compute: Callable[[], _Computed], meanwhile: Callable[[], None]
+    ) -> _Computed:
         self._under_way[id(predictor)] = time.monotonic()
-        computing = asyncio.get_running_loop().run_in_executor(
-            self._executor, predictor.predict, [entry.ids for entry in batch]
-        )
+        computing = asyncio.get_running_loop().run_in_executor(self._executor, compute)
         meanwhile()
         try:
-            scores = await computing
+            return await computing
         finally:
             seconds = time.monotonic() - self._under_way.pop(id(predictor))
             self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
-        if len(scores) != len(batch):
-            raise RuntimeError(f"{len(scores)} scores for {len(batch)} texts")
-        return scores
 
     async def _split(self, predictor: Predictor, batch: list[Entry]) -> None:
         """Retry the halves of a batch that exhausted memory; a single text that does so fails alone."""
@@ -278,15 +260,12 @@ class MicroBatcher:
         tell = await self._compute(predictor, batch[middle:], tell)
         tell()
 
-    def _observe(self, batch: list[Entry], seconds: float, *, saturated: bool) -> None:
-        tokens = sum(entry.length for entry in batch)
-        area = len(batch) * batch[-1].length
+    def _observe(self, texts: int, tokens: int, seconds: float, *, saturated: bool) -> None:
         metrics.INFERENCE_SECONDS.observe(seconds)
-        metrics.BATCH_SIZE.observe(len(batch))
+        metrics.BATCH_SIZE.observe(texts)
         metrics.BATCH_TOKENS.observe(tokens)
-        metrics.PADDING_RATIO.observe(1 - tokens / area)
-        metrics.COMPUTED.inc(len(batch))
-        self._rate.observe(len(batch) * len(self._runners), seconds, saturated=saturated)
+        metrics.COMPUTED.inc(texts)
+        self._rate.observe(texts * len(self._runners), seconds, saturated=saturated)
 
 
 def _nothing() -> None:
@@ -302,6 +281,13 @@ def _yield_to_events() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
 
 
-def _fail(batch: list[Entry]) -> None:
+def _predict(predictor: Predictor, batch: list[Entry]) -> list[Scores]:
+    scores = predictor.predict([entry.ids for entry in batch])
+    if len(scores) != len(batch):
+        raise RuntimeError(f"{len(scores)} scores for {len(batch)} texts")
+    return scores
+
+
+def _fail(batch: Sequence[Ticket[Any]]) -> None:
     for entry in batch:
         entry.set_exception(InferenceError("the forward pass failed for this text"))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from app import metrics, tracing
 from app.errors import NoWordsError
-from app.sentiment import Encoding
+from app.sentiment import Encoding, EncodingTable
 from app.text.tokenizer import Tokenizer
 
 LONG_CHARACTERS = 50_000
@@ -32,6 +32,20 @@ class Encoder:
                 return await asyncio.to_thread(self.encode_now, texts)
             return self.encode_now(texts)
 
+    async def encode_table(self, texts: Sequence[str]) -> EncodingTable:
+        """Encodings of several texts in one piece; in a thread where they are long."""
+        with tracing.span("tokenize", len(texts)):
+            if sum(map(len, texts)) > LONG_CHARACTERS:
+                return await asyncio.to_thread(self._encode_table, texts)
+            return self._encode_table(texts)
+
+    def _encode_table(self, texts: Sequence[str]) -> EncodingTable:
+        started = time.perf_counter()
+        table = self._tokenizer.encode_table(texts)
+        seconds = (time.perf_counter() - started) / len(texts)
+        self._count([seconds] * len(texts), table.kept, table.tokens, table.unknown)
+        return table
+
     def encode_now(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
         """One encoding per text, or why there is none."""
         if not texts:
@@ -39,10 +53,16 @@ class Encoder:
         started = time.perf_counter()
         results = self._tokenizer.encode_all(texts)
         seconds = (time.perf_counter() - started) / len(texts)
-        encodings = [result for result in results if isinstance(result, Encoding)]
-        metrics.TOKENIZE_SECONDS.observe_all([seconds] * len(texts))
-        metrics.TEXT_TOKENS.observe_all([encoding.tokens for encoding in encodings])
-        metrics.UNKNOWN_RATIO.observe_all([encoding.unknown / len(encoding.ids) for encoding in encodings])
-        if truncated := sum(encoding.truncated for encoding in encodings):
-            metrics.TRUNCATED.inc(truncated)
+        found = [result for result in results if isinstance(result, Encoding)]
+        kept, tokens = [len(encoding.ids) for encoding in found], [encoding.tokens for encoding in found]
+        self._count([seconds] * len(texts), kept, tokens, [encoding.unknown for encoding in found])
         return results
+
+    @staticmethod
+    def _count(seconds: list[float], kept: list[int], tokens: list[int], unknown: list[int]) -> None:
+        """Count texts: how long each took to tokenize, and what ``EncodingTable`` says of them."""
+        metrics.TOKENIZE_SECONDS.observe_all(seconds)
+        metrics.TEXT_TOKENS.observe_all(filter(None, tokens))
+        metrics.UNKNOWN_RATIO.observe_all([part / whole for part, whole in zip(unknown, kept, strict=True) if whole])
+        if truncated := sum(part < whole for part, whole in zip(kept, tokens, strict=True)):
+            metrics.TRUNCATED.inc(truncated)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.sentiment import TokenIds
+from app.sentiment import ScoreTable, TextTable, TokenIds
 from app.serving.ticket import Ticket
 
 
@@ -70,6 +70,13 @@ class Engine(Protocol):
 
         Raises:
             EngineUnavailableError: the engine is gone for good.
+        """
+        ...
+
+    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
+        """Queue texts that ``admit`` let pass, to be computed and answered together. See ``submit``.
+
+        Nothing else can join them on their way, and one that fails alone is answered with numbers that are not finite.
         """
         ...
 

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError, ServiceError
-from app.sentiment import TokenIds
+from app.sentiment import ScoreTable, TokenIds
 from app.serving import frames
 from app.serving.batcher import MicroBatcher
 from app.serving.pulse import BEAT_SECONDS
@@ -129,6 +129,14 @@ class EngineServer:
         return [self._in_flight[key] for key in keys]
 
 
+def _failure(ticket: Ticket[Any]) -> str:
+    """The code of what a ticket without scores came to."""
+    if ticket.cancelled():
+        return EngineUnavailableError.code
+    error = ticket.exception()
+    return error.code if isinstance(error, ServiceError) else InferenceError.code
+
+
 class _Connection(asyncio.Protocol):
     """One worker."""
 
@@ -136,6 +144,7 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._reader = frames.FrameReader(self._handle)
         self._flights: dict[int, _Shared] = {}
+        self._tables: dict[int, Ticket[ScoreTable]] = {}
         self._outbox: list[list[object]] = []
         self._transport: asyncio.Transport | None = None
 
@@ -148,7 +157,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._server.left(self)
-        self._cancel(list(self._flights))
+        self._cancel([*self._flights, *self._tables])
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -161,6 +170,8 @@ class _Connection(asyncio.Protocol):
     def _handle(self, kind: int, body: memoryview) -> None:
         if kind == frames.SUBMIT:
             self._submit(frames.read_submit(body))
+        elif kind == frames.TABLE:
+            self._submit_table(frames.read_table(body))
         elif kind == frames.CANCEL:
             self._server.heard(time.monotonic())
             self._cancel(frames.read_cancel(body))
@@ -179,8 +190,31 @@ class _Connection(asyncio.Protocol):
             self._flights[number] = flight
             flight.waiting.append((self, number))
 
+    def _submit_table(self, submission: frames.TableSubmission) -> None:
+        self._server.heard(submission.sent)
+        number = submission.number
+        try:
+            ticket = self._server.batcher.submit_table(submission.table, submission.deadline)
+        except ServiceError as error:
+            self._answer([number, error.code])
+            return
+        self._tables[number] = ticket
+        ticket.add_done_callback(lambda ticket: self._land_table(number, ticket))
+
+    def _land_table(self, number: int, ticket: Ticket[ScoreTable]) -> None:
+        del self._tables[number]
+        scores = ticket.scores
+        if scores is None:
+            self._answer([number, _failure(ticket)])
+            return
+        numbers = [scores.probabilities.tobytes(), scores.ratings.tobytes()]
+        self._answer([number, *numbers, *(scores.computed or ())])
+
     def _cancel(self, ids: list[int]) -> None:
         for number in ids:
+            if number in self._tables:
+                self._tables[number].cancel()
+                continue
             flight = self._flights.pop(number, None)
             if flight is not None:
                 flight.leave(self, number)
@@ -191,11 +225,8 @@ class _Connection(asyncio.Protocol):
         scores = ticket.scores
         if scores is not None:
             self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])
-        elif ticket.cancelled():
-            self._answer([number, EngineUnavailableError.code])
         else:
-            error = ticket.exception()
-            self._answer([number, error.code if isinstance(error, ServiceError) else InferenceError.code])
+            self._answer([number, _failure(ticket)])
 
     def _answer(self, entry: list[object]) -> None:
         """Collect the answers of one batch into one frame."""

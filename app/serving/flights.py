@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from app import tracing
 from app.errors import DeadlineError, ServiceError, TextError
 from app.sentiment import Encoding, Prediction
 from app.serving.encoder import LONG_CHARACTERS
 from app.serving.ticket import Ticket
+
+if TYPE_CHECKING:
+    from app.serving.convoy import Convoy
 
 Outcome = Prediction | TextError | ServiceError
 
@@ -37,21 +41,35 @@ class Request:
         keys: cache key of each, where it has one.
         outcomes: outcome of each, where it has one yet.
         flights: the flight each is on, by index; filled as soon as it is boarded, so that all can be left again.
+        convoys: those that texts of a long request are in; likewise.
     """
 
     texts: Sequence[str]
     keys: list[bytes | None]
     outcomes: list[Outcome | None]
     flights: dict[int, Flight]
+    convoys: list[Convoy]
+
+    def tickets(self) -> set[Ticket[Any]]:
+        """The tickets that the request waits for."""
+        return {flight.ticket for flight in self.flights.values()} | {convoy.ticket for convoy in self.convoys}
 
 
-def pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterator[dict[bytes | int, list[int]]]:
-    """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own."""
+def pieces(
+    wanted: dict[bytes | int, list[int]], texts: Sequence[str], most: int
+) -> Iterator[dict[bytes | int, list[int]]]:
+    """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own.
+
+    Args:
+        wanted: keys and places of texts.
+        texts: the texts.
+        most: how many texts a piece has at the most.
+    """
     piece: dict[bytes | int, list[int]] = {}
     characters = 0
     for key, indices in wanted.items():
         length = len(texts[indices[0]])
-        if piece and characters + length > LONG_CHARACTERS:
+        if piece and (characters + length > LONG_CHARACTERS or len(piece) == most):
             yield piece
             piece, characters = {}, 0
         piece[key] = indices
@@ -60,14 +78,14 @@ def pieces(wanted: dict[bytes | int, list[int]], texts: Sequence[str]) -> Iterat
         yield piece
 
 
-async def land_or_pass(flights: dict[int, Flight], deadline: float) -> None:
-    """Wait until all flights have landed or the deadline has passed; cancels none."""
-    tickets = {flight.ticket for flight in flights.values() if not flight.ticket.done()}
+async def land_or_pass(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
+    """Wait until all tickets are done or the deadline has passed; cancels none."""
+    tickets = [ticket for ticket in tickets if not ticket.done()]
     if not tickets:
         return
     left, all_landed = len(tickets), asyncio.get_running_loop().create_future()
 
-    def landed(_: Ticket) -> None:
+    def landed(_: Ticket[Any]) -> None:
         nonlocal left
         left -= 1
         if not left and not all_landed.done():
@@ -82,14 +100,14 @@ async def land_or_pass(flights: dict[int, Flight], deadline: float) -> None:
             ticket.remove_done_callback(landed)
 
 
-def trace_flights(flights: Collection[Flight], submitted: float) -> None:
-    """Spans of the queue and the forward passes that the flights of one request were in.
+def trace_tickets(tickets: Iterable[Ticket[Any]], submitted: float) -> None:
+    """Spans of the queue and the forward passes that the texts of one request were in.
 
     Args:
-        flights: those that have landed count.
+        tickets: those with scores count.
         submitted: ``time.monotonic()`` when the first left.
     """
-    landed = [flight.ticket.scores.computed for flight in set(flights) if flight.ticket.scores is not None]
+    landed = [ticket.scores.computed for ticket in tickets if ticket.scores is not None]
     times = [computed for computed in landed if computed]
     if times:
         began, ended = min(time[0] for time in times), max(time[1] for time in times)

@@ -9,9 +9,12 @@ kind     body
 ======== ======================================================================================================
 HELLO    engine to worker, once, when ready: MessagePack map of runtime, precision, device
 SUBMIT   ``count:u32 sent:f64 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
+TABLE    ``id:u32 sent:f64 deadline:f64 texts:u32``, then tokens of each text as u32, then all token ids as i32: texts
+         that are computed and answered together
 CANCEL   ids as u32
 RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, probabilities, rating]``, where traces are
-         asked for followed by the times the forward pass began and ended, or ``[id, code]``; empty in a sign of life
+         asked for followed by the times the forward pass began and ended, or ``[id, code]``; empty in a sign of life.
+         Of a table, probabilities and ratings are those of all texts as f64
 ======== ======================================================================================================
 """
 
@@ -24,9 +27,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from app.sentiment import TOKEN_TYPECODE, TokenIds
+from app.sentiment import TOKEN_TYPECODE, TextTable, TokenIds
 
-HELLO, SUBMIT, CANCEL, RESULT = range(1, 5)
+HELLO, SUBMIT, CANCEL, RESULT, TABLE = range(1, 6)
 
 MAX_FRAME = 256 * 1024 * 1024
 """Longest frame, in bytes; a peer that announces more is disconnected."""
@@ -34,6 +37,7 @@ MAX_FRAME = 256 * 1024 * 1024
 _HEADER = struct.Struct("<IB")
 _SUBMIT = struct.Struct("<Idd")
 _RESULT = struct.Struct("<Id")
+_TABLE = struct.Struct("<IddI")
 _ID_BYTES = 4
 
 
@@ -46,6 +50,15 @@ class Submission(NamedTuple):
 
     ids: list[int]
     texts: list[TokenIds[int]]
+    sent: float
+    deadline: float
+
+
+class TableSubmission(NamedTuple):
+    """A decoded TABLE frame."""
+
+    number: int
+    table: TextTable
     sent: float
     deadline: float
 
@@ -133,6 +146,30 @@ def read_submit(body: memoryview) -> Submission:
     if at != len(body) or len(texts) != count:
         raise FrameError("lengths of a submission do not add up")
     return Submission(list(heads[::2]), texts, sent, deadline)
+
+
+def submit_table(number: int, table: TextTable, sent: float, deadline: float) -> bytes:
+    """A TABLE frame."""
+    head = _TABLE.pack(number, sent, deadline, len(table.lengths))
+    return _frame(TABLE, head, array("I", table.lengths).tobytes(), table.ids.tobytes())
+
+
+def read_table(body: memoryview) -> TableSubmission:
+    """Decode a TABLE frame.
+
+    Raises:
+        FrameError: the lengths do not add up.
+    """
+    number, sent, deadline, count = _TABLE.unpack_from(body)
+    at = _TABLE.size + _ID_BYTES * count
+    if at > len(body):
+        raise FrameError("a table is cut off")
+    lengths = array("I", bytes(body[_TABLE.size : at])).tolist()
+    if at + _ID_BYTES * sum(lengths) != len(body):
+        raise FrameError("lengths of a table do not add up")
+    ids = array(TOKEN_TYPECODE)
+    ids.frombytes(body[at:])
+    return TableSubmission(number, TextTable(ids, lengths), sent, deadline)
 
 
 def cancel(ids: Sequence[int]) -> bytes:

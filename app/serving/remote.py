@@ -6,14 +6,15 @@ import asyncio
 import itertools
 import logging
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError
-from app.sentiment import Scores, TokenIds
+from app.sentiment import SCORE_TYPECODE, Scores, ScoreTable, TextTable, TokenIds
 from app.serving import frames
 from app.serving.admission import QueueLimits, drain_seconds
 from app.serving.engine import EngineInfo
@@ -34,17 +35,24 @@ _AWAY_RETRY_SECONDS = 2.0
 """About the time a restart takes."""
 
 
-class _Pending(Ticket):
-    """One text that the engine owes an answer for."""
+class _Pending(Ticket[Any]):
+    """One text, or one table of texts, that the engine owes an answer for."""
 
-    __slots__ = ("_on_settled", "attempts", "deadline", "ids", "number")
+    __slots__ = ("_on_settled", "attempts", "deadline", "ids", "number", "table", "texts")
 
     def __init__(
-        self, number: int, ids: TokenIds[int], deadline: float, on_settled: Callable[[_Pending], None]
+        self,
+        number: int,
+        ids: TokenIds[int],
+        deadline: float,
+        on_settled: Callable[[_Pending], None],
+        table: TextTable | None = None,
     ) -> None:
         super().__init__()
         self.number = number
         self.ids = ids
+        self.table = table
+        self.texts = 1 if table is None else len(table.lengths)
         self.deadline = deadline
         self.attempts = 0
         self._on_settled = on_settled
@@ -69,7 +77,7 @@ class RemoteEngine:
         self._path = path
         self._limits = limits
         self._pending: dict[int, _Pending] = {}
-        self._pending_tokens = 0
+        self._pending_texts = self._pending_tokens = 0
         self._numbers = itertools.count(1)
         self._info: EngineInfo | None = None
         self._connection: _Connection | None = None
@@ -111,23 +119,33 @@ class RemoteEngine:
         """Refuse what would exceed a bound. See ``Engine.admit``."""
         if not self._ready and time.monotonic() - self._heard > _PATIENCE_SECONDS:
             raise EngineUnavailableError("the engine is away", retry_after=_AWAY_RETRY_SECONDS)
-        own = len(self._pending)
+        own = self._pending_texts
         # Numbers are bounded worker by worker; the wait is behind everybody's texts.
         self._limits.check((own, self._pending_tokens), texts, tokens, self._texts_per_second)
         self._limits.check_wait(own + self._others, texts, self._texts_per_second)
 
     def drain_seconds(self, texts: int) -> float:
         """See ``Engine.drain_seconds``."""
-        return drain_seconds(len(self._pending) + self._others + texts, self._texts_per_second)
+        return drain_seconds(self._pending_texts + self._others + texts, self._texts_per_second)
 
     def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> Sequence[Ticket]:
         """Queue texts. See ``Engine.submit``."""
         done = self._done
         new = [_Pending(next(self._numbers) & 0xFFFFFFFF, ids, deadline, done) for ids in texts]
         self._pending |= {pending.number: pending for pending in new}
+        self._pending_texts += len(texts)
         self._pending_tokens += sum(map(len, texts))
         self._send_soon(new)
         return new
+
+    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
+        """Queue texts that belong together. See ``Engine.submit_table``."""
+        pending = _Pending(next(self._numbers) & 0xFFFFFFFF, table.ids, deadline, self._done, table)
+        self._pending[pending.number] = pending
+        self._pending_texts += pending.texts
+        self._pending_tokens += len(table.ids)
+        self._send_soon([pending])
+        return pending
 
     def _send_soon(self, texts: Sequence[_Pending]) -> None:
         """Texts of requests that arrive together leave in one frame."""
@@ -142,15 +160,21 @@ class RemoteEngine:
         entries = [pending for pending in outbox.values() if not pending.done()]
         for pending in entries:
             pending.attempts += 1
-        if entries:
+        singles = [pending for pending in entries if pending.table is None]
+        if singles:
             # Tickets are cancelled when their callers give up; the engine's own deadline is only a backstop.
-            deadline = max(pending.deadline for pending in entries)
-            numbers = [pending.number for pending in entries]
-            texts = [pending.ids for pending in entries]
+            deadline = max(pending.deadline for pending in singles)
+            numbers = [pending.number for pending in singles]
+            texts = [pending.ids for pending in singles]
             self._connection.write(frames.submit(numbers, texts, time.monotonic(), deadline))
+        for pending in entries:
+            if pending.table is not None:
+                frame = frames.submit_table(pending.number, pending.table, time.monotonic(), pending.deadline)
+                self._connection.write(frame)
 
     def _done(self, pending: _Pending) -> None:
         del self._pending[pending.number]
+        self._pending_texts -= pending.texts
         self._pending_tokens -= len(pending.ids)
         if not pending.cancelled() or not pending.attempts:
             return
@@ -225,7 +249,8 @@ class RemoteEngine:
         self._heard = time.monotonic()
         if not self._ready:
             self._set_ready(ready=True)
-        self._others = max(0, queued - len(self._pending) + len(entries))
+        answered = sum(self._pending[entry[0]].texts for entry in entries if entry[0] in self._pending)
+        self._others = max(0, queued - self._pending_texts + answered)
         for number, *answer in entries:
             pending = self._pending.get(number)
             if pending is None:
@@ -233,6 +258,10 @@ class RemoteEngine:
             if len(answer) == 1:
                 error = ERRORS.get(answer[0], EngineUnavailableError)
                 pending.set_exception(error("the engine could not classify this text", retry_after=1.0))
+            elif pending.table is not None:
+                probabilities, ratings, *computed = answer
+                table = ScoreTable(array(SCORE_TYPECODE, probabilities), array(SCORE_TYPECODE, ratings))
+                pending.set_result(table._replace(computed=tuple(computed)) if computed else table)
             else:
                 probabilities, rating, *computed = answer
                 pending.set_result(Scores(tuple(probabilities), rating, tuple(computed) or None))

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from app.sentiment import Scores
 
-Callback = Callable[["Ticket"], object]
+Result = TypeVar("Result", default=Scores)
+Callback = Callable[["Ticket[Any]"], object]
 
 
-class Ticket:
+class Ticket(Generic[Result]):
     """What becomes of one text: scores, an error, or nothing because it was given up.
 
-    Has the methods of a future that are needed here, and can be awaited. Belongs to one thread.
+    Has the methods of a future that are needed here, and can be awaited. Belongs to one thread. Texts that travel
+    together, as a table, have one ticket.
 
     Attributes:
         scores: the scores, as soon as there are any.
@@ -26,17 +31,17 @@ class Ticket:
     __slots__ = ("_callbacks", "_error", "_given_up", "scores")
 
     def __init__(self) -> None:
-        self.scores: Scores | None = None
+        self.scores: Result | None = None
         self._error: Exception | None = None
         self._given_up = False
         self._callbacks: list[Callback] | None = None
 
-    def __await__(self) -> Generator[asyncio.Future[None], None, Scores]:
+    def __await__(self) -> Generator[asyncio.Future[None], None, Result]:
         """Wait for the scores. A waiter that is cancelled gives the text up."""
         if not self.done():
             waiter = asyncio.get_running_loop().create_future()
 
-            def wake(_: Ticket) -> None:
+            def wake(_: Ticket[Any]) -> None:
                 if not waiter.done():
                     waiter.set_result(None)
 
@@ -56,7 +61,7 @@ class Ticket:
         """Whether the text was given up."""
         return self._given_up
 
-    def result(self) -> Scores:
+    def result(self) -> Result:
         """The scores.
 
         Raises:
@@ -77,7 +82,7 @@ class Ticket:
             raise asyncio.CancelledError
         return self._error
 
-    def set_result(self, scores: Scores) -> None:
+    def set_result(self, scores: Result) -> None:
         """The text has its scores."""
         if not self.done():
             self.scores = scores

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.compiler import WORDS
 from app.errors import NoWordsError
-from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding
+from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
 
 _INT64 = "q"
 _ID_BYTES = array(TOKEN_TYPECODE).itemsize
@@ -51,6 +51,17 @@ class CompiledVocabulary:
             most: most ids kept of a text.
             head: how many of these are taken from the start of a text that has more.
         """
+        table = self.encode_table(texts, most, head)
+        results: list[Encoding | NoWordsError] = []
+        at = 0
+        for kept, tokens, unknown in zip(table.kept, table.tokens, table.unknown, strict=True):
+            ids = table.ids[at : at + kept]
+            results.append(Encoding(ids, tokens, tokens > kept, unknown) if tokens else NoWordsError())
+            at += kept
+        return results
+
+    def encode_table(self, texts: Sequence[bytes], most: int, head: int) -> EncodingTable:
+        """Token ids of texts in one piece. See ``encode``."""
         lengths = list(map(len, texts))
         ends = array(_INT64, accumulate(lengths))
         room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
@@ -66,12 +77,9 @@ class CompiledVocabulary:
             ids.buffer_info()[0],
             counts.buffer_info()[0],
         )
-        results: list[Encoding | NoWordsError] = []
-        at, numbers = 0, iter(counts)
-        for tokens, kept, unknown in zip(numbers, numbers, numbers, strict=True):
-            results.append(Encoding(ids[at : at + kept], tokens, tokens > kept, unknown) if tokens else NoWordsError())
-            at += kept
-        return results
+        tokens, kept, unknown = (counts[at::3].tolist() for at in range(3))
+        del ids[sum(kept) :]
+        return EncodingTable(ids, kept, tokens, unknown)
 
 
 def compiled_vocabulary(words: Sequence[str], first: int) -> CompiledVocabulary | None:

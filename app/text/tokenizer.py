@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from app.errors import CheckpointError, NoWordsError
-from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding
+from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
 from app.store import CONFIG_FILE, TOKENIZER_FILE, StoredModel
 from app.text.compiled import compiled_vocabulary
 from app.text.preprocessing import PREPROCESSING_VERSION, Span, plain, word_spans, words
@@ -48,6 +48,7 @@ class Tokenizer:
         self.vocabulary = tuple(vocabulary)
         self.max_tokens = max_tokens
         self.head_tokens = head_tokens
+        self._limits = (max_tokens, head_tokens)
         self._ids = _Vocabulary((word, index) for index, word in enumerate(vocabulary) if index > UNKNOWN_ID)
         if len(self._ids) != len(vocabulary) - 2:
             raise CheckpointError("vocabulary names a word twice")
@@ -74,12 +75,37 @@ class Tokenizer:
             return list(map(self._encode, texts))
         prepared = list(map(plain, texts))
         if None not in prepared:
-            return self._compiled.encode(cast("list[bytes]", prepared), self.max_tokens, self.head_tokens)
+            return self._compiled.encode(cast("list[bytes]", prepared), *self._limits)
         plain_ones = [text for text in prepared if text is not None]
-        encoded = iter(self._compiled.encode(plain_ones, self.max_tokens, self.head_tokens))
+        encoded = iter(self._compiled.encode(plain_ones, *self._limits))
         return [
             self._encode(text) if ready is None else next(encoded) for text, ready in zip(texts, prepared, strict=True)
         ]
+
+    def encode_table(self, texts: Sequence[str]) -> EncodingTable:
+        """Token ids of several texts in one piece; cheaper than ``encode_all``."""
+        prepared = [None] * len(texts) if self._compiled is None else list(map(plain, texts))
+        plain_ones = [text for text in prepared if text is not None]
+        nothing = EncodingTable(array(TOKEN_TYPECODE), [], [], [])
+        done = self._compiled.encode_table(plain_ones, *self._limits) if self._compiled and plain_ones else nothing
+        if len(plain_ones) == len(texts):
+            return done
+        table = EncodingTable(array(TOKEN_TYPECODE), [], [], [])
+        at, rows = 0, zip(done.kept, done.tokens, done.unknown, strict=True)
+        for text, ready in zip(texts, prepared, strict=True):
+            if ready is not None:
+                kept, tokens, unknown = next(rows)
+                table.ids.extend(done.ids[at : at + kept])
+                at += kept
+            elif isinstance(found := self._encode(text), Encoding):
+                kept, tokens, unknown = len(found.ids), found.tokens, found.unknown
+                table.ids.extend(found.ids)
+            else:
+                kept = tokens = unknown = 0
+            table.kept.append(kept)
+            table.tokens.append(tokens)
+            table.unknown.append(unknown)
+        return table
 
     def _encode(self, text: str) -> Encoding | NoWordsError:
         found = words(text)

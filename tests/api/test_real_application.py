@@ -16,7 +16,7 @@ from app import logs
 from app.api.schemas import BatchResponse, SingleResponse
 from app.errors import CheckpointError, EngineUnavailableError
 from app.main import create_app
-from app.sentiment import TokenIds
+from app.sentiment import ScoreTable, TextTable, TokenIds
 from app.serving.engine import EngineInfo
 from app.serving.ticket import Ticket
 from app.settings import Settings
@@ -138,6 +138,9 @@ class ScriptedEngine:
         futures = [Ticket() for _ in texts]
         self.futures += futures
         return futures
+
+    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
+        raise NotImplementedError
 
 
 async def test_readiness_follows_the_engine(settings: Settings) -> None:

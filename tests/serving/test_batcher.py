@@ -17,9 +17,10 @@ from app.errors import DeadlineError, EngineUnavailableError, InferenceError, Ov
 from app.sentiment import Scores, TokenIds
 from app.serving import batcher as batcher_module
 from app.serving.admission import QueueLimits
-from app.serving.batcher import BatchLimits, MicroBatcher
+from app.serving.batcher import MicroBatcher
 from app.serving.length_queue import Entry, LengthQueue
 from app.serving.ticket import Ticket
+from app.serving.waiting import BatchLimits
 
 FAR = 1e12
 

@@ -127,7 +127,7 @@ async def test_long_texts_are_tokenized_off_the_loop(tiny_model: StoredModel) ->
     long = "good film " * 20_000
     calls = asyncio.gather(classifier.classify([long]), classifier.classify([long, "good"]))
     async with asyncio.timeout(10):
-        while len(engine.waiting) < 2 or len(classifier._flights) < 2:  # noqa: ASYNC110 - no event says so
+        while len(engine.waiting) < 2 or len(classifier._terminal.flights) < 2:  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     engine.compute()

@@ -17,9 +17,10 @@ from app.sentiment import Scores, TokenIds
 from app.serving import batcher as batcher_module
 from app.serving import remote as remote_module
 from app.serving.admission import QueueLimits
-from app.serving.batcher import BatchLimits, MicroBatcher
+from app.serving.batcher import MicroBatcher
 from app.serving.engine_server import EngineServer
 from app.serving.remote import RemoteEngine
+from app.serving.waiting import BatchLimits
 
 FAR = 1e12
 LIMITS = BatchLimits(8, 10_000, 1.0, QueueLimits(1000, 1_000_000, 1e6))

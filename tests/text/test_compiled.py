@@ -74,6 +74,21 @@ def test_texts_together_are_encoded_as_alone(texts: list[str], limit: int, head:
     assert together == [encode(tokenizer, text) for text in texts]
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@given(texts=st.lists(_TEXTS, max_size=6), limit=st.integers(1, 6), head=st.integers(0, 6))
+def test_texts_in_one_piece_are_encoded_as_alone(compiled: bool, texts: list[str], limit: int, head: int) -> None:
+    """Ids and counts of a table are those of its texts one by one; texts without words have no tokens."""
+    tokenizer = Tokenizer(_VOCABULARY, limit, min(head, limit))
+    if not compiled:
+        tokenizer._compiled = None
+    alone = [found if isinstance(found, Encoding) else None for found in tokenizer.encode_all(texts)]
+    table = tokenizer.encode_table(texts)
+    assert table.ids == sum((found.ids for found in alone if found), array("i"))
+    assert table.kept == [len(found.ids) if found else 0 for found in alone]
+    assert table.tokens == [found.tokens if found else 0 for found in alone]
+    assert table.unknown == [found.unknown if found else 0 for found in alone]
+
+
 def test_threads_may_share_a_vocabulary() -> None:
     """The interpreter lock is released, so calls run side by side; they only read."""
     tokenizer = Tokenizer(_VOCABULARY, 400, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from app.modeling.native import binding
 from app.modeling.native.binding import Variant
 from app.modeling.native.packing import PackedModel, read_weights
-from app.sentiment import Scores, TokenIds
+from app.sentiment import SCORE_TYPECODE, Scores, ScoreTable, TextTable, TokenIds
 from app.store import ModelConfig
 
 
@@ -71,17 +72,30 @@ class NativePredictor:
         """
         if not batch:
             return []
-        logits = self.logits(batch)
+        probabilities, ratings = self._scores(self.logits(batch))
+        if ratings is None:
+            return [Scores(tuple(row)) for row in probabilities.tolist()]
+        return [
+            Scores(tuple(row), rating) for row, rating in zip(probabilities.tolist(), ratings.tolist(), strict=True)
+        ]
+
+    def predict_table(self, table: TextTable) -> ScoreTable:
+        """See ``predict``."""
+        probabilities, ratings = self._scores(self.logits(table.texts()))
+        rated = b"" if ratings is None else ratings.tobytes()
+        return ScoreTable(array(SCORE_TYPECODE, probabilities.tobytes()), array(SCORE_TYPECODE, rated))
+
+    def _scores(self, logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Probabilities (B, classes) and, where there are any, ratings (B,) of logits."""
         classes = len(self.config.labels)
         if self.config.output == "sigmoid":
             # softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]: one logit, served as two classes.
             logits = np.insert(logits, 0, 0.0, axis=1)
-        probabilities = _softmax(logits[:, :classes] / self.config.temperature).tolist()
+        probabilities = _softmax(logits[:, :classes] / self.config.temperature)
         if not self.config.rating:
-            return [Scores(tuple(row)) for row in probabilities]
+            return probabilities, None
         stars = _softmax(logits[:, classes:])
-        ratings = (stars * np.arange(1, stars.shape[1] + 1)).sum(axis=1).tolist()
-        return [Scores(tuple(row), rating) for row, rating in zip(probabilities, ratings, strict=True)]
+        return probabilities, (stars * np.arange(1, stars.shape[1] + 1)).sum(axis=1)
 
     def logits(self, batch: Sequence[TokenIds[int]]) -> NDArray[np.float64]:
         """Raw outputs of B texts: logits of the classes (one for a sigmoid), then those of the stars, if any."""

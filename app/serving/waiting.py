@@ -1,0 +1,150 @@
+"""What waits for the device: single texts by age and length, tables by age, and what of them makes the next batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+
+from app import metrics
+from app.errors import DeadlineError
+from app.sentiment import TextTable, TokenIds
+from app.serving.admission import QueueLimits
+from app.serving.length_queue import Entry, LengthQueue
+from app.serving.tables import TableEntry, TableQueue
+
+_length = attrgetter("length")
+_LEAST_SHARE = 16
+"""Texts below which what waits is not worth dividing among predictors."""
+_LOOKS = 4
+"""Waiting texts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Bounds of one micro-batch, see the settings of the same names, and of the queue."""
+
+    max_batch_size: int
+    max_batch_tokens: int
+    max_batch_age: float
+    queue: QueueLimits
+
+
+class WaitingTexts:
+    """Texts that wait, and the batches drawn from them.
+
+    Args:
+        limits: bounds of a batch.
+
+    Attributes:
+        predictors: how many draw; what waits is divided among them.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self.predictors = 1
+        self._limits = limits
+        self._queue = LengthQueue()
+        self._tables = TableQueue()
+        self._table_was_last = False
+
+    def __len__(self) -> int:
+        return len(self._queue) + self._tables.texts
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all that waits."""
+        return self._queue.tokens + self._tables.tokens
+
+    def add(self, texts: Sequence[TokenIds[int]], deadline: float, now: float) -> list[Entry]:
+        """Append texts, to be drawn in batches of like length."""
+        forget = self._forget
+        entries = [Entry(ids, deadline, now, forget) for ids in texts]
+        for entry in entries:
+            self._queue.add(entry)
+        self._tell_depth()
+        return entries
+
+    def add_table(self, table: TextTable, deadline: float, now: float) -> TableEntry:
+        """Append a table, to be drawn as it is."""
+        entry = TableEntry(table, deadline, now, self._forget_table)
+        self._tables.add(entry)
+        self._tell_depth()
+        return entry
+
+    def _forget(self, entry: Entry) -> None:
+        """Take a text whose caller is gone out of the queue before it costs anything."""
+        before = len(self._queue)
+        self._queue.remove(entry)
+        if len(self._queue) < before:
+            metrics.DROPPED.labels("cancelled").inc()
+            self._tell_depth()
+
+    def _forget_table(self, entry: TableEntry) -> None:
+        if self._tables.remove(entry):
+            metrics.DROPPED.labels("cancelled").inc(len(entry.table.lengths))
+            self._tell_depth()
+
+    def draw(self, now: float) -> list[Entry]:
+        """Take the next batch out of the queue, shortest text first; empty where nothing waits."""
+        first = self._take_oldest(now)
+        if first is None:
+            return []
+        batch, longest = [first], first.length
+        # Towards the end of what waits, batches get smaller, so that all predictors finish at about the same time.
+        share = max(_LEAST_SHARE, -(-len(self._queue) // self.predictors))
+        size = min(self._limits.max_batch_size, share)
+        for entry in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
+            # The longest only grows: where one more as long does not fit, nothing does.
+            if len(batch) >= size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
+                break
+            if entry.done() or max(longest, entry.length) * (len(batch) + 1) > self._limits.max_batch_tokens:
+                continue
+            self._queue.remove(entry)
+            if not self._expired(entry, now):
+                batch.append(entry)
+                longest = max(longest, entry.length)
+        self._tell_depth()
+        return sorted(batch, key=_length)
+
+    def draw_table(self, now: float) -> TableEntry | None:
+        """Take the next table out of the queue; not twice in a row where single texts wait too."""
+        if not self._tables or (self._table_was_last and len(self._queue)):
+            self._table_was_last = False
+            return None
+        while (entry := self._tables.take()) is not None:
+            if entry.deadline > now:
+                break
+            metrics.DROPPED.labels("deadline").inc(len(entry.table.lengths))
+            entry.set_exception(_late())
+        self._table_was_last = entry is not None
+        self._tell_depth()
+        return entry
+
+    def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
+        for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
+            if now - entry.arrived <= self._limits.max_batch_age:
+                break
+            yield entry
+        yield from self._queue.neighbours(first)
+
+    def _take_oldest(self, now: float) -> Entry | None:
+        while (entry := self._queue.oldest()) is not None:
+            self._queue.remove(entry)
+            if not entry.done() and not self._expired(entry, now):
+                return entry
+        return None
+
+    def _expired(self, entry: Entry, now: float) -> bool:
+        if entry.deadline > now:
+            return False
+        metrics.DROPPED.labels("deadline").inc()
+        entry.set_exception(_late())
+        return True
+
+    def _tell_depth(self) -> None:
+        metrics.QUEUE_DEPTH.set(len(self))
+
+
+def _late() -> DeadlineError:
+    return DeadlineError("the deadline passed while the text was waiting")
