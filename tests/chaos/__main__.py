@@ -96,8 +96,14 @@ class Suite:
     async def soak(self) -> Any:
         with chaotic(STORE, MODEL, redis_url=self.redis.url, cache_size="200") as service:
             soak = Soak(service, self.known, self.options.soak_rate, self.options.seed)
+            await soak.warm_up(60 * self.options.warm_minutes)
+            warm = soak.outcomes.total()
             await soak.run(60 * self.options.soak_minutes)
-            figures: dict[str, Any] = {"requests": soak.outcomes.total(), "outcomes": dict(soak.outcomes)}
+            figures: dict[str, Any] = {
+                "requests of the warm-up": warm,
+                "requests": soak.outcomes.total(),
+                "outcomes": dict(soak.outcomes),
+            }
             for name, found in soak.slopes().items():
                 figures[name] = {**dataclasses.asdict(found), "bound": found.bound, "flat": found.flat}
             for role in ("engine", "worker"):
@@ -117,6 +123,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200, help="requests per second where nothing is overloaded")
     parser.add_argument("--havoc-seconds", type=float, default=300)
     parser.add_argument("--soak-minutes", type=float, default=25)
+    parser.add_argument("--warm-minutes", type=float, default=4, help="eightfold load before the soak")
     parser.add_argument("--soak-rate", type=float, default=150)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

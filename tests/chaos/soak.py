@@ -21,6 +21,8 @@ QUARTERS = 4
 """After each quarter all clients leave for a moment."""
 WARM_SHARE = 1 / QUARTERS
 """Share of the soak in which caches fill, arenas grow and nothing is judged."""
+WARM_UP_RATE = 8
+"""Requests of the warm-up for each of the soak, per second."""
 BLOCK_SECONDS = 60.0
 """Samples of such a time become one, their median: memory moves in steps, so samples close to each other tell the same
 thing again, and an interval that took them for independent would be too narrow."""
@@ -97,20 +99,26 @@ class Soak:
         self._chance = random.Random(seed)
         self._client = Client(service.url)
 
+    async def warm_up(self, seconds: float) -> None:
+        """Ask for the same, unobserved and far more of it: allocators come to rest after requests, not after time."""
+        await self._ask_for(seconds, WARM_UP_RATE * self._rate)
+        self._client.close()
+        await asyncio.sleep(_SETTLE_SECONDS)
+
     async def run(self, seconds: float) -> None:
         """Ask for so long, and look at memory and descriptors meanwhile, also while there are no clients."""
         sampling = asyncio.create_task(self._sample())
         for _ in range(QUARTERS):
-            await self._ask_for(seconds / QUARTERS)
+            await self._ask_for(seconds / QUARTERS, self._rate)
             self._client.close()
             await asyncio.sleep(_SETTLE_SECONDS)
             self.idle_descriptors.append(descriptors(self._service))
         sampling.cancel()
 
-    async def _ask_for(self, seconds: float) -> None:
+    async def _ask_for(self, seconds: float, rate: float) -> None:
         started, asking = time.monotonic(), set()
-        for number in range(int(self._rate * seconds)):
-            if (pause := started + number / self._rate - time.monotonic()) > 0:
+        for number in range(int(rate * seconds)):
+            if (pause := started + number / rate - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
             task = asyncio.create_task(self._ask())
             asking.add(task)
