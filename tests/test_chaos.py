@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos import scenarios
 from tests.chaos.parts import answers, chaotic, reviews
-from tests.chaos.soak import slope
+from tests.chaos.soak import Slope, Soak, none_kept, slope
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.extra
@@ -77,10 +77,44 @@ def test_havoc(tiny_store: Path, known: Mapping[str, float], redis: RedisServer,
     assert figures["outcomes"]["right"] > 500
 
 
-def test_growth_is_told_from_noise() -> None:
-    """The slope of the soak: flat where values only scatter, not where they grow by a twentieth an hour."""
-    flat = slope([(float(at), 100 + (at * 7919 % 13) / 13) for at in range(0, 3600, 10)])
-    growing = slope([(float(at), 100 + at / 3600 * 5 + (at * 7919 % 13) / 13) for at in range(0, 3600, 10)])
-    assert flat.flat
-    assert not growing.flat
-    assert growing.per_hour == pytest.approx(5, abs=0.5)
+def _course(per_hour: float, scatter: float = 1.0) -> list[tuple[float, float]]:
+    """Samples of an hour of something of 100 that grows so, and scatters."""
+    return [(float(at), 100 + at / 3600 * per_hour + scatter * (at * 7919 % 13) / 13) for at in range(0, 3600, 10)]
+
+
+@pytest.mark.parametrize(
+    ("per_hour", "scatter", "flat"),
+    [(0.0, 1.0, True), (0.0, 20.0, True), (-5.0, 1.0, True), (0.5, 0.1, True), (1.5, 0.1, False), (5.0, 1.0, False)],
+    ids=["scatters", "bounces", "falls", "drifts by less than the bound", "by more", "grows"],
+)
+def test_growth_is_told_from_noise(per_hour: float, scatter: float, flat: bool) -> None:
+    """The slope of the soak: flat where there may be no growth, or certainly less than a hundredth an hour."""
+    found = slope(_course(per_hour, scatter))
+    assert found.low <= found.per_hour <= found.high
+    assert found.per_hour == pytest.approx(per_hour, abs=0.1 + scatter / 10)
+    assert found.flat is flat
+
+
+def test_growth_that_may_pass_the_bound_is_not_flat() -> None:
+    """The whole interval counts where it does not hold zero, not the estimate alone."""
+    assert Slope(median=100, per_hour=0.5, low=0.1, high=0.9).flat
+    assert not Slope(median=100, per_hour=0.5, low=0.1, high=1.1).flat
+    assert Slope(median=100, per_hour=0.5, low=-0.1, high=1.1).flat
+
+
+def test_kept_descriptors_are_told_from_bouncing_ones() -> None:
+    """Without clients: what rises to where it never was is kept."""
+    assert none_kept([70, 72, 70, 71])
+    assert none_kept([70, 60, 50, 40])
+    assert not none_kept([70, 71, 72, 73])
+
+
+def test_a_soak(tiny_store: Path, known: Mapping[str, float], redis: RedisServer) -> None:
+    """In short: every kind of client gets what it should, and nobody leaves a descriptor behind."""
+    with chaotic(tiny_store, "tiny", redis_url=redis.url, cache_size="50") as service:
+        soak = Soak(service, known, rate=50)
+        asyncio.run(soak.run(20))
+    assert set(soak.outcomes) <= scenarios.HONEST | {"left", "other", "refused as bad"}
+    assert soak.outcomes["right"] > 500
+    assert len(soak.idle_descriptors) == 4
+    assert none_kept(soak.idle_descriptors)

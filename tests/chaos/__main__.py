@@ -96,18 +96,22 @@ class Suite:
     async def soak(self) -> Any:
         with chaotic(STORE, MODEL, redis_url=self.redis.url, cache_size="200") as service:
             soak = Soak(service, self.known, self.options.soak_rate, self.options.seed)
+            await soak.warm_up(60 * self.options.warm_minutes)
+            warm = soak.outcomes.total()
             await soak.run(60 * self.options.soak_minutes)
-            slopes = soak.slopes()
-            figures: dict[str, Any] = {"requests": soak.outcomes.total(), "outcomes": dict(soak.outcomes)}
-            for name, found in slopes.items():
-                figures[name] = {**dataclasses.asdict(found), "flat": found.flat}
+            figures: dict[str, Any] = {
+                "requests of the warm-up": warm,
+                "requests": soak.outcomes.total(),
+                "outcomes": dict(soak.outcomes),
+            }
+            for name, found in soak.slopes().items():
+                figures[name] = {**dataclasses.asdict(found), "bound": found.bound, "flat": found.flat}
             for role in ("engine", "worker"):
                 figures[f"{role}, MB by the minute"] = [round(value / 1e6, 2) for value in soak.course(role)]
-            figures["descriptors without clients, before and after"] = soak.idle_descriptors
+            figures["descriptors without clients, by quarter"] = soak.idle_descriptors
             allowed = scenarios.HONEST | {"left", "other", "refused as bad"}
             assert set(soak.outcomes) <= allowed, figures
-            figures["targets"] = {f"{name} flat": found.flat for name, found in slopes.items()}
-            figures["targets"]["no descriptor kept"] = soak.idle_descriptors[1] <= soak.idle_descriptors[0]
+            figures["targets"] = soak.verdict()
             return figures
 
 
@@ -119,6 +123,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200, help="requests per second where nothing is overloaded")
     parser.add_argument("--havoc-seconds", type=float, default=300)
     parser.add_argument("--soak-minutes", type=float, default=25)
+    parser.add_argument("--warm-minutes", type=float, default=4, help="eightfold load before the soak")
     parser.add_argument("--soak-rate", type=float, default=150)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,11 +17,17 @@ from tests.chaos.parts import descriptors, memory
 from tests.service import Service
 
 SAMPLE_SECONDS = 5.0
-WARM_SHARE = 0.25
+QUARTERS = 4
+"""After each quarter all clients leave for a moment."""
+WARM_SHARE = 1 / QUARTERS
 """Share of the soak in which caches fill, arenas grow and nothing is judged."""
+WARM_UP_RATE = 8
+"""Requests of the warm-up for each of the soak, per second."""
 BLOCK_SECONDS = 60.0
 """Samples of such a time become one, their median: memory moves in steps, so samples close to each other tell the same
 thing again, and an interval that took them for independent would be too narrow."""
+DRIFT_PER_HOUR = 0.01
+"""Growth that counts as flat though it is certain, as a share of what there is: docs/reliability.md says why."""
 _SETTLE_SECONDS = 3.0
 """In which the service notices that clients are gone."""
 
@@ -38,9 +44,14 @@ class Slope:
     high: float
 
     @property
+    def bound(self) -> float:
+        """Growth per hour that is allowed."""
+        return DRIFT_PER_HOUR * self.median
+
+    @property
     def flat(self) -> bool:
-        """Whether there may be no growth at all."""
-        return bool(self.low <= 0)
+        """Whether there may be no growth at all, or what there is certainly keeps below the bound."""
+        return bool(self.low <= 0 or self.high < self.bound)
 
 
 def blocks(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -56,7 +67,15 @@ def slope(samples: list[tuple[float, float]]) -> Slope:
     seconds, values = zip(*blocks(samples), strict=True)
     fitted = stats.theilslopes(values, seconds, 0.95)
     hour = 3600.0
-    return Slope(median(values), fitted.slope * hour, fitted.low_slope * hour, fitted.high_slope * hour)
+    return Slope(
+        median(values),
+        *(float(per_second) * hour for per_second in (fitted.slope, fitted.low_slope, fitted.high_slope)),
+    )
+
+
+def none_kept(idle: Sequence[int]) -> bool:
+    """Whether descriptors counted without clients fall, stay or bounce: the last count is not above all before."""
+    return idle[-1] <= max(idle[:-1])
 
 
 class Soak:
@@ -73,27 +92,33 @@ class Soak:
         self.outcomes: Counter[str] = Counter()
         self.samples: list[tuple[float, dict[str, int]]] = []
         self.idle_descriptors: list[int] = []
-        """Open files without any client: after the warm-up, and at the end."""
+        """Open files without any client, after each quarter."""
         self._service = service
         self._known = list(known.items())
         self._rate = rate
         self._chance = random.Random(seed)
         self._client = Client(service.url)
 
+    async def warm_up(self, seconds: float) -> None:
+        """Ask for the same, unobserved and far more of it: allocators come to rest after requests, not after time."""
+        await self._ask_for(seconds, WARM_UP_RATE * self._rate)
+        self._client.close()
+        await asyncio.sleep(_SETTLE_SECONDS)
+
     async def run(self, seconds: float) -> None:
         """Ask for so long, and look at memory and descriptors meanwhile, also while there are no clients."""
         sampling = asyncio.create_task(self._sample())
-        for share in (WARM_SHARE, 1 - WARM_SHARE):
-            await self._ask_for(share * seconds)
+        for _ in range(QUARTERS):
+            await self._ask_for(seconds / QUARTERS, self._rate)
             self._client.close()
             await asyncio.sleep(_SETTLE_SECONDS)
             self.idle_descriptors.append(descriptors(self._service))
         sampling.cancel()
 
-    async def _ask_for(self, seconds: float) -> None:
+    async def _ask_for(self, seconds: float, rate: float) -> None:
         started, asking = time.monotonic(), set()
-        for number in range(int(self._rate * seconds)):
-            if (pause := started + number / self._rate - time.monotonic()) > 0:
+        for number in range(int(rate * seconds)):
+            if (pause := started + number / rate - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
             task = asyncio.create_task(self._ask())
             asking.add(task)
@@ -108,6 +133,11 @@ class Soak:
         """Slopes after the warm-up, by what was measured."""
         kept = self.samples[int(len(self.samples) * WARM_SHARE) :]
         return {name: slope([(at, values[name]) for at, values in kept]) for name in kept[0][1]}
+
+    def verdict(self) -> dict[str, bool]:
+        """What must be true of a service that keeps nothing."""
+        flat = {f"{name} flat": found.flat for name, found in self.slopes().items()}
+        return {**flat, "no descriptor kept": none_kept(self.idle_descriptors)}
 
     async def _sample(self) -> None:
         started = time.monotonic()

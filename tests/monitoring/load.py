@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -22,7 +23,18 @@ def ordinary(client: httpx.Client, chance: random.Random) -> None:
     texts = chance.choice([[chance.choice(KNOWN)], new[:1], new, [*new, chance.choice(KNOWN)], [" "], [new[0] * 20]])
     body = {"text": texts[0]} if len(texts) == 1 else {"texts": texts}
     client.post("/classify", json=body, headers={"X-Timeout-Seconds": "2"})
+    other_protocols(client, chance.choice(KNOWN))
     time.sleep(0.2)
+
+
+def other_protocols(client: httpx.Client, text: str) -> None:
+    """The same text by every other route of inference."""
+    client.post("/predict", json={"inputs": text})
+    client.post("/", json={"inputs": text})
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}
+    for path in ("/v2/models/tiny", "/v2/models/tiny/versions/1"):
+        client.post(f"{path}/infer", json={"inputs": [tensor]})
+    client.post("/files", content=f"text\n{json.dumps(text)}\n", headers={"Content-Type": "text/csv"})
 
 
 def flood(client: httpx.Client, chance: random.Random) -> None:

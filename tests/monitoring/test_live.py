@@ -29,6 +29,7 @@ pytestmark = pytest.mark.extra
 
 CLIENTS = 6
 WARM_UP = 25.0
+ROOT = Path(__file__).parent.parent.parent
 PANELS = [
     pytest.param(panel, id=f"{board.path.stem}-{panel.id}") for board in read_dashboards() for panel in board.panels
 ]
@@ -115,6 +116,15 @@ def test_every_rule_has_data_and_is_healthy(stack: Stack) -> None:
         assert rule["health"] == "ok", rule
         expression = decided(rule["query"]) if rule["type"] == "alerting" else rule["query"]
         assert stack.prometheus.query(expression), expression
+
+
+def test_every_route_of_inference_is_watched(stack: Stack) -> None:
+    """The service counts them under the names that the rules know."""
+    documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
+    asked = {path for path, operations in documented.items() if "post" in operations}
+    for expression in ("sentiment:route_errors:rate5m", "sentiment:route_duration_seconds:p99_5m"):
+        watched = {sample["metric"]["route"] for sample in stack.prometheus.query(expression)}
+        assert watched == (asked - {"/files"} if "duration" in expression else asked)
 
 
 def test_the_engine_is_down_and_requests_fail(stack: Stack) -> None:
