@@ -61,7 +61,11 @@ class Running(Protocol):
 
     response_complete: bool
     disconnected: bool
-    message_event: Any
+
+    @property
+    def message_event(self) -> Any:
+        """Is set when something happened."""
+        ...
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -112,6 +116,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             _disconnect(self._running)
         self.pipeline.clear()
         super().connection_lost(exc)
+        # Requests know their connection: without this each one that ends would be garbage in a cycle.
+        self._running = None
+        self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:

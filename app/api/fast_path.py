@@ -150,7 +150,6 @@ class FastRequest:
         response_complete: whether it is over.
         keep_alive: what uvicorn sets when the server stops; the protocol knows that already.
         disconnected: set true by uvicorn when the client is gone.
-        message_event: where uvicorn says so; it is this very object.
     """
 
     __slots__ = (
@@ -162,7 +161,6 @@ class FastRequest:
         "_started",
         "disconnected",
         "keep_alive",
-        "message_event",
         "response_complete",
     )
 
@@ -175,8 +173,12 @@ class FastRequest:
         self._flight: Flight | None = None
         self.response_complete = self.disconnected = False
         self.keep_alive = True
-        self.message_event = self
         metrics.REQUESTS_IN_FLIGHT.inc()
+
+    @property
+    def message_event(self) -> FastRequest:
+        """Where uvicorn says that something happened: this very object, and not kept in it, which would be a cycle."""
+        return self
 
     def wait(self, flight: Flight) -> None:
         """Answer when the flight has landed."""

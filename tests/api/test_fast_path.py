@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from app.api.fast_path import MAX_BODY, FastPath, FastRequest
 from app.api.middleware import RequestRecorder
+from app.api.protocol import ServiceProtocol
 from app.errors import EngineUnavailableError
 from app.sentiment import Scores
 from app.serving.cache import MemoryCache
@@ -156,11 +161,58 @@ async def test_a_client_that_leaves_takes_its_text_along(setting: Setting) -> No
     assert not setting.connection.head
 
 
+@pytest.fixture
+def kept() -> Iterator[Callable[[type], int]]:
+    """How many objects of a type there are, while nobody looks for garbage in cycles."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield lambda kind: sum(type(found) is kind for found in gc.get_objects())
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "left"])
+async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[type], int], *, leaves: bool) -> None:
+    """Garbage is looked for seldom, so neither the request nor its connection may need that."""
+    before = kept(FastRequest), kept(ServiceProtocol)
+    loop, config = asyncio.get_running_loop(), uvicorn.Config(never, log_config=None)
+    config.load()
+    state = ServerState()
+    server = await loop.create_server(
+        lambda: ServiceProtocol(config, state, {}, fast_path=setting.path), "127.0.0.1", 0
+    )
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(wire.request(body=BODY))
+        await until(lambda: bool(setting.engine.waiting))
+        assert kept(FastRequest) == before[0] + 1
+        if not leaves:
+            setting.engine.compute()
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await until(lambda: not state.connections)
+    del reader, writer
+    await asyncio.sleep(0)
+    setting.engine.waiting.clear()
+    assert (kept(FastRequest), kept(ServiceProtocol)) == before
+
+
+async def never(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application, where no request is for it."""
+    raise AssertionError
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+
+
 async def complete(request: FastRequest) -> None:
     """Wait until it is over."""
-    async with asyncio.timeout(10):
-        while not request.response_complete:  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
+    await until(lambda: request.response_complete)
 
 
 async def test_the_deadline_is_kept(tiny_model: StoredModel) -> None:

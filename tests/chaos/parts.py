@@ -17,7 +17,7 @@ from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 from tests.chaos.client import Client, ClosedError
 from tests.chaos.program import RATE_VARIABLE
-from tests.service import Service, serving
+from tests.service import START_LIMIT, Service, serving
 
 WORDS = (
     "a an and the this that it is was not but very good bad great dull lovely awful film story cast plot ending never "
@@ -53,10 +53,20 @@ def chaotic(store: Path, model: str, rate: float | None = None, **settings: str)
         os.environ[RATE_VARIABLE] = str(rate)
     try:
         program = ("-m", "tests.chaos.program") if rate is not None else ("-m", "app")
-        with serving(store, model, program, **{"precision": "float32", "workers": "2", **settings}) as service:
+        settings = {"precision": "float32", "workers": "2", **settings}
+        with serving(store, model, program, **settings) as service:
+            _wait_for_workers(service, int(settings["workers"]))
             yield service
     finally:
         os.environ.pop(RATE_VARIABLE, None)
+
+
+def _wait_for_workers(service: Service, workers: int) -> None:
+    """Readiness is what one worker says; each says in the log that it has met the engine."""
+    deadline = time.monotonic() + START_LIMIT
+    while service.output.read_text().count('"logger": "app.main", "message": "serving ') < workers:
+        assert time.monotonic() < deadline, service.output.read_text()
+        time.sleep(0.05)
 
 
 def memory(service: Service) -> dict[str, int]:
