@@ -60,8 +60,7 @@ def run_explainer(settings: Settings, listener: int) -> int:
     metrics.begin_process()
     # It has no say in whether texts are answered, and gauges of all processes are put together.
     metrics.ENGINE_READY.set(1)
-    # Plain answers come first: they wait for nothing that is computed here.
-    os.nice(_NICENESS)
+    _give_way()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, socket.socket(fileno=listener)))
@@ -69,6 +68,17 @@ def run_explainer(settings: Settings, listener: int) -> int:
         logger.critical("cannot explain: %s", error)
         return 1
     return 0
+
+
+def _give_way() -> None:
+    """Let plain answers come first.
+
+    Niceness alone decides on shares of a core; a thread that wakes up would still wait for the rest of this process's
+    turn, milliseconds. An idle-class process is put aside at once (sched(7)).
+    """
+    os.nice(_NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -57,7 +57,13 @@ class Service:
     def children(self, role: str) -> list[int]:
         """Process ids of the engine or the HTTP workers."""
         tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in tasks if f"_{role}" in Path(f"/proc/{pid}/cmdline").read_text()]
+        found = []
+        for pid in tasks:
+            # One that has just ended is listed a moment longer than it can be read.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if f"_{role}" in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(int(pid))
+        return found
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

@@ -216,12 +216,38 @@ def _refuse_repeated_fields(body: bytes) -> None:
     Raises:
         Problem: 422, naming the field.
     """
+    if _is_one_list(body):
+        return
     # Known names cannot be repeated without two of these; escaped letters in names are not to be expected.
     if sum(map(body.count, _NAMES)) <= 1 and not any(letters in body for letters in _ESCAPED_LETTERS):
         return
     # A quotation mark inside a text is escaped. Where there are two fields, the slow parser decides.
     if sum(not _is_escaped(body, found.start()) for found in _FIELD.finditer(body)) > 1:
         json.loads(body, object_pairs_hook=_distinct)
+
+
+_LIST_STARTS = (b'{"texts": [', b'{"texts":[')
+_SPACE = b" \t\r\n"
+_LOOK_AHEAD = 16
+
+
+def _is_one_list(body: bytes) -> bool:
+    """Whether a valid document is plainly nothing but a list of texts: no field follows any bracket.
+
+    Most large bodies are, and looking at their brackets takes a tenth of the time of looking for names.
+    """
+    if not body.startswith(_LIST_STARTS):
+        return False
+    at = body.find(b"]")
+    while at >= 0:
+        follows = body[at + 1 : at + 1 + _LOOK_AHEAD].lstrip(_SPACE)
+        # Of a field there would be a comma and a quotation mark; behind much white space anything may come.
+        if not follows.strip(_SPACE + b",") and at + 1 + _LOOK_AHEAD < len(body):
+            return False
+        if follows.startswith(b",") and follows[1:].lstrip(_SPACE).startswith(b'"'):
+            return False
+        at = body.find(b"]", at + 1)
+    return True
 
 
 def _is_escaped(body: bytes, at: int) -> bool:

@@ -15,6 +15,7 @@ LONG_REQUEST = 32
 """Texts from which on a request goes in tables: fewer are better mixed with those of others."""
 MOST_TEXTS = 64
 """Texts of one table: a long request has work for every thread of the engine, and others get their turn."""
+_FEWEST_TEXTS, _SHARE = 8, 4
 
 
 class Rider(NamedTuple):
@@ -71,6 +72,15 @@ class Convoy:
         for rider in self.riders:
             for index in rider.indices:
                 outcomes[index] = failure
+
+
+def size_of_next(left: int) -> int:
+    """Texts of the next table of a request, of which so many are left.
+
+    Fewer towards the end, so that the engine's threads finish at about the same time (guided self-scheduling,
+    Polychronopoulos and Kuck 1987).
+    """
+    return min(MOST_TEXTS, max(_FEWEST_TEXTS, left // _SHARE))
 
 
 def loaded(wanted: dict[bytes | int, list[int]], encodings: EncodingTable) -> tuple[TextTable, list[Rider]]:

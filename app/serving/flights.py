@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +56,25 @@ class Request:
 
 
 def pieces(
-    wanted: dict[bytes | int, list[int]], texts: Sequence[str], most: int
+    wanted: dict[bytes | int, list[int]], texts: Sequence[str], most: Callable[[int], int]
 ) -> Iterator[dict[bytes | int, list[int]]]:
     """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own.
 
     Args:
         wanted: keys and places of texts.
         texts: the texts.
-        most: how many texts a piece has at the most.
+        most: how many texts the next piece has at the most, where so many are left.
     """
+    left = len(wanted)
+    bound = most(left)
     piece: dict[bytes | int, list[int]] = {}
     characters = 0
     for key, indices in wanted.items():
         length = len(texts[indices[0]])
-        if piece and (characters + length > LONG_CHARACTERS or len(piece) == most):
+        if piece and (characters + length > LONG_CHARACTERS or len(piece) == bound):
             yield piece
-            piece, characters = {}, 0
+            left -= len(piece)
+            piece, characters, bound = {}, 0, most(left)
         piece[key] = indices
         characters += length
     if piece:

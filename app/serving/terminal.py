@@ -11,7 +11,7 @@ from typing import Any
 from app import metrics
 from app.errors import NoWordsError
 from app.sentiment import Encoding, Prediction
-from app.serving.convoy import LONG_REQUEST, MOST_TEXTS, Convoy, loaded
+from app.serving.convoy import LONG_REQUEST, Convoy, loaded, size_of_next
 from app.serving.encoder import Encoder
 from app.serving.engine import Engine
 from app.serving.flights import Flight, Outcome, Request, outcome_of, pieces
@@ -96,7 +96,7 @@ class Terminal:
 
     async def _board_pieces(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
         """A long request goes piece by piece, so that the engine computes its start while its rest is tokenized."""
-        for piece in pieces(wanted, request.texts, len(wanted)):
+        for piece in pieces(wanted, request.texts, int):
             self._join(piece, request.flights)
             encoded = await self._encoder.encode([request.texts[indices[0]] for indices in piece.values()])
             encodings = dict(zip(piece, encoded, strict=True))
@@ -112,7 +112,7 @@ class Terminal:
     async def _board_tables(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
         """Many texts travel together, which costs far less; what is in the air is joined, but nobody can join these."""
         outcomes = request.outcomes
-        for piece in pieces(wanted, request.texts, MOST_TEXTS):
+        for piece in pieces(wanted, request.texts, size_of_next):
             self._join(piece, request.flights)
             if not piece:
                 continue

@@ -76,6 +76,16 @@ BAD = {
     "text twice": Bad(b'{"text": "a", "text": "b"}', INVALID, "text: must not be given twice"),
     "text twice, escaped": Bad(rb'{"text" : "a", "t\u0065xt" : "b"}', INVALID, "text: must not be given twice"),
     "texts twice": Bad(b'{"texts": ["a"], "texts": ["b"]}', INVALID, "texts: must not be given twice"),
+    "texts twice, without spaces": Bad(
+        b'{"texts":["a [b], c"],"texts":["b"]}', INVALID, "texts: must not be given twice"
+    ),
+    "texts twice, far apart": Bad(
+        b'{"texts": ["a"]%s,%s"texts": ["b"]}' % (b" " * 40, b"\n" * 40), INVALID, "texts: must not be given twice"
+    ),
+    "texts twice, a little apart": Bad(
+        b'{"texts": ["a"]%s,%s"texts": ["b"]}' % (b" " * 7, b"\n" * 7), INVALID, "texts: must not be given twice"
+    ),
+    "texts twice, escaped": Bad(rb'{"texts": ["a"], "t\u0065xts": ["b"]}', INVALID, "texts: must not be given twice"),
     "huge number hidden": Bad(b'{"text": ' + b"9" * 4300 + b', "text": "a"}', INVALID, "text: "),
     "blank": Bad(b'{"text": ""}', "blank_text", "at least 1"),
     "white space text": Bad(rb'{"text": " \n\t\u3000 "}', "blank_text", "at least 1"),
