@@ -150,7 +150,7 @@ def test_the_engine_is_down_and_requests_fail(stack: Stack) -> None:
 def test_redis_fails(stack: Stack) -> None:
     """Redis is killed: its alert fires, and resolves once it is back."""
     prometheus = stack.prometheus
-    assert "SentimentCacheErrors" not in prometheus.firing()
+    prometheus.wait('absent(ALERTS{alertname="SentimentCacheErrors",alertstate="firing"})')
     stack.redis.stop()
     try:
         prometheus.wait('ALERTS{alertname="SentimentCacheErrors",alertstate="firing"}')
@@ -162,7 +162,7 @@ def test_redis_fails(stack: Stack) -> None:
 def test_the_queue_is_nearly_full(stack: Stack) -> None:
     """More is asked than the engine computes: the alert fires, and resolves once they stop."""
     prometheus = stack.prometheus
-    assert "SentimentQueueNearBound" not in prometheus.firing()
+    prometheus.wait('absent(ALERTS{alertname="SentimentQueueNearBound",alertstate="firing"})')
     with load(stack.service.url, 32, flood):
         prometheus.wait('ALERTS{alertname="SentimentQueueNearBound",alertstate="firing"}')
     prometheus.wait('absent(ALERTS{alertname="SentimentQueueNearBound"})')
