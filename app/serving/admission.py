@@ -73,16 +73,19 @@ class DrainRate:
 
     def __init__(self) -> None:
         self.texts_per_second = 0.0
-        """0 until a batch left texts waiting: smaller ones say little about what the engine can do."""
+        """0 until a batch left texts waiting: other batches are small, and say only what the engine can do at least."""
 
     def observe(self, texts: int, seconds: float, *, saturated: bool) -> None:
         """Take a batch into account.
+
+        One that left nothing waiting counts where it was faster than the rate known so far. Otherwise a rate measured
+        while the process was stopped would last: it admits too little for anything to be left waiting again.
 
         Args:
             texts: its size, times the batches that are computed side by side.
             seconds: how long it took.
             saturated: whether it left texts waiting.
         """
-        if saturated:
-            rate, known = texts / max(seconds, 1e-6), self.texts_per_second
+        rate, known = texts / max(seconds, 1e-6), self.texts_per_second
+        if saturated or 0 < known < rate:
             self.texts_per_second = known + _RATE_MEMORY * (rate - known) if known else rate
