@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import time
+from collections.abc import Callable
+from typing import Any
 
 import uvloop
 
 from app import metrics, sampling
 from app.errors import SentimentError
+from app.priority import give_way, short_turns
+from app.sentiment import ExplanationKind
 from app.serving.explainer_link import ExplainerServer
 from app.serving.explanations import Computer, LocalExplainer
 from app.serving.supervisor import end_with_parent
@@ -21,8 +24,18 @@ from app.store import ModelStore, StoredModel
 
 logger = logging.getLogger(__name__)
 
-_NICENESS = 19
 _IDLE_CHECK_SECONDS = 1.0
+
+
+class _InShortTurns:
+    """A computer that nobody else feels. See ``priority``."""
+
+    def __init__(self, computer: Computer) -> None:
+        self._computer = computer
+
+    def explain(self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None]) -> dict[str, Any]:
+        with short_turns():
+            return self._computer.explain(text, kind, target, check)
 
 
 def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = False) -> LocalExplainer:
@@ -41,7 +54,8 @@ def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = Fals
 
         if alone:
             use_one_thread()
-        return NetworkExplainer(model, resolve_device(settings.explain_device, "SENTIMENT_EXPLAIN_DEVICE"))
+        explainer = NetworkExplainer(model, resolve_device(settings.explain_device, "SENTIMENT_EXPLAIN_DEVICE"))
+        return _InShortTurns(explainer) if alone else explainer
 
     return LocalExplainer(load, settings.explain_max_queue)
 
@@ -60,7 +74,7 @@ def run_explainer(settings: Settings, listener: int) -> int:
     metrics.begin_process()
     # It has no say in whether texts are answered, and gauges of all processes are put together.
     metrics.ENGINE_READY.set(1)
-    _give_way()
+    give_way()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, socket.socket(fileno=listener)))
@@ -68,17 +82,6 @@ def run_explainer(settings: Settings, listener: int) -> int:
         logger.critical("cannot explain: %s", error)
         return 1
     return 0
-
-
-def _give_way() -> None:
-    """Let plain answers come first.
-
-    Niceness alone decides on shares of a core; a thread that wakes up would still wait for the rest of this process's
-    turn, milliseconds. An idle-class process is put aside at once (sched(7)).
-    """
-    os.nice(_NICENESS)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "logs": set(),
     "compiler": set(),
     "cores": set(),
+    "priority": set(),
     "tracing": {"logs"},
     "store": {"errors"},
     "settings": {"errors"},
@@ -56,7 +57,9 @@ ROOMS: dict[str, set[str]] = {
             "tracing",
         ),
     },
-    "explainer": {"errors", "metrics", "modeling", "sampling", "serving", "settings", "store"},
+    "explainer": {
+        *("errors", "metrics", "modeling", "priority", "sampling", "sentiment", "serving", "settings", "store"),
+    },
     "main": {
         *(
             "api",

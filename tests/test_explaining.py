@@ -69,6 +69,7 @@ def test_the_explainer_lives_while_it_is_wanted(service: Service) -> None:
         if number == 0:
             [explainer] = service.children("explainer")
             assert os.getpriority(os.PRIO_PROCESS, explainer) >= 10
+            assert os.sched_getscheduler(explainer) == os.SCHED_IDLE
             os.kill(explainer, signal.SIGKILL)
         elif number == 1:
             assert service.children("explainer") != [explainer]
