@@ -70,14 +70,15 @@ async def read_json_body(
 
 
 async def _read_on(body: bytes, message: Message, receive: Receive, limit: int) -> bytes:
-    chunks = bytearray(body)
+    chunks, size = [body], len(body)
     while message.get("more_body", False):
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        chunks += message.get("body", b"")
-        _check_size(len(chunks), limit, message)
-    return bytes(chunks)
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        _check_size(size, limit, message)
+    return b"".join(chunks)
 
 
 async def respond_and_discard(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,10 +18,11 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
@@ -36,12 +37,21 @@ from app.serving.waiting import BatchLimits, WaitingTexts
 logger = logging.getLogger(__name__)
 
 _Computed = TypeVar("_Computed")
+_TABLES_AHEAD = 2
+"""Tables of one predictor that are handed over at once."""
 
 _NICENESS = 5
 _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
 """What is left of the slowest forward pass with every further one."""
+
+
+class _TimedTable(NamedTuple):
+    scores: ScoreTable
+    started: float
+    ended: float
+    saturated: bool
 
 
 class MicroBatcher:
@@ -66,7 +76,7 @@ class MicroBatcher:
         self._rate = DrainRate()
         self._accepting = False
         self._resume_at = 0.0
-        self._under_way: dict[int, float] = {}
+        self._under_way: dict[asyncio.Future[Any], float] = {}
         self._slowest = 0.0
 
     @property
@@ -162,7 +172,7 @@ class MicroBatcher:
         while self._accepting or self.queued:
             pause = self._resume_at - time.monotonic()
             if pause <= 0 and (table := self._waiting.draw_table(time.monotonic())):
-                tell = await self._compute_table(cast("TablePredictor", predictor), table, tell)
+                tell = await self._compute_tables(cast("TablePredictor", predictor), table, tell)
                 continue
             if pause <= 0 and (batch := self._waiting.draw(time.monotonic())):
                 tell = await self._compute(predictor, batch, tell)
@@ -182,7 +192,9 @@ class MicroBatcher:
         """Compute a batch, and do something meanwhile. What is returned tells its callers."""
         started, saturated = time.monotonic(), self.queued > 0
         try:
-            scores = await self._predict(predictor, partial(_predict, predictor, batch), meanwhile)
+            computing = self._hand_over(partial(_predict, predictor, batch))
+            meanwhile()
+            scores = await self._computed(computing)
         except MemoryError:
             await self._split(predictor, batch)
             return _nothing
@@ -205,13 +217,44 @@ class MicroBatcher:
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
                 _fail([entry])
 
-    async def _compute_table(
-        self, predictor: TablePredictor, entry: TableEntry, meanwhile: Callable[[], None]
+    async def _compute_tables(
+        self, predictor: TablePredictor, first: TableEntry, meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
-        """Compute a table as one batch. See ``_compute``."""
-        texts, started, saturated = len(entry.table.lengths), time.monotonic(), self.queued > 0
+        """Compute a table, and those that wait as long as no single text does. See ``_compute``.
+
+        The next one is handed over before the last is done, so that the thread goes on without waiting for this one.
+        """
+        ahead = deque([(first, self._begin_table(predictor, first))])
+        tell = meanwhile
+        while ahead:
+            now = time.monotonic()
+            if (
+                len(ahead) < _TABLES_AHEAD
+                and self._resume_at <= now
+                and (entry := self._waiting.draw_table(now, alone=True))
+            ):
+                ahead.append((entry, self._begin_table(predictor, entry)))
+            tell()
+            tell = await self._end_table(*ahead.popleft())
+        return tell
+
+    def _begin_table(self, predictor: TablePredictor, entry: TableEntry) -> asyncio.Future[_TimedTable | None]:
+        """Hand a table over as one batch."""
+        saturated = self.queued > 0
+
+        def compute() -> _TimedTable | None:
+            started = time.monotonic()
+            if not entry.wanted(started):
+                return None
+            scores = predictor.predict_table(entry.table)
+            return _TimedTable(scores, started, time.monotonic(), saturated)
+
+        return self._hand_over(compute)
+
+    async def _end_table(self, entry: TableEntry, computing: asyncio.Future[_TimedTable | None]) -> Callable[[], None]:
+        texts = len(entry.table.lengths)
         try:
-            scores = await self._predict(predictor, partial(predictor.predict_table, entry.table), meanwhile)
+            timed = await self._computed(computing)
         except MemoryError:
             # Text by text it may fit: batches of those are split.
             gather(self._waiting.add(entry.table.texts(), entry.deadline, time.monotonic()), entry)
@@ -220,27 +263,31 @@ class MicroBatcher:
             logger.exception("forward pass failed for a batch of %d texts", texts)
             metrics.INFERENCE_ERRORS.labels("model").inc()
             return partial(_fail, [entry])
-        times = started, time.monotonic()
+
+        if timed is None:
+            self._waiting.drop_table(entry)
+            return _nothing
+        scores, started, ended, saturated = timed
 
         def tell() -> None:
             metrics.QUEUE_SECONDS.observe_all([started - entry.arrived] * texts)
-            self._observe(entry.table.lengths, times[1] - times[0], saturated=saturated)
+            self._observe(entry.table.lengths, ended - started, saturated=saturated)
             if not all(map(math.isfinite, scores.probabilities)):
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
-            entry.set_result(scores._replace(computed=times) if self._timed else scores)
+            entry.set_result(scores._replace(computed=(started, ended)) if self._timed else scores)
 
         return tell
 
-    async def _predict(
-        self, predictor: Predictor, compute: Callable[[], _Computed], meanwhile: Callable[[], None]
-    ) -> _Computed:
-        self._under_way[id(predictor)] = time.monotonic()
+    def _hand_over(self, compute: Callable[[], _Computed]) -> asyncio.Future[_Computed]:
         computing = asyncio.get_running_loop().run_in_executor(self._executor, compute)
-        meanwhile()
+        self._under_way[computing] = time.monotonic()
+        return computing
+
+    async def _computed(self, computing: asyncio.Future[_Computed]) -> _Computed:
         try:
             return await computing
         finally:
-            seconds = time.monotonic() - self._under_way.pop(id(predictor))
+            seconds = time.monotonic() - self._under_way.pop(computing)
             self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
 
     async def _split(self, predictor: Predictor, batch: list[Entry]) -> None:

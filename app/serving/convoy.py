@@ -15,7 +15,7 @@ LONG_REQUEST = 32
 """Texts from which on a request goes in tables: fewer are better mixed with those of others."""
 MOST_TEXTS = 64
 """Texts of one table: a long request has work for every thread of the engine, and others get their turn."""
-_FEWEST_TEXTS, _SHARE = 8, 4
+_FEWEST_TEXTS, _SHARE = 24, 4
 
 
 class Rider(NamedTuple):

@@ -13,6 +13,8 @@ from app.text.tokenizer import Tokenizer
 
 LONG_CHARACTERS = 50_000
 """Characters tokenized at once; a longer text is tokenized off the event loop."""
+LONG_TABLE = 100_000
+"""Likewise of a table: more, because each costs a way to the engine and back."""
 
 
 class Encoder:
@@ -35,7 +37,7 @@ class Encoder:
     async def encode_table(self, texts: Sequence[str]) -> EncodingTable:
         """Encodings of several texts in one piece; in a thread where they are long."""
         with tracing.span("tokenize", len(texts)):
-            if sum(map(len, texts)) > LONG_CHARACTERS:
+            if sum(map(len, texts)) > LONG_TABLE:
                 return await asyncio.to_thread(self._encode_table, texts)
             return self._encode_table(texts)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from app import tracing
 from app.errors import DeadlineError, ServiceError, TextError
 from app.sentiment import Encoding, Prediction
-from app.serving.encoder import LONG_CHARACTERS
 from app.serving.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Request:
 
 
 def pieces(
-    wanted: dict[bytes | int, list[int]], texts: Sequence[str], most: Callable[[int], int]
+    wanted: dict[bytes | int, list[int]], texts: Sequence[str], most: Callable[[int], int], characters: int
 ) -> Iterator[dict[bytes | int, list[int]]]:
     """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own.
 
@@ -64,19 +63,20 @@ def pieces(
         wanted: keys and places of texts.
         texts: the texts.
         most: how many texts the next piece has at the most, where so many are left.
+        characters: most characters of a piece.
     """
     left = len(wanted)
     bound = most(left)
     piece: dict[bytes | int, list[int]] = {}
-    characters = 0
+    found = 0
     for key, indices in wanted.items():
         length = len(texts[indices[0]])
-        if piece and (characters + length > LONG_CHARACTERS or len(piece) == bound):
+        if piece and (found + length > characters or len(piece) == bound):
             yield piece
             left -= len(piece)
-            piece, characters, bound = {}, 0, most(left)
+            piece, found, bound = {}, 0, most(left)
         piece[key] = indices
-        characters += length
+        found += length
     if piece:
         yield piece
 

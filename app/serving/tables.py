@@ -42,6 +42,10 @@ class TableEntry(Ticket[ScoreTable]):
         if self._given_up:
             self._on_given_up(self)
 
+    def wanted(self, now: float) -> bool:
+        """Whether somebody waits and there is time. Safe to ask from any thread."""
+        return not self.done() and self.deadline > now
+
 
 class TableQueue:
     """Waiting tables, oldest first.

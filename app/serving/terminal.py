@@ -12,7 +12,7 @@ from app import metrics
 from app.errors import NoWordsError
 from app.sentiment import Encoding, Prediction
 from app.serving.convoy import LONG_REQUEST, Convoy, loaded, size_of_next
-from app.serving.encoder import Encoder
+from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
 from app.serving.engine import Engine
 from app.serving.flights import Flight, Outcome, Request, outcome_of, pieces
 from app.serving.ticket import Ticket
@@ -96,7 +96,7 @@ class Terminal:
 
     async def _board_pieces(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
         """A long request goes piece by piece, so that the engine computes its start while its rest is tokenized."""
-        for piece in pieces(wanted, request.texts, int):
+        for piece in pieces(wanted, request.texts, int, LONG_CHARACTERS):
             self._join(piece, request.flights)
             encoded = await self._encoder.encode([request.texts[indices[0]] for indices in piece.values()])
             encodings = dict(zip(piece, encoded, strict=True))
@@ -112,7 +112,7 @@ class Terminal:
     async def _board_tables(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
         """Many texts travel together, which costs far less; what is in the air is joined, but nobody can join these."""
         outcomes = request.outcomes
-        for piece in pieces(wanted, request.texts, size_of_next):
+        for piece in pieces(wanted, request.texts, size_of_next, LONG_TABLE):
             self._join(piece, request.flights)
             if not piece:
                 continue

@@ -107,19 +107,32 @@ class WaitingTexts:
         self._tell_depth()
         return sorted(batch, key=_length)
 
-    def draw_table(self, now: float) -> TableEntry | None:
-        """Take the next table out of the queue; not twice in a row where single texts wait too."""
+    def draw_table(self, now: float, *, alone: bool = False) -> TableEntry | None:
+        """Take the next table out of the queue; not twice in a row where single texts wait too.
+
+        Args:
+            now: ``time.monotonic()``.
+            alone: only where no single text waits.
+        """
+        if alone and len(self._queue):
+            return None
         if not self._tables or (self._table_was_last and len(self._queue)):
             self._table_was_last = False
             return None
         while (entry := self._tables.take()) is not None:
-            if entry.deadline > now:
+            if entry.wanted(now):
                 break
-            metrics.DROPPED.labels("deadline").inc(len(entry.table.lengths))
-            entry.set_exception(_late())
+            self.drop_table(entry)
         self._table_was_last = entry is not None
         self._tell_depth()
         return entry
+
+    @staticmethod
+    def drop_table(entry: TableEntry) -> None:
+        """Count a table that was drawn and is wanted no more, and tell whoever waits that it is late."""
+        metrics.DROPPED.labels("cancelled" if entry.done() else "deadline").inc(len(entry.table.lengths))
+        if not entry.done():
+            entry.set_exception(_late())
 
     def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
         for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):

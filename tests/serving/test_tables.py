@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -184,21 +185,37 @@ async def test_tables_are_answered_over_a_socket(tmp_path: Path) -> None:
             assert firsts(await whole) == [1 / 9, 1 / 2]
             assert (await single).probabilities[0] == 1 / 5
             recorder.gate.clear()
-            first, second = remote.submit_table(table(3), FAR), remote.submit_table(table(4, 4), FAR)
-            await until(lambda: server.batcher.queued == 2)
-            second.cancel()
+            first, *given_up = (remote.submit_table(table(*lengths), FAR) for lengths in ([3], [4, 4], [7, 7, 7]))
+            # The first is computed, the second is handed over, the third waits.
+            await until(lambda: server.batcher.queued == 3)
+            for ticket in given_up:
+                ticket.cancel()
             await until(lambda: server.batcher.queued == 0)
             recorder.gate.set()
             assert firsts(await first) == [1 / 3]
             recorder.gate.clear()
-            held, left = remote.submit_table(table(5), FAR), remote.submit_table(table(6, 6), FAR)
-            await until(lambda: server.batcher.queued == 2)
+            left = [remote.submit_table(table(*lengths), FAR) for lengths in ([5], [6, 6], [8, 8, 8])]
+            await until(lambda: server.batcher.queued == 3)
         await until(lambda: server.batcher.queued == 0)
-        with pytest.raises(EngineUnavailableError):
-            await held
-        with pytest.raises(EngineUnavailableError):
-            await left
+        for ticket in left:
+            with pytest.raises(EngineUnavailableError):
+                await ticket
     assert recorder.tables == [[9, 2], [3], [5]]
+
+
+async def test_a_table_that_was_handed_over_may_be_late() -> None:
+    """One whose deadline passes while another is computed is not computed itself."""
+    recorder = TableRecorder()
+    async with running(recorder) as batcher:
+        recorder.gate.clear()
+        first, late = batcher.submit_table(table(3), FAR), batcher.submit_table(table(4), time.monotonic() + 0.05)
+        await asyncio.sleep(0.1)
+        assert not batcher.queued
+        recorder.gate.set()
+        assert firsts(await first) == [1 / 3]
+        with pytest.raises(DeadlineError):
+            await late
+    assert recorder.tables == [[3]]
 
 
 async def test_tables_in_flight_are_sent_once_more_to_the_next_engine(tmp_path: Path) -> None:
