@@ -31,7 +31,7 @@ from benchmarks.servers import DEFAULT_CACHE, ROOT, Server, all_servers, interpr
 TOLERANCE = 1e-2
 RESULTS = ROOT / "build" / "bench"
 LOGS = RESULTS / "logs"
-BIG_REQUESTS, BIG_REQUEST_TEXTS = 5, 500
+BIG_REQUESTS, BIG_WARM_UP, BIG_REQUEST_TEXTS = 15, 5, 500
 REPEATED_TEXTS, REPEATED_LINES, REPEATED_CONNECTIONS = 200, 20_000, 32
 _WARM_UP_CONNECTIONS = 32
 _SETTLE_SECONDS = 0.5
@@ -136,10 +136,10 @@ class Bench:
         return error
 
     def _measure_big_requests(self, started: Running, number: int) -> None:
-        started.post({"texts": self.texts[:BIG_REQUEST_TEXTS]})
+        for texts in self._big_warm_up():
+            started.post({"texts": texts})
         for texts in self._big_requests():
-            body = {"texts": texts}
-            answer, seconds = started.timed_post(body)
+            answer, seconds = started.timed_post({"texts": texts})
             results = answer["results"]
             if len(results) != len(texts) or any("label" not in result for result in results):
                 raise ServerError("a text of a big request was not answered")
@@ -147,15 +147,20 @@ class Bench:
 
     def _measure_in_process(self, number: int) -> None:
         file = self.folder / "big.json"
-        # One more at the start, as with the server, that is not counted.
-        requests = [self.texts[:BIG_REQUEST_TEXTS], *self._big_requests()]
+        requests = [*self._big_warm_up(), *self._big_requests()]
         file.write_text(json.dumps(requests), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.inprocess", self.checkpoint["path"], str(file)]
         finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
-        for texts, seconds in list(zip(requests, json.loads(finished.stdout.splitlines()[-1]), strict=True))[1:]:
+        for texts, seconds in list(zip(requests, json.loads(finished.stdout.splitlines()[-1]), strict=True))[
+            BIG_WARM_UP:
+        ]:
             self.records.append(
                 {"round": number, "server": "in-process", "scenario": "big", "texts": len(texts), "seconds": seconds}
             )
+
+    def _big_warm_up(self) -> list[list[str]]:
+        """Requests that are not counted: each worker of the service has had one, and the one process as many."""
+        return [self.texts[:BIG_REQUEST_TEXTS]] * BIG_WARM_UP
 
     def _big_requests(self) -> list[list[str]]:
         chance = random.Random(BIG_REQUEST_TEXTS)

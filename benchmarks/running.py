@@ -54,7 +54,7 @@ class Running:
 
     def timed_post(self, document: Any) -> tuple[Any, float]:
         """The decoded answer, and the seconds from connecting to the last byte of the answer."""
-        sent = json.dumps(document)
+        sent = json.dumps(document).encode()
         start = time.perf_counter()
         status, body = _exchange(self.port, "POST", self.server.kind.path, sent)
         seconds = time.perf_counter() - start
