@@ -154,7 +154,7 @@ def _tail(log: Path) -> str:
     return " | ".join(line.strip() for line in lines[-3:])[-400:] or "it wrote nothing"
 
 
-def _exchange(port: int, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+def _exchange(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(_HOST, port, timeout=60)
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
