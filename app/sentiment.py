@@ -154,5 +154,5 @@ class TablePredictor(Predictor, Protocol):
     """A predictor for which texts of unlike lengths cost no more than texts of like lengths."""
 
     def predict_table(self, table: TextTable) -> ScoreTable:
-        """Scores of B texts. See ``predict``."""
+        """Scores of B texts. See ``predict``. May be called from several threads at once."""
         ...

@@ -151,15 +151,14 @@ class Bench:
         file.write_text(json.dumps(requests), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.inprocess", self.checkpoint["path"], str(file)]
         finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
-        for texts, seconds in list(zip(requests, json.loads(finished.stdout.splitlines()[-1]), strict=True))[
-            BIG_WARM_UP:
-        ]:
+        taken = list(zip(requests, json.loads(finished.stdout.splitlines()[-1]), strict=True))
+        for texts, seconds in taken[BIG_WARM_UP:]:
             self.records.append(
                 {"round": number, "server": "in-process", "scenario": "big", "texts": len(texts), "seconds": seconds}
             )
 
     def _big_warm_up(self) -> list[list[str]]:
-        """Requests that are not counted: each worker of the service has had one, and the one process as many."""
+        """Requests that are not counted, as many for the service as for the one process."""
         return [self.texts[:BIG_REQUEST_TEXTS]] * BIG_WARM_UP
 
     def _big_requests(self) -> list[list[str]]:

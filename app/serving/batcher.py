@@ -18,11 +18,10 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
@@ -37,8 +36,6 @@ from app.serving.waiting import BatchLimits, WaitingTexts
 logger = logging.getLogger(__name__)
 
 _Computed = TypeVar("_Computed")
-_TABLES_AHEAD = 2
-"""Tables of one predictor that are handed over at once."""
 
 _NICENESS = 5
 _LATE_SECONDS = 1.5
@@ -54,11 +51,15 @@ class _TimedTable(NamedTuple):
     saturated: bool
 
 
+_TableUnderWay: TypeAlias = tuple[TableEntry, "asyncio.Future[_TimedTable | None]"]
+
+
 class MicroBatcher:
-    """An ``Engine`` in this process: a queue, and one thread per predictor that computes batches drawn from it.
+    """An ``Engine`` in this process: a queue, and as many threads as predictors, which compute batches drawn from it.
 
     Args:
-        load: makes the predictors, in a thread; each computes in a thread of its own.
+        load: makes the predictors, in a thread. Each computes one batch at a time; tables of one may be computed in
+            several threads at once.
         limits: bounds.
         timed: whether scores say when they were computed.
     """
@@ -224,18 +225,15 @@ class MicroBatcher:
 
         The next one is handed over before the last is done, so that the thread goes on without waiting for this one.
         """
-        ahead = deque([(first, self._begin_table(predictor, first))])
+        this: _TableUnderWay | None = (first, self._begin_table(predictor, first))
         tell = meanwhile
-        while ahead:
+        while this:
             now = time.monotonic()
-            if (
-                len(ahead) < _TABLES_AHEAD
-                and self._resume_at <= now
-                and (entry := self._waiting.draw_table(now, alone=True))
-            ):
-                ahead.append((entry, self._begin_table(predictor, entry)))
+            entry = self._waiting.draw_table(now, alone=True) if self._resume_at <= now else None
+            following = (entry, self._begin_table(predictor, entry)) if entry else None
             tell()
-            tell = await self._end_table(*ahead.popleft())
+            tell = await self._end_table(*this)
+            this = following
         return tell
 
     def _begin_table(self, predictor: TablePredictor, entry: TableEntry) -> asyncio.Future[_TimedTable | None]:
