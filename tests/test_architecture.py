@@ -32,7 +32,9 @@ ROOMS: dict[str, set[str]] = {
     "metrics": {"reference", "settings", "store"},
     "sampling": {"metrics"},
     "text": {"compiler", "errors", "sentiment", "store"},
-    "serving": {"cores", "errors", "logs", "metrics", "sentiment", "settings", "store", "text", "tracing"},
+    "serving": {
+        *("cores", "errors", "logs", "metrics", "priority", "sentiment", "settings", "store", "text", "tracing"),
+    },
     "files": {"errors", "sentiment", "text"},
     "api": {
         *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),

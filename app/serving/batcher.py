@@ -14,9 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
+from app.priority import yield_to_events
 from app.sentiment import Predictor, Scores, ScoreTable, TablePredictor, TextTable, TokenIds
 from app.serving.admission import DrainRate, drain_seconds
 from app.serving.engine import EngineInfo
@@ -37,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _Computed = TypeVar("_Computed")
 
-_NICENESS = 5
 _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
@@ -114,7 +111,7 @@ class MicroBatcher:
         self._info = EngineInfo(predictors[0].runtime, predictors[0].precision, predictors[0].device)
         self._waiting.predictors = len(predictors)
         self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
-        self._executor = ThreadPoolExecutor(len(predictors), thread_name_prefix="forward", initializer=_yield_to_events)
+        self._executor = ThreadPoolExecutor(len(predictors), thread_name_prefix="forward", initializer=yield_to_events)
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
         metrics.QUEUE_LIMIT.set(self._limits.queue.max_texts)
@@ -313,15 +310,6 @@ class MicroBatcher:
 
 def _nothing() -> None:
     """There is nobody to tell."""
-
-
-def _yield_to_events() -> None:
-    """Lower the priority of a computing thread, where threads have their own (Linux).
-
-    A batch that takes a little longer is noticed by nobody; an event loop that waits for a core delays everybody.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
 
 
 def _predict(predictor: Predictor, batch: list[Entry]) -> list[Scores]:
