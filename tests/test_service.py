@@ -238,9 +238,13 @@ def test_the_grace_time_is_for_load_balancers(tiny_store: Path) -> None:
 def test_a_hung_worker_is_killed_and_replaced(tiny_store: Path) -> None:
     """A worker that gives no sign of life does not keep its connections for ever."""
     with serving(tiny_store, workers="2", engine_timeout="2") as service:
+        # The other worker alone makes the service ready, and one that never gave a sign of life gets far more time.
+        deadline = time.monotonic() + 30
+        while service.output.read_text().count('"message": "serving tiny/1') < 2:
+            assert time.monotonic() < deadline, "never both serving"
+            time.sleep(0.05)
         victim = service.children("worker")[0]
         os.kill(victim, signal.SIGSTOP)
-        deadline = time.monotonic() + 30
         while victim in service.children("worker") or len(service.children("worker")) < 2:
             assert time.monotonic() < deadline, "never replaced"
             time.sleep(0.05)
