@@ -109,6 +109,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        # uvicorn leaves this timer, and with it the connection, to those that were reset.
+        self._unset_keepalive_if_required()
         if self._write_timer is not None:
             self._write_timer.cancel()
         if self._running is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -172,8 +174,8 @@ def kept() -> Iterator[Callable[[type], int]]:
         gc.enable()
 
 
-@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "left"])
-async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[type], int], *, leaves: bool) -> None:
+@pytest.mark.parametrize("end", ["answered", "left", "reset"])
+async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[type], int], end: str) -> None:
     """Garbage is looked for seldom, so neither the request nor its connection may need that."""
     before = kept(FastRequest), kept(ServiceProtocol)
     loop, config = asyncio.get_running_loop(), uvicorn.Config(never, log_config=None)
@@ -187,9 +189,12 @@ async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[
         writer.write(wire.request(body=BODY))
         await until(lambda: bool(setting.engine.waiting))
         assert kept(FastRequest) == before[0] + 1
-        if not leaves:
+        if end != "left":
             setting.engine.compute()
             assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        if end == "reset":
+            at_once = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         writer.close()
         await until(lambda: not state.connections)
     del reader, writer
