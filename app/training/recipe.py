@@ -155,16 +155,16 @@ def best(architecture: Architecture) -> Recipe:
 
 
 def large(architecture: Architecture) -> Recipe:
-    """``best`` for the most accurate model, which has no peer: more units, which learn the language first."""
+    """``best`` for the most accurate model: more units, which learn the language first."""
     recipe = best(architecture)
     return replace(
         recipe,
-        network={**recipe.network, "hidden_size": 384},
-        epochs=4,
+        network={**recipe.network, "hidden_size": 640},
+        epochs=2,
         learning_rate=1e-3,
-        pretraining=4,
-        fragments=75_000,
-        crops=0,
+        pretraining=6,
+        fragments=150_000,
+        crops=225_000,
         reads=1_000,
         preset="large",
     )
