@@ -1,8 +1,8 @@
 """Short texts: how often models are right on one to three sentences out of reviews that they were not trained on.
 
-``python -m benchmarks.sentences CORPUS MODEL [MODEL ...]`` cuts parts out of the 2,500 reviews of the validation split, as
-training does out of the others, and judges each by the label of its review: what one sentence cannot know counts as wrong
-too, so models are to be compared with each other, not with 1.
+``python -m benchmarks.sentences CORPUS MODEL [MODEL ...]`` cuts parts out of the 2,500 reviews of the validation split,
+as training does out of the others, and judges each by the label of its review: what one sentence cannot know counts as
+wrong too, so models are to be compared with each other, not with 1.
 """
 
 from __future__ import annotations
