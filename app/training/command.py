@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"archive or folder of the review corpus (default: ${CORPUS_VARIABLE}; without either it is downloaded)",
     )
-    source.add_argument("--data", type=Path, help="train on a labelled .csv, .tsv or .jsonl file instead")
+    source.add_argument("--data", type=Path, help="train on a labelled .csv, .tsv, .jsonl or .parquet file instead")
     add_column_arguments(parser)
     parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="archive or folder of the review corpus (default: $SENTIMENT_CORPUS; without either it is downloaded)",
     )
-    source.add_argument("--data", type=Path, help="a labelled .csv, .tsv or .jsonl file instead")
+    source.add_argument("--data", type=Path, help="a labelled .csv, .tsv, .jsonl or .parquet file instead")
     add_column_arguments(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="split of the corpus (default: %(default)s)")
     parser.add_argument(

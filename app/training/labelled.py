@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,21 +139,29 @@ def file_examples(path: Path, text_column: str, label_column: str, labels: Seque
 
 
 def read_rows(path: Path, text_column: str, label_column: str) -> tuple[list[str], list[str]]:
-    """Texts and labels of a CSV (``.csv``), TSV (``.tsv``) or JSON-lines (``.jsonl``) file in UTF-8.
+    """Texts and labels of a CSV (``.csv``), TSV (``.tsv``) or JSON-lines (``.jsonl``) file in UTF-8, or of Parquet.
 
     Raises:
         DataError: unreadable, of another kind, empty, without those columns, or with a row that lacks one; names the
-            file and where possible the line.
+            file and where possible the line, which in Parquet is the row.
     """
-    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}
+    readers: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
+        ".csv": _csv_rows,
+        ".tsv": _csv_rows,
+        ".jsonl": _json_rows,
+        ".ndjson": _json_rows,
+        ".parquet": partial(_parquet_rows, text_column=text_column),
+    }
     if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: must end in .csv, .tsv or .jsonl")
+        raise DataError(f"{path}: must end in .csv, .tsv, .jsonl or .parquet")
     texts, labels = [], []
     try:
         for line, row in readers[path.suffix.lower()](path):
             text, label = row.get(text_column), row.get(label_column)
             if text is None or label is None:
                 missing = text_column if text is None else label_column
+                if missing in row:
+                    raise DataError(f"{path}: line {line}: column {missing!r} has no value")
                 raise DataError(f"{path}: line {line}: no column {missing!r}; there are: {', '.join(map(str, row))}")
             texts.append(str(text))
             labels.append(str(label).strip())
@@ -182,6 +191,15 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise DataError(f"{path}: line {line}: must be a JSON object")
             yield line, row
+
+
+def _parquet_rows(path: Path, text_column: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    # pyarrow is an extra, and imported only where there is Parquet.
+    from app.files.parquet import ParquetTable
+
+    with path.open("rb") as file:
+        windows = ParquetTable(file, str(path), text_column).windows()
+        yield from enumerate((row for window in windows for row in window.objects()), start=1)
 
 
 def _with_words(texts: Sequence[str], labels: Sequence[int], stars: Sequence[int | None]) -> Examples:

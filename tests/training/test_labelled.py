@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from app.errors import DataError
@@ -23,11 +26,33 @@ def _jsonl(path: Path, rows: list[tuple[str, str]] = ROWS) -> Path:
     return path
 
 
+def _parquet(path: Path, rows: Sequence[tuple[str, object]] = ROWS) -> Path:
+    pq.write_table(pa.table({"text": [text for text, _ in rows], "label": [label for _, label in rows]}), path)
+    return path
+
+
 def test_every_kind_of_file_reads_the_same(tmp_path: Path) -> None:
     expected = ([text for text, _ in ROWS], [label for _, label in ROWS])
     assert read_rows(_csv(tmp_path / "a.csv"), "text", "label") == expected
     assert read_rows(_csv(tmp_path / "a.tsv", separator="\t"), "text", "label") == expected
     assert read_rows(_jsonl(tmp_path / "a.jsonl"), "text", "label") == expected
+    assert read_rows(_parquet(tmp_path / "a.parquet"), "text", "label") == expected
+
+
+def test_parquet_may_number_its_labels_and_leave_none_out(tmp_path: Path) -> None:
+    """Labels of other types are read as text; what is missing is named, with its row."""
+    path = _parquet(tmp_path / "a.parquet", [("good film", 1), ("dull film", 0)])
+    assert read_rows(path, "text", "label") == (["good film", "dull film"], ["1", "0"])
+    with pytest.raises(DataError, match=r"a.parquet: line 1: no column 'stars'; there are: text, label"):
+        read_rows(path, "text", "stars")
+    with pytest.raises(DataError, match=r"a.parquet: .*'review'"):
+        read_rows(path, "review", "label")
+    path = _parquet(path, [("good film", 1), ("dull film", None)])
+    with pytest.raises(DataError, match=r"a.parquet: line 2: column 'label' has no value"):
+        read_rows(path, "text", "label")
+    path.write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DataError, match=r"a.parquet: not a readable Parquet file"):
+        read_rows(path, "text", "label")
 
 
 def test_a_byte_order_mark_and_a_very_long_field_are_fine(tmp_path: Path) -> None:
@@ -44,7 +69,7 @@ def test_a_byte_order_mark_and_a_very_long_field_are_fine(tmp_path: Path) -> Non
         ("a.csv", "", "no rows"),
         ("a.csv", "text,label\n", "no rows"),
         ("a.csv", "review,label\nx,y\n", r"line 2: no column 'text'; there are: review, label"),
-        ("a.csv", "text,label\nx\n", r"line 2: no column 'label'"),
+        ("a.csv", "text,label\nx\n", r"line 2: column 'label' has no value"),
         ("a.jsonl", '{"text": "x", "label": 1}\n[1]', "line 2: must be a JSON object"),
         ("a.jsonl", "{", "not readable as jsonl"),
         ("a.csv", b"text,label\ncaf\xe9,1\n", "not readable as csv in UTF-8"),
