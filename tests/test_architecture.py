@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),
     },
     "modeling": {"compiler", "errors", "sentiment", "store", "text"},
-    "training": {"compiler", "errors", "logs", "modeling", "sentiment", "store", "text"},
+    "training": {"compiler", "errors", "files", "logs", "modeling", "sentiment", "store", "text"},
     "models": {"errors", "modeling", "store", "text"},
     # Composition roots, where the branches meet.
     "classify": {"cores", "errors", "files", "modeling", "store", "text"},
