@@ -81,6 +81,17 @@ def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+async def blocks(pid: int, folder: Path) -> int:
+    """Blocks of memory that Python's objects take in a process of ``tests.chaos.program``."""
+    told = folder / str(pid)
+    told.unlink(missing_ok=True)
+    os.kill(pid, signal.SIGUSR2)
+    async with asyncio.timeout(10):
+        while not told.exists():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.05)
+    return int(told.read_text())
+
+
 def cpu_seconds(service: Service) -> dict[str, float]:
     """Seconds of CPU that the service's processes have used, by role, and this process, which makes the load."""
     ticks = os.sysconf("SC_CLK_TCK")

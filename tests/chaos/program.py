@@ -1,14 +1,18 @@
-"""``python -m app`` with a forward pass that is slowed: for the chaos suite only, nothing a deployment could switch on.
+"""``python -m app``, slowed and looked into: for the chaos suite only, nothing a deployment could switch on.
 
-The environment variable ``CHAOS_TEXTS_PER_SECOND`` says how much all predictors together may compute.
+The environment variable ``CHAOS_TEXTS_PER_SECOND`` says how much all predictors together may compute. With
+``CHAOS_BLOCKS_FOLDER`` each process answers SIGUSR2 by a file there, named by its id, that says how many blocks of
+memory Python's objects take in it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from app import cli
@@ -17,6 +21,7 @@ from app.sentiment import Predictor, Scores, TokenIds
 from app.serving import supervisor
 
 RATE_VARIABLE = "CHAOS_TEXTS_PER_SECOND"
+BLOCKS_VARIABLE = "CHAOS_BLOCKS_FOLDER"
 
 
 class Slowed:
@@ -50,8 +55,21 @@ def slow_down(rate: float) -> None:
     runtimes.load_predictors = load_slowed  # type: ignore[assignment]
 
 
+def tell_blocks(folder: Path) -> None:
+    """Write down the number of allocated blocks on SIGUSR2, so that nobody reads half of it."""
+
+    def tell(*_: object) -> None:
+        part = folder / f"{os.getpid()}.part"
+        part.write_text(str(sys.getallocatedblocks()))
+        part.rename(folder / str(os.getpid()))
+
+    signal.signal(signal.SIGUSR2, tell)
+
+
 def main() -> int:
     """Run the command line; children of the supervisor run this program too."""
+    if folder := os.environ.get(BLOCKS_VARIABLE):
+        tell_blocks(Path(folder))
     if rate := os.environ.get(RATE_VARIABLE):
         slow_down(float(rate))
     supervisor.PROGRAM = ("-m", "tests.chaos.program")

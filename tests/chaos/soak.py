@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -30,6 +30,9 @@ DRIFT_PER_HOUR = 0.01
 """Growth that counts as flat though it is certain, as a share of what there is: docs/reliability.md says why."""
 _SETTLE_SECONDS = 3.0
 """In which the service notices that clients are gone."""
+
+KINDS = {"single": 70, "several": 12, "bad": 6, "leave": 6, "scrape": 1, "hasty": 5}
+"""Kinds of requests, and how many of a hundred are of each."""
 
 _BAD = (b"{", b'{"text": 1}', b'{"text": ""}', b'{"texts": []}', b'{"text": "a", "more": 1}')
 
@@ -102,25 +105,29 @@ class Soak:
     async def warm_up(self, seconds: float) -> None:
         """Ask for the same, unobserved and far more of it: allocators come to rest after requests, not after time."""
         await self._ask_for(seconds, WARM_UP_RATE * self._rate)
-        self._client.close()
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await self.leave()
 
     async def run(self, seconds: float) -> None:
         """Ask for so long, and look at memory and descriptors meanwhile, also while there are no clients."""
         sampling = asyncio.create_task(self._sample())
         for _ in range(QUARTERS):
             await self._ask_for(seconds / QUARTERS, self._rate)
-            self._client.close()
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await self.leave()
             self.idle_descriptors.append(descriptors(self._service))
         sampling.cancel()
+
+    async def leave(self) -> None:
+        """Close all connections, and wait until the service knows."""
+        self._client.close()
+        await asyncio.sleep(_SETTLE_SECONDS)
 
     async def _ask_for(self, seconds: float, rate: float) -> None:
         started, asking = time.monotonic(), set()
         for number in range(int(rate * seconds)):
             if (pause := started + number / rate - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
-            task = asyncio.create_task(self._ask())
+            [kind] = self._chance.choices(list(KINDS), list(KINDS.values()))
+            task = asyncio.create_task(self.ask(kind))
             asking.add(task)
             task.add_done_callback(asking.discard)
         await asyncio.gather(*asking)
@@ -146,11 +153,11 @@ class Soak:
             self.samples.append((time.monotonic() - started, found))
             await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def _ask(self) -> None:
-        kinds = (self._single, self._several, self._bad, self._leave, self._scrape, self._hasty)
-        kind = self._chance.choices(kinds, (70, 12, 6, 6, 1, 5))[0]
+    async def ask(self, kind: str) -> None:
+        """One request of a kind, and what became of it into ``outcomes``."""
+        asking: Callable[[], Awaitable[str]] = getattr(self, f"_{kind}")
         try:
-            outcome = await kind()
+            outcome = await asking()
         except ClosedError:
             outcome = "closed"
         except TimeoutError:
