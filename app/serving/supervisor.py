@@ -83,8 +83,17 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
-        return self.process is not None and self.process.poll() is None
+        """Whether it runs, as far as is known: a dead one counts until its status is collected.
+
+        ``Popen.poll``, and ``kill`` and ``terminate`` with it, would collect it too, and who starts it again would not
+        hear of its death.
+        """
+        return self.process is not None and self.process.returncode is None
+
+    def send(self, number: int) -> None:
+        """Send it a signal, where it runs."""
+        if self.process is not None and self.process.returncode is None:
+            os.kill(self.process.pid, number)
 
     @property
     def hopeless(self) -> bool:
@@ -143,8 +152,7 @@ class Supervisor:
             return 0 if clean and not failed else 1
         finally:
             for child in self._children:
-                if child.process is not None and child.alive:
-                    child.process.kill()
+                child.send(signal.SIGKILL)
 
     def _look_after(self) -> None:
         """Start again what died, kill what hangs, and wait a moment."""
@@ -162,9 +170,9 @@ class Supervisor:
     def _announce_end(self) -> None:
         """Let children say that they are not ready, and give those who ask them time to notice."""
         for child in self._children:
-            if child.drains and child.process is not None and child.alive:
+            if child.drains and child.alive:
                 child.ending = True
-                child.process.send_signal(DRAIN_SIGNAL)
+                child.send(DRAIN_SIGNAL)
         deadline = time.monotonic() + self._grace
         while time.monotonic() < deadline and len(self._signals) == 1:
             self._look_after()
@@ -243,7 +251,7 @@ class Supervisor:
     def _watch_heartbeats(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.heartbeat is None or child.process is None or not child.alive:
+            if child.heartbeat is None or not child.alive:
                 continue
             with suppress(BlockingIOError):
                 if os.read(child.pulse, 4096):
@@ -251,7 +259,7 @@ class Supervisor:
             limit = child.heartbeat if child.beaten else max(child.heartbeat, START_SECONDS)
             if now - child.last_beat > limit:
                 logger.error("%s gives no sign of life, killing it", child.role)
-                child.process.kill()
+                child.send(signal.SIGKILL)
                 child.last_beat = now
 
     def _stop(self) -> bool:
@@ -268,8 +276,7 @@ class Supervisor:
             stage = [child for child in self._children if child.role.startswith(role)]
             for child in stage:
                 child.ending = True
-                if child.process is not None and child.alive:
-                    child.process.terminate()
+                child.send(signal.SIGTERM)
             deadline = time.monotonic() + self._patience
             while any(child.alive for child in stage):
                 if time.monotonic() > deadline or len(self._signals) > 1:

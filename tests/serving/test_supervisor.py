@@ -173,6 +173,39 @@ def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
         service.wait_ready()
 
 
+UNNOTICED = """
+import os, signal, sys, time
+from app.serving import supervisor
+
+class Scripted(supervisor.Supervisor):
+    def _start(self, child):
+        super()._start(child)
+        print("up", flush=True)
+
+    def _wake(self):
+        super()._wake()
+        [child] = self._children
+        if not child.failures:
+            os.kill(child.process.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
+
+supervisor.PROGRAM = ("-c", "import time; time.sleep(60)")
+signal.alarm(20)
+parent = Scripted({}, grace=0.0, patience=2.0)
+parent.add(supervisor.Child("child-0", [], heartbeat=30.0))
+sys.exit(parent.run())
+"""
+
+
+def test_a_child_that_dies_at_any_moment_is_started_again() -> None:
+    """Also between the moment in which the dead are collected and that in which the living are looked at."""
+    parent = subprocess.Popen([sys.executable, "-c", UNNOTICED], stdout=subprocess.PIPE, text=True)
+    wait_up(parent, 2)
+    parent.terminate()
+    parent.communicate(timeout=10)
+    assert parent.returncode == 0
+
+
 ON_DEMAND = """
 import pathlib, socket, subprocess, sys, time
 from app.serving import supervisor
