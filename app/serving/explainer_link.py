@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 import struct
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ from app.serving.explanations import ExplanationRequest, LocalExplainer, Parts
 logger = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("<I")
+# From Python 3.13 on a server that closes unlinks its path; this one is the supervisor's, who goes on listening there.
+_KEEP_PATH: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 _MAX_MESSAGE = 256 * 1024 * 1024
 _ATTEMPTS = 2
 """How often a text is sent: once, and once more where the process died on it."""
@@ -105,7 +108,7 @@ class ExplainerServer:
 
     async def serve(self, listener: socket.socket) -> None:
         """Accept connections on a listening Unix socket."""
-        self._server = await asyncio.start_unix_server(self._connected, sock=listener)
+        self._server = await asyncio.start_unix_server(self._connected, sock=listener, **_KEEP_PATH)
 
     async def close(self) -> None:
         """Accept no more, answer those who wait, then stop."""
