@@ -91,10 +91,6 @@ class Prometheus:
         groups = self._client.get("/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    def firing(self) -> set[str]:
-        """Names of the alerts that fire now."""
-        return {sample["metric"]["alertname"] for sample in self.query('ALERTS{alertstate="firing"}')}
-
     def wait(self, expression: str, limit: float = 90.0) -> list[dict[str, Any]]:
         """Wait until an expression has a result, and give it."""
         deadline = time.monotonic() + limit
