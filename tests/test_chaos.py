@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import scenarios
-from tests.chaos.parts import answers, blocks, chaotic, reviews
+from tests.chaos.parts import allocated_blocks, answers, chaotic, reviews
 from tests.chaos.program import BLOCKS_VARIABLE
 from tests.chaos.soak import KINDS, Slope, Soak, none_kept, slope
 from tests.redis_server import RedisServer
@@ -126,19 +125,24 @@ def test_no_kind_of_request_keeps_memory(
     """
     monkeypatch.setenv(BLOCKS_VARIABLE, str(tmp_path))
 
-    async def ask(soak: Soak, kind: str) -> None:
-        for _ in range(REQUESTS // CLIENTS):
-            await soak.ask(kind)
-
     async def grown(service: Service, kind: str) -> list[int]:
         soak, [worker] = Soak(service, known, rate=0), service.children("worker")
-        counted: list[int] = []
-        growth: list[int] = []
-        while len(growth) < ROUNDS and not (growth and growth[-1] < REQUESTS / 4):
-            await asyncio.gather(*(ask(soak, kind) for _ in range(CLIENTS)))
+
+        async def ask() -> None:
+            for _ in range(REQUESTS // CLIENTS):
+                await soak.ask(kind)
+
+        async def blocks_after_a_round() -> int:
+            await asyncio.gather(*(ask() for _ in range(CLIENTS)))
             await soak.leave()
-            counted.append(await blocks(worker, tmp_path))
-            growth = [after - before for before, after in pairwise(counted)]
+            return await allocated_blocks(worker, tmp_path)
+
+        growth: list[int] = []
+        before = await blocks_after_a_round()
+        while len(growth) < ROUNDS and not (growth and growth[-1] < REQUESTS / 4):
+            after = await blocks_after_a_round()
+            growth.append(after - before)
+            before = after
         return growth
 
     with chaotic(tiny_store, "tiny", 1e6, workers="1", cache="off") as service:

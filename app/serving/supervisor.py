@@ -92,7 +92,7 @@ class Child:
 
     def send(self, number: int) -> None:
         """Send it a signal, where it runs."""
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None and self.alive:
             os.kill(self.process.pid, number)
 
     @property

@@ -81,7 +81,7 @@ def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def blocks(pid: int, folder: Path) -> int:
+async def allocated_blocks(pid: int, folder: Path) -> int:
     """Blocks of memory that Python's objects take in a process of ``tests.chaos.program``."""
     told = folder / str(pid)
     told.unlink(missing_ok=True)
