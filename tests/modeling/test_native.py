@@ -21,10 +21,11 @@ from safetensors.numpy import load_file, save_file
 from app.errors import CheckpointError
 from app.modeling.checkpoint import load_network
 from app.modeling.native import binding
-from app.modeling.native.packing import PackedModel, expected_shapes, read_weights
+from app.modeling.native.packing import PackedModel
 from app.modeling.native.predictor import NativePredictor, choose_variant
 from app.modeling.networks import SentimentNetwork
 from app.modeling.predictor import TorchPredictor
+from app.modeling.weights import expected_shapes, read_weights
 from app.sentiment import Scores, TextTable, TokenIds
 from app.store import WEIGHTS_FILE, ModelConfig, Pooling
 from tests.checkpoints import add_checkpoint, tiny_config, tiny_network

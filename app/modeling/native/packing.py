@@ -1,4 +1,4 @@
-"""A checkpoint's tensors into what the kernel reads: checked, scaled, padded, reordered. Free of torch.
+"""A checkpoint's tensors into what the kernel reads: scaled, padded, reordered. Free of torch.
 
 Shape legend: V vocabulary, E embedding, H hidden units of one direction, D directions, G gates, K inputs of a product,
 W floats in a register; H' is padded with zeros to a multiple of W, E' and K' to multiples of ``variant.multiple``.
@@ -12,21 +12,15 @@ from __future__ import annotations
 
 import ctypes
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from app.errors import CheckpointError
 from app.modeling.native.binding import Direction, Model, Variant
-from app.store import WEIGHTS_FILE, ModelConfig
+from app.modeling.weights import Array
+from app.store import ModelConfig
 
-Array = NDArray[np.float32]
-
-_RATING_STARS = 10
 _TABLE_LIMIT = 512 << 20
 """Bytes of look-up tables above which the input half of layer 0 is computed from the embedding instead."""
 
@@ -44,55 +38,12 @@ _CELLS = {
 _POOLINGS = {"last": 0, "mean": 1, "max": 2}
 
 
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of every tensor of a checkpoint, in the order of the network's state dict."""
-    hidden, gates = config.hidden_size, len(_CELLS[config.architecture][1])
-    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocabulary_size, config.embedding_size)}
-    for layer in range(config.layers):
-        inputs = hidden * config.directions if layer else config.embedding_size
-        for direction in range(config.directions):
-            prefix = f"recurrent.{layer}.{direction}."
-            shapes[prefix + "weight_ih_l0"] = (gates * hidden, inputs)
-            shapes[prefix + "weight_hh_l0"] = (gates * hidden, hidden)
-            shapes[prefix + "bias_ih_l0"] = shapes[prefix + "bias_hh_l0"] = (gates * hidden,)
-    outputs = {"output": 1 if config.output == "sigmoid" else len(config.labels)}
-    if config.rating:
-        outputs["rating"] = _RATING_STARS
-    for name, size in outputs.items():
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (size, config.features), (size,)
-    return shapes
-
-
-def read_weights(folder: Path, config: ModelConfig) -> dict[str, Array]:
-    """A stored version's tensors in float32.
-
-    Raises:
-        CheckpointError: the weights are unreadable, incomplete, of another shape, or not finite.
-    """
-    path = folder / WEIGHTS_FILE
-    try:
-        weights: dict[str, NDArray[Any]] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file") from error
-    expected = expected_shapes(config)
-    for name, shape in expected.items():
-        if name not in weights:
-            raise CheckpointError(f"{path}: tensor {name} is missing")
-        if weights[name].shape != shape:
-            raise CheckpointError(f"{path}: tensor {name} has shape {weights[name].shape}, expected {shape}")
-        if not np.isfinite(weights[name]).all():
-            raise CheckpointError(f"{path}: tensor {name} has values that are not finite")
-    if surplus := sorted(weights.keys() - expected.keys()):
-        raise CheckpointError(f"{path}: unexpected tensor {surplus[0]}")
-    return {name: tensor.astype(np.float32) for name, tensor in weights.items()}
-
-
 class PackedModel:
     """One model's weights in the layout of one kernel variant; immutable, shared by any number of threads.
 
     Args:
         config: sizes.
-        weights: as ``read_weights`` returns them.
+        weights: as ``weights.read_weights`` returns them.
         variant: the kernel that will read them.
         table_limit: see ``_TABLE_LIMIT``.
 
