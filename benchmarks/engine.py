@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{machine()}; {versions(('torch', 'onnxruntime', 'openvino', 'numpy'))}; one core, one thread\n")
     os.sched_setaffinity(0, {options.core})
     torch.set_num_threads(1)
-    network = _network(options.model, options.store)
+    network = stored_network(options.model, options.store)
     engines = _engines(network)
     sample = chance_texts(network.config, "mix", 256)
     expected = engines["torch padded"](sample)
@@ -68,7 +68,7 @@ def main() -> None:
         print(f"- {name}: {np.abs(_in_batches(engine, sample, 32) - expected).max():.1e}")
 
 
-def _network(reference: str | None, store: Path) -> SentimentNetwork:
+def stored_network(reference: str | None, store: Path) -> SentimentNetwork:
     if reference:
         stored = ModelStore(store).open(reference)
         return load_network(stored.path, stored.config)
