@@ -82,7 +82,7 @@ def test_values(monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected
         ("device", "cuda:"),
         ("device", "cuda:x"),
         ("runtime", "onnx"),
-        ("precision", "float16"),
+        ("precision", "float64"),
         ("cache", "maybe"),
         ("cache", "2"),
         ("redis_url", "http://localhost"),
