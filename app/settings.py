@@ -47,11 +47,9 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
     runtime: Literal["auto", "native", "triton", "torch"] = "auto"
-    """What computes the forward pass: auto is native on the CPU and torch, the float32 reference, on a GPU; triton is
-    a kernel for GPUs that has yet to be measured on one."""
+    """What computes the forward pass: auto is native on the CPU, torch on a GPU; triton is an unmeasured GPU kernel."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the forward pass: auto is bfloat16 where the CPU computes it natively, else float32; float16 is for
-    GPUs."""
+    """Arithmetic: auto is bfloat16 where the CPU computes it natively, else float32; float16 is for GPUs."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of the forward pass; 0 means as many as there are usable cores."""
     cache: bool = True

@@ -93,8 +93,8 @@ class SentimentNetwork(nn.Module):
         return vectors.transpose(0, 1)
 
     def read(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Vectors (T, B, E) to features (B, P * D * H)."""
-        return self.pool(self.states(vectors, lengths), lengths)
+        """Vectors (T, B, E) to features (B, P * D * H), which are pooled in the precision of the output."""
+        return self.pool(self.states(vectors, lengths).to(self.output.weight.dtype), lengths)
 
     def states(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states (T, B, D * H) of the last layer for vectors (T, B, E); arbitrary beyond a text's length.

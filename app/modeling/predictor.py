@@ -43,8 +43,8 @@ class TorchPredictor:
     def outputs(self, batch: Sequence[TokenIds[int]]) -> Outputs:
         """Raw outputs for B texts, on the device."""
         ids, lengths = (self._sent(tensor) for tensor in pad(batch))
-        states = self._network.states(self._network.embed(ids), lengths)
-        return self._network.head(self._network.pool(states.to(self._network.output.weight.dtype), lengths))
+        outputs: Outputs = self._network(ids, lengths)
+        return outputs
 
     def _sent(self, tensor: Tensor) -> Tensor:
         """On the device; from pinned memory to a GPU, so that another batch may be computed meanwhile."""
