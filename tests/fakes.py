@@ -18,7 +18,7 @@ from app.sentiment import Prediction, Scores, ScoreTable, TextTable, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
-from app.serving.flights import Outcome
+from app.serving.flights import Listener, Outcome
 from app.serving.tables import gather
 from app.serving.ticket import Ticket
 from app.settings import Settings
@@ -80,7 +80,9 @@ class FakeClassifier(Classifier):
         if isinstance(self.error, OverloadedError):
             raise self.error
 
-    async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
+    async def classify(
+        self, texts: Sequence[str], *, timeout: float | None = None, early: Listener | None = None
+    ) -> list[Outcome]:
         self.timeouts.append(timeout)
         self.started.set()
         if self.error is not None:
@@ -91,7 +93,10 @@ class FakeClassifier(Classifier):
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
-        return [self._outcome(text) for text in texts]
+        outcomes = [self._outcome(text) for text in texts]
+        if early is not None:
+            early(list(enumerate(outcomes))[::2])
+        return outcomes
 
     def _outcome(self, text: str) -> Outcome:
         if not text.strip():

@@ -69,7 +69,7 @@ def test_all_metrics_are_defined_in_one_place() -> None:
 )
 def test_every_metric_is_kept(name: str) -> None:
     """A metric that nothing sets would say 0 for ever, which at night reads as all being well."""
-    setting = r"\.\s*(labels|inc|dec|set|observe|observe_all|time|count_exceptions)\b"
+    setting = r"\.\s*(labels|inc|dec|set|observe|observe_all|observe_times|time|count_exceptions)\b"
     assert re.search(rf"\b{name}\s*{setting}|\({name}, reference\b", SOURCE)
 
 
@@ -83,9 +83,13 @@ def test_a_batch_is_observed_as_its_values_would_be() -> None:
         one.observe(amount)
     many.observe_all(amounts)
     many.observe_all([])
+    for amount in (0.5, 99):
+        for _ in range(3):
+            one.observe(amount)
+        many.observe_times(amount, 3)
     [first, second] = [[(sample.labels, sample.value) for sample in family.samples] for family in registry.collect()]
     assert [entry for entry in first if entry[0]] == [entry for entry in second if entry[0]]
-    assert (registry.get_sample_value("many_sum"), registry.get_sample_value("many_count")) == (106.6, 7)
+    assert (registry.get_sample_value("many_sum"), registry.get_sample_value("many_count")) == (405.1, 13)
 
 
 def test_text_format() -> None:

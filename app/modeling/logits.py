@@ -60,7 +60,7 @@ class LogitsPredictor(ABC):
         classes = len(self.config.labels)
         if self.config.output == "sigmoid":
             # softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]: one logit, served as two classes.
-            logits = np.insert(logits, 0, 0.0, axis=1)
+            logits = np.concatenate([np.zeros((len(logits), 1)), logits], axis=1)
         probabilities = _softmax(logits[:, :classes] / self.config.temperature)
         if not self.config.rating:
             return probabilities, None

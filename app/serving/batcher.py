@@ -15,16 +15,16 @@ import asyncio
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
-from app.priority import yield_to_events
 from app.sentiment import Predictor, Scores, ScoreTable, TablePredictor, TextTable, TokenIds
 from app.serving.admission import DrainRate, drain_seconds
+from app.serving.compute_threads import ComputeThreads
 from app.serving.engine import EngineInfo
 from app.serving.length_queue import Entry
 from app.serving.tables import TableEntry, gather
@@ -48,7 +48,17 @@ class _TimedTable(NamedTuple):
     saturated: bool
 
 
-_TableUnderWay: TypeAlias = tuple[TableEntry, "asyncio.Future[_TimedTable | None]"]
+class _Lane:
+    """Tables that one predictor computes or is about to, two at the most.
+
+    Attributes:
+        predictor: computes them.
+        tables: each with its future, the one at work first.
+    """
+
+    def __init__(self, predictor: TablePredictor) -> None:
+        self.predictor = predictor
+        self.tables: deque[tuple[TableEntry, asyncio.Future[_TimedTable | None]]] = deque()
 
 
 class MicroBatcher:
@@ -69,8 +79,9 @@ class MicroBatcher:
         self._waiting = WaitingTexts(limits)
         self._takes_tables = False
         self._arrival = asyncio.Event()
+        self._lanes: list[_Lane] = []
         self._runners: list[asyncio.Task[None]] = []
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads: ComputeThreads | None = None
         self._rate = DrainRate()
         self._accepting = False
         self._resume_at = 0.0
@@ -111,7 +122,7 @@ class MicroBatcher:
         self._info = EngineInfo(predictors[0].runtime, predictors[0].precision, predictors[0].device)
         self._waiting.predictors = len(predictors)
         self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
-        self._executor = ThreadPoolExecutor(len(predictors), thread_name_prefix="forward", initializer=yield_to_events)
+        self._threads = ComputeThreads(len(predictors))
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
         metrics.QUEUE_LIMIT.set(self._limits.queue.max_texts)
@@ -121,8 +132,8 @@ class MicroBatcher:
         self._accepting = False
         self._arrival.set()
         await asyncio.gather(*self._runners, return_exceptions=True)
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
+        if self._threads is not None:
+            self._threads.close()
 
     async def crashed(self) -> None:
         """Return when a predictor's task has ended that should run for ever: a defect, but nobody may wait for it."""
@@ -162,6 +173,8 @@ class MicroBatcher:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entry = self._waiting.add_table(table, deadline, time.monotonic())
         self._arrival.set()
+        if len(self._lanes) == len(self._runners):
+            self._fill(min(self._lanes, key=lambda lane: len(lane.tables)))
         return entry
 
     async def _run(self, predictor: Predictor) -> None:
@@ -222,20 +235,29 @@ class MicroBatcher:
 
         The next one is handed over before the last is done, so that the thread goes on without waiting for this one.
         """
-        this: _TableUnderWay | None = (first, self._begin_table(predictor, first))
+        lane = _Lane(predictor)
+        self._begin_table(lane, first)
+        self._lanes.append(lane)
         tell = meanwhile
-        while this:
-            now = time.monotonic()
-            entry = self._waiting.draw_table(now, alone=True) if self._resume_at <= now else None
-            following = (entry, self._begin_table(predictor, entry)) if entry else None
-            tell()
-            tell = await self._end_table(*this)
-            this = following
+        try:
+            while lane.tables:
+                self._fill(lane)
+                tell()
+                tell = await self._end_table(*lane.tables[0])
+                lane.tables.popleft()
+        finally:
+            self._lanes.remove(lane)
         return tell
 
-    def _begin_table(self, predictor: TablePredictor, entry: TableEntry) -> asyncio.Future[_TimedTable | None]:
+    def _fill(self, lane: _Lane) -> None:
+        """Hand one more table over where only one is at work and it is a table's turn."""
+        now = time.monotonic()
+        if len(lane.tables) == 1 and self._resume_at <= now and (entry := self._waiting.draw_table(now, alone=True)):
+            self._begin_table(lane, entry)
+
+    def _begin_table(self, lane: _Lane, entry: TableEntry) -> None:
         """Hand a table over as one batch."""
-        saturated = self.queued > 0
+        predictor, saturated = lane.predictor, self.queued > 0
 
         def compute() -> _TimedTable | None:
             started = time.monotonic()
@@ -244,7 +266,7 @@ class MicroBatcher:
             scores = predictor.predict_table(entry.table)
             return _TimedTable(scores, started, time.monotonic(), saturated)
 
-        return self._hand_over(compute)
+        lane.tables.append((entry, self._hand_over(compute)))
 
     async def _end_table(self, entry: TableEntry, computing: asyncio.Future[_TimedTable | None]) -> Callable[[], None]:
         texts = len(entry.table.lengths)
@@ -265,7 +287,7 @@ class MicroBatcher:
         scores, started, ended, saturated = timed
 
         def tell() -> None:
-            metrics.QUEUE_SECONDS.observe_all([started - entry.arrived] * texts)
+            metrics.QUEUE_SECONDS.observe_times(started - entry.arrived, texts)
             self._observe(entry.table.lengths, ended - started, saturated=saturated)
             if not all(map(math.isfinite, scores.probabilities)):
                 metrics.INFERENCE_ERRORS.labels("not_finite").inc()
@@ -274,7 +296,8 @@ class MicroBatcher:
         return tell
 
     def _hand_over(self, compute: Callable[[], _Computed]) -> asyncio.Future[_Computed]:
-        computing = asyncio.get_running_loop().run_in_executor(self._executor, compute)
+        assert self._threads is not None  # noqa: S101 - nothing is handed over before the start
+        computing = self._threads.submit(compute)
         self._under_way[computing] = time.monotonic()
         return computing
 

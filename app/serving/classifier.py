@@ -13,7 +13,7 @@ from app.sentiment import Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.encoder import LONG_CHARACTERS
 from app.serving.engine import Engine, EngineInfo
-from app.serving.flights import Flight, Outcome, Request, land_or_pass, outcome_of, trace_tickets
+from app.serving.flights import Flight, Listener, Outcome, Request, land_or_pass, outcome_of, trace_tickets
 from app.serving.terminal import Terminal
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
@@ -142,12 +142,15 @@ class Classifier:
         self._check_in_flight(texts)
         self._terminal.admit(texts, tokens)
 
-    async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
+    async def classify(
+        self, texts: Sequence[str], *, timeout: float | None = None, early: Listener | None = None
+    ) -> list[Outcome]:
         """One outcome per text, in order; a text that fails does not touch the others.
 
         Args:
             texts: any strings.
             timeout: seconds after which an unfinished text is a ``DeadlineError``; at most the limit.
+            early: told of some texts, in no order, while the engine computes others; all are in what is returned.
 
         Raises:
             OverloadedError: the whole request is refused, before any work.
@@ -157,21 +160,22 @@ class Classifier:
         deadline = time.monotonic() + min(timeout or self._limits.timeout, self._limits.timeout)
         self._in_flight += len(texts)
         try:
-            outcomes = await self._classify(texts, deadline)
+            return await self._classify(texts, deadline, early)
         finally:
             self._in_flight -= len(texts)
-        self._count(outcomes)
-        return outcomes
 
-    async def _classify(self, texts: Sequence[str], deadline: float) -> list[Outcome]:
-        request = Request(texts, [None] * len(texts), [self._refuse(text) for text in texts], {}, [])
+    async def _classify(self, texts: Sequence[str], deadline: float, early: Listener | None) -> list[Outcome]:
+        counted: set[int] = set()
+
+        def arrived(found: Sequence[tuple[int, Outcome]]) -> None:
+            self._count([outcome for _, outcome in found])
+            counted.update([index for index, _ in found])
+            if early is not None:
+                early(found)
+
+        request = Request(texts, [None] * len(texts), [self._refuse(text) for text in texts], {}, [], arrived)
         if self._memory is not None:
-            key_of = self._key_maker()
-            for index, text in enumerate(texts):
-                if request.outcomes[index] is None:
-                    request.keys[index] = key_of(text)
-            with tracing.span("cache", len(texts)):
-                await self._look_up(request.keys, request.outcomes)
+            await self._look_up(request, self._memory)
         started = time.monotonic()
         try:
             await self._terminal.board(request)
@@ -188,6 +192,7 @@ class Classifier:
                 self._terminal.leave(flight)
             for convoy in request.convoys:
                 convoy.ticket.cancel()
+        self._count([found for index, found in enumerate(request.outcomes) if found and index not in counted])
         return [outcome for outcome in request.outcomes if outcome is not None]
 
     def _check_in_flight(self, texts: int) -> None:
@@ -210,14 +215,23 @@ class Classifier:
             self._key_info = info
         return self._key
 
-    async def _look_up(self, keys: Sequence[bytes | None], outcomes: list[Outcome | None]) -> None:
-        """Fill in what the caches know."""
-        assert self._memory is not None  # noqa: S101 - the caller's condition, for the type checker
+    async def _look_up(self, request: Request, memory: MemoryCache) -> None:
+        """Fill in keys, and what the caches know."""
+        key_of = self._key_maker()
+        for index, text in enumerate(request.texts):
+            if request.outcomes[index] is None:
+                request.keys[index] = key_of(text)
+        with tracing.span("cache", len(request.texts)):
+            await self._ask_caches(request.keys, request.outcomes, memory)
+
+    async def _ask_caches(
+        self, keys: Sequence[bytes | None], outcomes: list[Outcome | None], memory: MemoryCache
+    ) -> None:
         missing = []
         for index, key in enumerate(keys):
             if key is None:
                 continue
-            outcomes[index] = self._memory.get(key)
+            outcomes[index] = memory.get(key)
             if outcomes[index] is None:
                 missing.append((index, key))
         hits = sum(isinstance(outcome, Prediction) for outcome in outcomes)
@@ -232,7 +246,7 @@ class Classifier:
             metrics.CACHE_LOOKUPS.labels("redis", "miss" if value is None else "hit").inc()
             if value is not None:
                 outcomes[index] = value
-                self._memory.put(key, value)
+                memory.put(key, value)
 
     def _keep(self, key: bytes, prediction: Prediction) -> None:
         """Put into the caches what the engine computed, whoever still waits for it."""

@@ -3,62 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 from app.errors import DeadlineError, InferenceError, ServiceError
-from app.sentiment import EncodingTable, Prediction, ScoreTable, TextTable
-from app.serving.flights import Outcome
+from app.sentiment import Prediction, ScoreTable
+from app.serving.flights import Outcome, Wanted
 from app.serving.ticket import Ticket
 
 LONG_REQUEST = 32
 """Texts from which on a request goes in tables: fewer are better mixed with those of others."""
 MOST_TEXTS = 64
 """Texts of one table: a long request has work for every thread of the engine, and others get their turn."""
-_FEWEST_TEXTS, _SHARE = 24, 4
-
-
-class Rider(NamedTuple):
-    """One text of a convoy.
-
-    Attributes:
-        key: its cache key, where it has one.
-        indices: its places in the request.
-        tokens: number of tokens of the whole text.
-        truncated: whether some were left out.
-    """
-
-    key: bytes | None
-    indices: list[int]
-    tokens: int
-    truncated: bool
+_FIRST_TEXTS, _FEWEST_TEXTS, _SHARE = 16, 16, 4
 
 
 class Convoy:
     """Texts that were submitted as one table.
 
-    Attributes:
-        riders: the texts, in the order of the table.
+    Args:
+        wanted: their cache keys, or what stands for one, and their places in the request; in the order of the table.
+        tokens: number of tokens of each whole text.
+        kept: number of those in the table.
         ticket: the promise of their scores.
     """
 
-    __slots__ = ("riders", "ticket")
+    __slots__ = ("_kept", "_tokens", "_wanted", "ticket")
 
-    def __init__(self, riders: list[Rider], ticket: Ticket[ScoreTable]) -> None:
-        self.riders = riders
+    def __init__(self, wanted: Wanted, tokens: Sequence[int], kept: Sequence[int], ticket: Ticket[ScoreTable]) -> None:
+        self._wanted = wanted
+        self._tokens = tokens
+        self._kept = kept
         self.ticket = ticket
 
-    def outcomes(self, classes: int) -> Iterator[tuple[Rider, Outcome]]:
-        """The riders of a convoy that has its scores, and what became of each."""
+    def outcomes(self, classes: int) -> Iterator[tuple[bytes | int, list[int], Outcome]]:
+        """Keys and places of a convoy that has its scores, and what became of each text."""
         scores = self.ticket.result()
         # A flat matrix, cut into rows.
         rows = zip(*[iter(scores.probabilities)] * classes, strict=True)
-        ratings: Sequence[float | None] = scores.ratings or [None] * len(self.riders)
-        for rider, probabilities, rating in zip(self.riders, rows, ratings, strict=True):
+        ratings: Iterable[float | None] = scores.ratings or repeat(None, len(self._tokens))
+        texts = zip(self._wanted.items(), self._tokens, self._kept, rows, ratings, strict=True)
+        for (key, indices), tokens, kept, probabilities, rating in texts:
             if math.isfinite(sum(probabilities)):
-                yield rider, Prediction(probabilities, rider.tokens, rider.truncated, False, rating)
+                yield key, indices, Prediction(probabilities, tokens, kept < tokens, False, rating)
             else:
-                yield rider, InferenceError("the forward pass failed for this text")
+                yield key, indices, InferenceError("the forward pass failed for this text")
 
     def fail(self, outcomes: list[Outcome | None]) -> None:
         """Fill in what became of a convoy without scores: one that has not arrived is late."""
@@ -69,30 +58,15 @@ class Convoy:
             failure = self.ticket.exception()
         if not isinstance(failure, ServiceError):
             raise failure or RuntimeError("texts are done and nothing became of them")
-        for rider in self.riders:
-            for index in rider.indices:
+        for indices in self._wanted.values():
+            for index in indices:
                 outcomes[index] = failure
 
 
-def size_of_next(left: int) -> int:
-    """Texts of the next table of a request, of which so many are left.
+def size_of_next(taken: int, left: int) -> int:
+    """Texts of the next table of a request, of which so many are in tables and so many are left.
 
-    Fewer towards the end, so that the engine's threads finish at about the same time (guided self-scheduling,
-    Polychronopoulos and Kuck 1987).
+    Few in the first, so that the engine soon has something to do, and towards the end, so that its threads finish at
+    about the same time (guided self-scheduling, Polychronopoulos and Kuck 1987).
     """
-    return min(MOST_TEXTS, max(_FEWEST_TEXTS, left // _SHARE))
-
-
-def loaded(wanted: dict[bytes | int, list[int]], encodings: EncodingTable) -> tuple[TextTable, list[Rider]]:
-    """The table of those texts that have words, and its riders.
-
-    Args:
-        wanted: keys and places of texts.
-        encodings: theirs, in the same order.
-    """
-    riders = [
-        Rider(key if isinstance(key, bytes) else None, indices, tokens, kept < tokens)
-        for (key, indices), tokens, kept in zip(wanted.items(), encodings.tokens, encodings.kept, strict=True)
-        if kept
-    ]
-    return TextTable(encodings.ids, [kept for kept in encodings.kept if kept]), riders
+    return min(MOST_TEXTS, max(_FEWEST_TEXTS, left // _SHARE)) if taken else _FIRST_TEXTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from operator import lt
 
 from app import metrics, tracing
 from app.errors import NoWordsError
@@ -44,8 +45,7 @@ class Encoder:
     def _encode_table(self, texts: Sequence[str]) -> EncodingTable:
         started = time.perf_counter()
         table = self._tokenizer.encode_table(texts)
-        seconds = (time.perf_counter() - started) / len(texts)
-        self._count([seconds] * len(texts), table.kept, table.tokens, table.unknown)
+        self._count(time.perf_counter() - started, table.kept, table.tokens, table.unknown)
         return table
 
     def encode_now(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
@@ -54,17 +54,19 @@ class Encoder:
             return []
         started = time.perf_counter()
         results = self._tokenizer.encode_all(texts)
-        seconds = (time.perf_counter() - started) / len(texts)
+        seconds = time.perf_counter() - started
         found = [result for result in results if isinstance(result, Encoding)]
         kept, tokens = [len(encoding.ids) for encoding in found], [encoding.tokens for encoding in found]
-        self._count([seconds] * len(texts), kept, tokens, [encoding.unknown for encoding in found])
+        # A text without words has no encoding, and takes its time.
+        none = [0] * (len(texts) - len(found))
+        self._count(seconds, kept + none, tokens + none, [encoding.unknown for encoding in found] + none)
         return results
 
     @staticmethod
-    def _count(seconds: list[float], kept: list[int], tokens: list[int], unknown: list[int]) -> None:
-        """Count texts: how long each took to tokenize, and what ``EncodingTable`` says of them."""
-        metrics.TOKENIZE_SECONDS.observe_all(seconds)
-        metrics.TEXT_TOKENS.observe_all(filter(None, tokens))
+    def _count(seconds: float, kept: list[int], tokens: list[int], unknown: list[int]) -> None:
+        """Count texts: how long all took to tokenize, and what ``EncodingTable`` says of each."""
+        metrics.TOKENIZE_SECONDS.observe_times(seconds / len(kept), len(kept))
+        metrics.TEXT_TOKENS.observe_all(list(filter(None, tokens)))
         metrics.UNKNOWN_RATIO.observe_all([part / whole for part, whole in zip(unknown, kept, strict=True) if whole])
-        if truncated := sum(part < whole for part, whole in zip(kept, tokens, strict=True)):
+        if truncated := sum(map(lt, kept, tokens)):
             metrics.TRUNCATED.inc(truncated)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Outcome = Prediction | TextError | ServiceError
 
+Wanted = dict[bytes | int, list[int]]
+"""Places of equal texts in a request by their cache key, or by the first of the places where there are no keys."""
+
+Listener = Callable[[Sequence[tuple[int, Outcome]]], None]
+"""Told places of texts in a request, and what became of them."""
+
 
 class Flight:
     """One text on its way through the engine, with everybody who waits for it."""
@@ -41,6 +47,7 @@ class Request:
         outcomes: outcome of each, where it has one yet.
         flights: the flight each is on, by index; filled as soon as it is boarded, so that all can be left again.
         convoys: those that texts of a long request are in; likewise.
+        arrived: told of the texts of each convoy as soon as the engine is done with them.
     """
 
     texts: Sequence[str]
@@ -48,33 +55,42 @@ class Request:
     outcomes: list[Outcome | None]
     flights: dict[int, Flight]
     convoys: list[Convoy]
+    arrived: Listener
+
+    def wanted(self) -> Wanted:
+        """The texts without an outcome."""
+        if not any(self.keys):
+            return {index: [index] for index, outcome in enumerate(self.outcomes) if outcome is None}
+        wanted: Wanted = {}
+        for index, outcome in enumerate(self.outcomes):
+            if outcome is None:
+                wanted.setdefault(self.keys[index] or index, []).append(index)
+        return wanted
 
     def tickets(self) -> set[Ticket[Any]]:
         """The tickets that the request waits for."""
         return {flight.ticket for flight in self.flights.values()} | {convoy.ticket for convoy in self.convoys}
 
 
-def pieces(
-    wanted: dict[bytes | int, list[int]], texts: Sequence[str], most: Callable[[int], int], characters: int
-) -> Iterator[dict[bytes | int, list[int]]]:
+def pieces(wanted: Wanted, texts: Sequence[str], most: Callable[[int, int], int], characters: int) -> Iterator[Wanted]:
     """Cut what is wanted into pieces of bounded size; a text longer than the bound is a piece of its own.
 
     Args:
-        wanted: keys and places of texts.
-        texts: the texts.
-        most: how many texts the next piece has at the most, where so many are left.
+        wanted: the texts.
+        texts: those of the request.
+        most: how many texts the next piece has at the most, where so many are taken and so many left.
         characters: most characters of a piece.
     """
-    left = len(wanted)
-    bound = most(left)
-    piece: dict[bytes | int, list[int]] = {}
+    taken, left = 0, len(wanted)
+    bound = most(taken, left)
+    piece: Wanted = {}
     found = 0
     for key, indices in wanted.items():
         length = len(texts[indices[0]])
         if piece and (found + length > characters or len(piece) == bound):
             yield piece
-            left -= len(piece)
-            piece, found, bound = {}, 0, most(left)
+            taken, left = taken + len(piece), left - len(piece)
+            piece, found, bound = {}, 0, most(taken, left)
         piece[key] = indices
         found += length
     if piece:
@@ -86,19 +102,26 @@ async def land_or_pass(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
     tickets = [ticket for ticket in tickets if not ticket.done()]
     if not tickets:
         return
-    left, all_landed = len(tickets), asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    left, over = len(tickets), loop.create_future()
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
 
     def landed(_: Ticket[Any]) -> None:
         nonlocal left
         left -= 1
-        if not left and not all_landed.done():
-            all_landed.set_result(None)
+        if not left:
+            end()
 
     for ticket in tickets:
         ticket.add_done_callback(landed)
+    timer = loop.call_later(max(0.0, deadline - time.monotonic()), end)
     try:
-        await asyncio.wait([all_landed], timeout=max(0.0, deadline - time.monotonic()))
+        await over
     finally:
+        timer.cancel()
         for ticket in tickets:
             ticket.remove_done_callback(landed)
 

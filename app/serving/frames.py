@@ -80,7 +80,7 @@ class FrameReader:
 
     def __init__(self, handle: Callable[[int, memoryview], None]) -> None:
         self._handle = handle
-        self._buffer = bytearray()
+        self._begun, self._needed = bytearray(), 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they arrive.
@@ -88,20 +88,24 @@ class FrameReader:
         Raises:
             FrameError: the stream is no sequence of frames.
         """
-        self._buffer += data
-        at = 0
-        while len(self._buffer) - at >= _HEADER.size:
-            length, kind = _HEADER.unpack_from(self._buffer, at)
+        if self._begun:
+            self._begun += data
+            if len(self._begun) < self._needed:
+                return
+            data, self._begun = bytes(self._begun), bytearray()
+        at, self._needed = 0, _HEADER.size
+        view = memoryview(data)
+        while len(data) - at >= _HEADER.size:
+            length, kind = _HEADER.unpack_from(data, at)
             if not 1 <= length <= MAX_FRAME:
                 raise FrameError(f"frame of {length} bytes")
             end = at + _HEADER.size - 1 + length
-            if len(self._buffer) < end:
+            if len(data) < end:
+                self._needed = end - at
                 break
-            # A copy, because the buffer shrinks while the frame may still be referred to.
-            self._handle(kind, memoryview(bytes(self._buffer[at + _HEADER.size : end])))
+            self._handle(kind, view[at + _HEADER.size : end])
             at = end
-        if at:
-            del self._buffer[:at]
+        self._begun += view[at:]
 
 
 def _frame(kind: int, *parts: bytes) -> bytes:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from app import metrics
 from app.errors import NoWordsError
-from app.sentiment import Encoding, Prediction
-from app.serving.convoy import LONG_REQUEST, Convoy, loaded, size_of_next
+from app.sentiment import Encoding, Prediction, TextTable
+from app.serving.convoy import LONG_REQUEST, Convoy, size_of_next
 from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
 from app.serving.engine import Engine
-from app.serving.flights import Flight, Outcome, Request, outcome_of, pieces
+from app.serving.flights import Flight, Outcome, Request, Wanted, outcome_of, pieces
 from app.serving.ticket import Ticket
 from app.text.tokenizer import Tokenizer
 
@@ -60,7 +61,7 @@ class Terminal:
             flight.waiters += 1
             self._coalesced.inc()
             return flight
-        self.admit(1, self._most_tokens(text))
+        self.admit(1, self._most_tokens([text]))
         encoding = self._encoder.encode_now([text])[0]
         if isinstance(encoding, NoWordsError):
             return None
@@ -71,19 +72,16 @@ class Terminal:
         """Say whether so much would be taken now. See ``Engine.admit``."""
         self._engine.admit(self._boarding_texts + texts, self._boarding_tokens + tokens)
 
-    def _most_tokens(self, text: str) -> int:
-        """Bound of the tokens of a text that is not tokenized yet: each has a character at least."""
-        return min(len(text), self._max_tokens)
+    def _most_tokens(self, texts: Sequence[str]) -> int:
+        """Bound of the tokens of texts that are not tokenized yet: each token has a character at least."""
+        return sum(map(min, map(len, texts), repeat(self._max_tokens)))
 
     async def board(self, request: Request) -> None:
         """Put every text without an outcome on a flight: that of an identical text, where there is one, or its own."""
-        wanted: dict[bytes | int, list[int]] = {}
-        for index, outcome in enumerate(request.outcomes):
-            if outcome is None:
-                wanted.setdefault(request.keys[index] or index, []).append(index)
+        wanted = request.wanted()
         if not wanted:
             return
-        count, tokens = len(wanted), sum(self._most_tokens(request.texts[first]) for first, *_ in wanted.values())
+        count, tokens = len(wanted), self._most_tokens([request.texts[indices[0]] for indices in wanted.values()])
         self._engine.admit(self._boarding_texts + count, self._boarding_tokens + tokens)
         # Until it has been handed over as a whole, what was admitted counts for those who come meanwhile.
         self._boarding_texts += count
@@ -94,9 +92,9 @@ class Terminal:
             self._boarding_texts -= count
             self._boarding_tokens -= tokens
 
-    async def _board_pieces(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
+    async def _board_pieces(self, request: Request, wanted: Wanted) -> None:
         """A long request goes piece by piece, so that the engine computes its start while its rest is tokenized."""
-        for piece in pieces(wanted, request.texts, int, LONG_CHARACTERS):
+        for piece in pieces(wanted, request.texts, _all_that_is_left, LONG_CHARACTERS):
             self._join(piece, request.flights)
             encoded = await self._encoder.encode([request.texts[indices[0]] for indices in piece.values()])
             encodings = dict(zip(piece, encoded, strict=True))
@@ -109,41 +107,43 @@ class Terminal:
             self._start({key: (encodings[key], indices) for key, indices in piece.items()}, request)
             await asyncio.sleep(0)
 
-    async def _board_tables(self, request: Request, wanted: dict[bytes | int, list[int]]) -> None:
+    async def _board_tables(self, request: Request, wanted: Wanted) -> None:
         """Many texts travel together, which costs far less; what is in the air is joined, but nobody can join these."""
-        outcomes = request.outcomes
         for piece in pieces(wanted, request.texts, size_of_next, LONG_TABLE):
             self._join(piece, request.flights)
             if not piece:
                 continue
-            encodings = await self._encoder.encode_table([request.texts[indices[0]] for indices in piece.values()])
-            for kept, (key, indices) in zip(encodings.kept, piece.items(), strict=True):
-                if not kept:
-                    for index in indices:
-                        outcomes[index] = NoWordsError()
-                elif isinstance(key, bytes) and len(indices) > 1:
-                    self._coalesced.inc(len(indices) - 1)
-            table, riders = loaded(piece, encodings)
-            if riders:
-                convoy = Convoy(riders, self._engine.submit_table(table, time.monotonic() + self._timeout))
+            ids, kept, tokens, _ = await self._encoder.encode_table(
+                [request.texts[indices[0]] for indices in piece.values()]
+            )
+            if not all(kept):
+                _leave_out(piece, kept, request.outcomes)
+                kept, tokens = list(filter(None, kept)), list(filter(None, tokens))
+            if piece:
+                self._coalesced.inc(sum(map(len, piece.values())) - len(piece))
+                ticket = self._engine.submit_table(TextTable(ids, kept), time.monotonic() + self._timeout)
+                convoy = Convoy(piece, tokens, kept, ticket)
                 request.convoys.append(convoy)
                 # What the engine is done with is made ready for the answer while it computes the rest.
-                convoy.ticket.add_done_callback(partial(self._arrive, convoy, outcomes))
+                ticket.add_done_callback(partial(self._arrive, convoy, request))
             await asyncio.sleep(0)
 
-    def _arrive(self, convoy: Convoy, outcomes: list[Outcome | None], ticket: Ticket[Any]) -> None:
+    def _arrive(self, convoy: Convoy, request: Request, ticket: Ticket[Any]) -> None:
         """Note and keep the outcomes of texts that the engine is done with."""
         if ticket.scores is None:
             return
-        for rider, outcome in convoy.outcomes(self._classes):
-            for index in rider.indices:
-                outcomes[index] = outcome
-            if rider.key is not None and isinstance(outcome, Prediction):
-                self._keep(rider.key, outcome)
+        found = []
+        for key, indices, outcome in convoy.outcomes(self._classes):
+            for index in indices:
+                request.outcomes[index] = outcome
+                found.append((index, outcome))
+            if isinstance(key, bytes) and isinstance(outcome, Prediction):
+                self._keep(key, outcome)
+        request.arrived(found)
 
-    def _join(self, wanted: dict[bytes | int, list[int]], flights: dict[int, Flight]) -> None:
+    def _join(self, wanted: Wanted, flights: dict[int, Flight]) -> None:
         """Move what is in the air already from ``wanted`` to ``flights``."""
-        for key in [key for key in wanted if isinstance(key, bytes) and key in self.flights]:
+        for key in self.flights.keys() & wanted.keys() if self.flights else ():
             indices = wanted.pop(key)
             flight = self.flights[key]
             flight.waiters += len(indices)
@@ -189,3 +189,15 @@ class Terminal:
         outcome = outcome_of(flight) if flight.ticket.scores is not None else None
         if isinstance(outcome, Prediction):
             self._keep(flight.key, outcome)
+
+
+def _leave_out(wanted: Wanted, kept: Sequence[int], outcomes: list[Outcome | None]) -> None:
+    """Take out texts without words, which have their outcome by that."""
+    for key, indices in [each for each, words in zip(wanted.items(), kept, strict=True) if not words]:
+        del wanted[key]
+        for index in indices:
+            outcomes[index] = NoWordsError()
+
+
+def _all_that_is_left(_: int, left: int) -> int:
+    return left

@@ -20,7 +20,7 @@ from starlette.types import Message
 from app.api.files import FilesEndpoint
 from app.errors import DeadlineError, OverloadedError
 from app.sentiment import Prediction
-from app.serving.flights import Outcome
+from app.serving.flights import Listener, Outcome
 from app.settings import Settings
 from tests.api.shapes import assert_problem, sample
 from tests.fakes import MODEL, FakeClassifier, application, client_of
@@ -176,7 +176,9 @@ class BusyClassifier(FakeClassifier):
         self.faults = faults
         self.calls = 0
 
-    async def classify(self, texts: Sequence[str], *, timeout: float | None = None) -> list[Outcome]:
+    async def classify(
+        self, texts: Sequence[str], *, timeout: float | None = None, early: Listener | None = None
+    ) -> list[Outcome]:
         self.calls += 1
         fault = next(self.faults, None)
         if isinstance(fault, OverloadedError):

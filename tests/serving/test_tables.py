@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, NoWordsError
-from app.sentiment import Prediction, ScoreTable, TablePredictor, TextTable
+from app.sentiment import Prediction, Scores, ScoreTable, TablePredictor, TextTable
 from app.serving import frames
 from app.serving.batcher import MicroBatcher
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.convoy import LONG_REQUEST, MOST_TEXTS
+from app.serving.flights import Outcome
 from app.serving.ticket import Ticket
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
@@ -103,6 +105,23 @@ async def test_single_texts_and_tables_take_turns() -> None:
         recorder.gate.set()
         await asyncio.gather(held, *singles, *waiting)
     assert order == ["table", "text", "text", "table", "table"]
+
+
+async def test_the_next_table_is_with_the_thread_before_the_last_is_done() -> None:
+    """Also one that comes while the last is computed: the thread goes on without the event loop."""
+    recorder = TableRecorder()
+    async with running(recorder) as batcher:
+        recorder.gate.clear()
+        first = batcher.submit_table(table(4), FAR)
+        await asyncio.sleep(0.01)
+        second, third = batcher.submit_table(table(5), FAR), batcher.submit_table(table(6), FAR)
+        assert batcher.queued == 1  # the third has to wait, for single texts may come
+        recorder.gate.set()
+        until = time.monotonic() + 5
+        while len(recorder.tables) < 2 and time.monotonic() < until:
+            time.sleep(0.001)  # noqa: ASYNC251 - the event loop is to do nothing
+        assert recorder.tables == [[4], [5]]
+        await asyncio.gather(first, second, third)
 
 
 async def test_what_nobody_waits_for_is_not_computed() -> None:
@@ -275,6 +294,30 @@ async def test_texts_of_a_long_request_are_kept_and_join_what_is_in_the_air(tiny
     assert (await first)[0] == outcomes[0]
     again = await shared.classify(LONG)
     assert all(isinstance(one, Prediction) and one.cached for one in again)
+
+
+async def test_a_long_request_tells_early_and_once(tiny_model: StoredModel) -> None:
+    """What the engine is done with is told while it computes the rest; every text is counted once."""
+    engine = HandEngine()
+    shared = classifier(tiny_model, engine, cache=False)
+    told: list[tuple[int, Outcome]] = []
+    counted = metrics.TEXTS.labels("predicted")
+    before = counted._value.get()
+    texts = ["", *LONG, "..."]
+    long = asyncio.create_task(shared.classify(texts, early=told.extend))
+    while len(engine.waiting) < len(LONG):  # noqa: ASYNC110 - no event says so
+        await asyncio.sleep(0)
+    half, engine.waiting = engine.waiting[:MOST_TEXTS], engine.waiting[MOST_TEXTS:]
+    for ticket, ids in zip(half, engine.texts, strict=False):
+        ticket.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
+    early = [index for index, _ in told]
+    assert early
+    assert early == list(range(1, 1 + len(early)))
+    assert counted._value.get() - before == len(early)
+    engine.compute()
+    outcomes = await long
+    assert all(outcomes[index] is outcome for index, outcome in told)
+    assert counted._value.get() - before == len(LONG)
 
 
 async def test_a_long_request_that_is_late_or_gone_is_given_up(tiny_model: StoredModel) -> None:

@@ -89,7 +89,7 @@ async def test_binary_texts(texts: list[str]) -> None:
     seen: list[str] = []
 
     class Listening(FakeClassifier):
-        async def classify(self, texts: Any, *, timeout: float | None = None) -> Any:
+        async def classify(self, texts: Any, *, timeout: float | None = None, early: Any = None) -> Any:
             seen.extend(texts)
             return await super().classify(["a"] * len(texts), timeout=timeout)
 
