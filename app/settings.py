@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(default=3.0, ge=0, le=600)
     """Seconds after SIGTERM in which new requests are still answered while readiness says 503."""
     drain_timeout: float = Field(default=30.0, ge=0, le=3_600)
-    """Seconds that requests in flight get to finish at shutdown, after the grace time."""
+    """Seconds that workers, then explainer, then engine each get to finish at shutdown, after the grace time."""
     explain_max_texts: int = Field(default=16, ge=1, le=10_000)
     """Most texts in one request with ``explain``."""
     explain_max_characters: int = Field(default=20_000, ge=1, le=1_000_000)
