@@ -36,7 +36,7 @@ COPY --from=torch /opt/venv /opt/venv
 COPY --from=builder /opt/rest /opt/venv
 COPY model_store /srv/model_store
 COPY --from=builder /build/app /srv/app
-# The application is found from any working directory; nothing but /tmp is written to.
+# The application is found from any working directory; nothing is written to but /tmp and SENTIMENT_FILE_FOLDER.
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/srv PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp \
     SENTIMENT_HOST=0.0.0.0 SENTIMENT_MODEL_STORE=/srv/model_store
 WORKDIR /srv
