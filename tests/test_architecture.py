@@ -40,10 +40,12 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),
     },
     "modeling": {"compiler", "errors", "sentiment", "store", "text"},
-    "training": {"compiler", "errors", "files", "logs", "modeling", "sentiment", "store", "text"},
-    "models": {"errors", "modeling", "store", "text"},
+    "training": {
+        *("compiler", "cores", "errors", "files", "logs", "modeling", "sentiment", "settings", "store", "text"),
+    },
+    "models": {"errors", "modeling", "settings", "store", "text"},
     # Composition roots, where the branches meet.
-    "classify": {"cores", "errors", "files", "modeling", "store", "text"},
+    "classify": {"cores", "errors", "files", "modeling", "settings", "store", "text"},
     "engine": {
         *(
             "cores",

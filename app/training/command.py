@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import DataError
+from app.settings import CORPUS_VARIABLE, default_of
 from app.store import Architecture, ModelStore
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from app.training.recipe import Recipe
     from app.training.version import WrittenVersion
 
-CORPUS_VARIABLE = "SENTIMENT_CORPUS"
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--data", type=Path, help="train on a labelled .csv, .tsv, .jsonl or .parquet file instead")
     add_column_arguments(parser)
     parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")
+    add_store_argument(parser)
     # The attribute "run" is left to whoever dispatches commands.
     parser.add_argument(
         "--run",
@@ -113,6 +113,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where models are."""
+    store = Path(default_of("model_store"))
+    parser.add_argument(
+        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
+    )
 
 
 def add_column_arguments(parser: argparse.ArgumentParser) -> None:

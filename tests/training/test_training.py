@@ -14,6 +14,7 @@ import torch
 
 from app.errors import DataError
 from app.modeling.networks import Outputs
+from app.settings import CORPUS_VARIABLE
 from app.store import METRICS_FILE, ModelStore
 from app.training import command, evaluate_command
 from app.training.assembly import prepare
@@ -314,9 +315,9 @@ def test_recipes_fit_the_data(root: Path) -> None:
 
 
 def test_the_corpus_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(command.CORPUS_VARIABLE, raising=False)
+    monkeypatch.delenv(CORPUS_VARIABLE, raising=False)
     assert command.corpus_path(None) is None
-    monkeypatch.setenv(command.CORPUS_VARIABLE, "some/corpus")
+    monkeypatch.setenv(CORPUS_VARIABLE, "some/corpus")
     assert command.corpus_path(None) == Path("some/corpus")
     assert command.corpus_path(Path("given")) == Path("given")
 
