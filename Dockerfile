@@ -35,6 +35,7 @@ FROM ${BASE}
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sentiment-service" \
       org.opencontainers.image.description="Sentiment of review texts over HTTP, by small recurrent networks" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin sentiment
 COPY --from=torch /opt/venv /opt/venv
