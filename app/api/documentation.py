@@ -24,7 +24,6 @@ from app.api.schemas import (
 )
 
 TITLE = "Sentiment service"
-VERSION = "1.0.0"
 DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
 TAGS = [
     {"name": "classify", "description": "What this service is for."},

@@ -25,7 +25,6 @@ from app.api.compat.tei import PredictEndpoint, PredictError, PredictRequest, Pr
 from app.api.compat.tensors import HEADER_LENGTH, InferRequest, InferResponse
 from app.api.documentation import (
     TIMEOUT_PARAMETER,
-    VERSION,
     examples,
     invalid,
     problems,
@@ -34,6 +33,7 @@ from app.api.documentation import (
 )
 from app.api.problems import Problem
 from app.api.schemas import LONG_REVIEW, REVIEW
+from app.version import VERSION
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
