@@ -34,7 +34,7 @@ class TrainOptions:
         data: any labelled file instead of the corpus.
         finish: store the best weights of the run so far, without training further.
         balanced: let the classes weigh the same in the loss.
-        peers: stored models to learn from, beside the teachers.
+        peers: stored models that are teachers too.
     """
 
     name: str
@@ -108,8 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         action="append",
         default=[],
-        help="learn from a stored model too: opinions where there are no labels, and the first one's word vectors; "
-        "several are heard alike",
+        help="a stored model as a teacher too: soft labels where there are no labels, and the first one's "
+        "word vectors; several count alike",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
