@@ -1,5 +1,6 @@
 # The CPU image: docker build -t sentiment-service .
 # With CUDA:     docker build -t sentiment-service:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+# Smaller:       docker build -t sentiment-service --build-arg EXTRAS=traces .
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS torch
@@ -15,12 +16,16 @@ RUN python3 -m venv --without-pip /opt/venv \
 
 # Everything else goes beside the environment, so that it becomes a layer of its own.
 FROM torch AS builder
+# Files in every format, figures of a GPU, traces. pyarrow, of the extra files, is most of this layer.
+ARG EXTRAS="files gpu traces"
 COPY pyproject.toml .
-RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*project['dependencies'], *project['optional-dependencies']['traces'], sep='\n')" > requirements.txt \
+RUN python3 -c "import sys, tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        extras = [line for extra in sys.argv[1:] for line in project['optional-dependencies'][extra]]; \
+        print(*project['dependencies'], *extras, sep='\n')" ${EXTRAS} > requirements.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt --prefix /opt/rest \
         --requirement requirements.txt \
  && find /opt/rest -type d -name tests -prune -exec rm -rf {} + \
+ && rm -rf /opt/rest/lib/python3*/site-packages/pyarrow/include /opt/rest/lib/python3*/site-packages/pyarrow/src \
  && pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt ziglang
 COPY app app
 RUN /opt/venv/bin/python -m app.compiler \
@@ -30,13 +35,14 @@ FROM ${BASE}
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sentiment-service" \
       org.opencontainers.image.description="Sentiment of review texts over HTTP, by small recurrent networks" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin sentiment
 COPY --from=torch /opt/venv /opt/venv
 COPY --from=builder /opt/rest /opt/venv
 COPY model_store /srv/model_store
 COPY --from=builder /build/app /srv/app
-# The application is found from any working directory; nothing but /tmp is written to.
+# The application is found from any working directory; nothing is written to but /tmp and SENTIMENT_FILE_FOLDER.
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/srv PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp \
     SENTIMENT_HOST=0.0.0.0 SENTIMENT_MODEL_STORE=/srv/model_store
 WORKDIR /srv

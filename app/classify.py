@@ -27,6 +27,7 @@ from app.files.results import ResultColumns, Summary
 from app.files.scorer import LocalScorer, Scorer
 from app.files.table import Table
 from app.files.writing import encoder_for
+from app.settings import choices_of, default_of
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 
@@ -47,11 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delimiter", default=",", help="between the values of a CSV file (default: %(default)s)")
     parser.add_argument("--encoding", default="utf-8", help="of INPUT (default: %(default)s); OUT is UTF-8")
     local = parser.add_argument_group("scored by this machine")
-    local.add_argument("--model", default="imdb-gru", help="NAME or NAME/VERSION (default: %(default)s)")
-    local.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")
+    model, store = default_of("model"), Path(default_of("model_store"))
+    local.add_argument(
+        "--model", default=model, help="NAME or NAME/VERSION (default: $SENTIMENT_MODEL, now %(default)s)"
+    )
+    local.add_argument(
+        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
+    )
     local.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    local.add_argument("--runtime", choices=("auto", "native", "torch"), default="auto", help="default: %(default)s")
-    local.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="default: auto")
+    for name in ("runtime", "precision"):
+        local.add_argument(f"--{name}", choices=choices_of(name), default="auto", help="default: %(default)s")
     local.add_argument("--threads", type=int, default=0, help="threads of the forward pass; 0: all cores")
     remote = parser.add_argument_group("scored by a running service")
     remote.add_argument("--url", help="its address; nothing is computed here then")

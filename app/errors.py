@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose. Knows no HTTP: ``api/errors.py`` maps these to responses.
+"""Every error this project raises on purpose. Knows no HTTP: ``api/problems.py`` maps these to responses.
 
 SentimentError
 ├── TextError                a text that cannot be classified; says why, names the limit

@@ -13,24 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import CheckpointError
+from app.settings import default_of
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 
-DEFAULT_STORE = Path("model_store")
-DEFAULT_MODEL = "imdb-gru"
+_STORE_HELP = "model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
 
 
-def add_arguments(parser: argparse.ArgumentParser, served: str = DEFAULT_MODEL) -> None:
-    """Add the subcommands of ``models``.
-
-    Args:
-        parser: the parser of ``models``.
-        served: the reference that is served unless told otherwise; marked in the list.
-    """
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``models``."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--store", type=Path, default=DEFAULT_STORE, help="default: %(default)s")
+    shared.add_argument("--store", type=Path, default=Path(default_of("model_store")), help=_STORE_HELP)
     listing = commands.add_parser("list", parents=[shared], help="all versions, with size and test accuracy")
-    listing.set_defaults(action=_list, served=served)
+    listing.set_defaults(action=_list, served=default_of("model"))
     show = commands.add_parser("show", parents=[shared], help="configuration and figures of one version")
     show.add_argument("reference", metavar="MODEL", help="NAME or NAME/VERSION")
     show.set_defaults(action=_show)

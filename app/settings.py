@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(default=3.0, ge=0, le=600)
     """Seconds after SIGTERM in which new requests are still answered while readiness says 503."""
     drain_timeout: float = Field(default=30.0, ge=0, le=3_600)
-    """Seconds that requests in flight get to finish at shutdown, after the grace time."""
+    """Seconds that workers, then explainer, then engine each get to finish at shutdown, after the grace time."""
     explain_max_texts: int = Field(default=16, ge=1, le=10_000)
     """Most texts in one request with ``explain``."""
     explain_max_characters: int = Field(default=20_000, ge=1, le=1_000_000)
@@ -168,6 +168,16 @@ class Settings(BaseSettings):
         if isinstance(value, str) and value.startswith("tcp://"):
             raise ValueError("looks like a Kubernetes service variable; set enableServiceLinks: false")
         return value
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """What a setting may be that is one of several words, for commands that take it as a flag."""
+    return get_args(Settings.model_fields[name].annotation)
+
+
+def default_of(name: str) -> str:
+    """What a setting is without a flag: its variable's value, which is not checked here, or else its default."""
+    return os.environ.get(f"{PREFIX}{name.upper()}") or str(Settings.model_fields[name].default)
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

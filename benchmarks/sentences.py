@@ -16,7 +16,7 @@ from app.store import ModelStore
 from app.training.corpus import load_corpus
 from app.training.fragments import draw_fragments
 from app.training.labelled import corpus_splits
-from app.training.peer import opinions_of_peer
+from app.training.peer import soft_labels_of
 
 DRAWN, SEED = 5000, 0
 
@@ -34,7 +34,7 @@ def main() -> None:
     print("| model | accuracy | mean probability of positive |\n|---|---|---|")
     for name in options.models:
         model = ModelStore(options.store).open(name)
-        positive = opinions_of_peer(model, parts.texts, splits.labels)
+        positive = soft_labels_of(model, parts.texts, splits.labels)
         right = np.mean((positive > 0.5) == (labels == 1))
         print(f"| `{model.reference}` | {right:.3f} | {positive.mean():.3f} |", flush=True)
 

@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "priority": set(),
     "tracing": {"logs"},
     "store": {"errors"},
+    "version": set(),
     "settings": {"errors"},
     "keys": {"errors"},
     "reference": {"store"},
@@ -38,12 +39,15 @@ ROOMS: dict[str, set[str]] = {
     "files": {"errors", "sentiment", "text"},
     "api": {
         *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),
+        "version",
     },
     "modeling": {"compiler", "errors", "sentiment", "store", "text"},
-    "training": {"compiler", "errors", "files", "logs", "modeling", "sentiment", "store", "text"},
-    "models": {"errors", "modeling", "store", "text"},
+    "training": {
+        *("compiler", "cores", "errors", "files", "logs", "modeling", "sentiment", "settings", "store", "text"),
+    },
+    "models": {"errors", "modeling", "settings", "store", "text"},
     # Composition roots, where the branches meet.
-    "classify": {"cores", "errors", "files", "modeling", "store", "text"},
+    "classify": {"cores", "errors", "files", "modeling", "settings", "store", "text"},
     "engine": {
         *(
             "cores",
@@ -182,7 +186,7 @@ def test_leaves_know_nobody() -> None:
             "settings",
             "store",
         ),
-        "tracing",
+        *("tracing", "version"),
     )
     for leaf in leaves:
         assert not ROOMS[leaf] & set(PACKAGES)

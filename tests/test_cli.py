@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from app import cli
 from app.errors import CheckpointError
-from app.settings import PREFIX
+from app.settings import PREFIX, Settings
 
 COMMANDS = ("serve", "classify", "train", "evaluate", "models", "keys", "openapi")
 
@@ -55,6 +56,25 @@ def test_flags_of_serve_name_their_variables(capsys: pytest.CaptureFixture[str])
     text = " ".join(capsys.readouterr().out.split())
     for name in cli._FLAGS:
         assert re.search(rf"--{name.replace('_', '-')} VALUE \S.*?\[{PREFIX}{name.upper()}\]", text)
+
+
+@pytest.mark.parametrize("command", ["classify -", "evaluate tiny"])
+def test_flags_that_are_settings_too_have_their_choices(command: str) -> None:
+    """What the service computes with, a command can."""
+    for name in ("runtime", "precision"):
+        for choice in get_args(Settings.model_fields[name].annotation):
+            options = cli._parser().parse_args([*command.split(), f"--{name}", choice])
+            assert getattr(options, name) == choice
+        assert exit_status(*command.split(), f"--{name}", "steam") == 2
+
+
+@pytest.mark.parametrize("command", ["classify -", "evaluate tiny", "models list", "models verify", "train"])
+def test_the_model_store_is_that_of_the_service(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``SENTIMENT_MODEL_STORE`` counts for every command; an empty one is none, and ``--store`` comes first."""
+    for value, expected in (("elsewhere", "elsewhere"), ("", "model_store")):
+        monkeypatch.setenv(f"{PREFIX}MODEL_STORE", value)
+        assert cli._parser().parse_args(command.split()).store == Path(expected)
+    assert cli._parser().parse_args([*command.split(), "--store", "here"]).store == Path("here")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from app.api.schemas import LONG_REVIEW, REVIEW
+from app.store import ModelStore
 from tests.service import Service, serving
 
 ROOT = Path(__file__).parent.parent
@@ -27,13 +28,14 @@ PAGE = (ROOT / "docs" / "clients.md").read_text()
 ADDRESS = "127.0.0.1:8000"
 BLOCKS = re.findall(r"^## (.+)\n(?:(?!## ).*\n)*?```python\n((?:.*\n)*?)```\n```text\n(.*\n)```", PAGE, re.MULTILINE)
 """Title, program and output of every section."""
+VERSION = str(ModelStore(ROOT / "model_store").open("imdb-gru").version)
 TEXTS = [REVIEW, LONG_REVIEW]
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """The shipped GRU, exact, so that the page's figures are the same on every machine."""
-    with serving(ROOT / "model_store", "imdb-gru/2", workers="1", precision="float32") as running:
+    with serving(ROOT / "model_store", f"imdb-gru/{VERSION}", workers="1", precision="float32") as running:
         yield running
 
 
@@ -84,7 +86,9 @@ def test_the_page_is_true(title: str, code: str, output: str, service: Service, 
 
 
 def test_the_page_shows_every_client() -> None:
-    """One block for each row of the table, and one answer for all."""
+    """One block for each row of the table, and one answer for all, by the version that is served."""
+    assert f"in front of `imdb-gru/{VERSION}`" in PAGE
+    assert set(re.findall(r"/versions/(\d+)", PAGE)) == {VERSION}
     rows = re.findall(r"^\|.*\[`(.+)`\]\(#(.+)\) \|$", PAGE, re.MULTILINE)
     titles = [title.lower().replace(" ", "-").replace("'", "") for title, *_ in BLOCKS]
     assert [anchor for _, anchor in rows] == titles
@@ -133,17 +137,17 @@ def test_tritonclient_asks_who_is_there(triton: InferenceServerClient) -> None:
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.get_server_metadata()["extensions"] == ["binary_tensor_data"]
-    for version in ("", "2"):
+    for version in ("", VERSION):
         assert triton.is_model_ready("imdb-gru", version)
         metadata = triton.get_model_metadata("imdb-gru", version)
-        assert (metadata["name"], metadata["versions"]) == ("imdb-gru", ["2"])
+        assert (metadata["name"], metadata["versions"]) == ("imdb-gru", [VERSION])
         assert [item["name"] for item in metadata["inputs"]] == ["text"]
         assert [item["name"] for item in metadata["outputs"]] == ["label", "score", "scores"]
     assert not triton.is_model_ready("imdb-gru", "1")
     assert not triton.is_model_ready("other")
 
 
-@pytest.mark.parametrize("version", ["", "2"])
+@pytest.mark.parametrize("version", ["", VERSION])
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [None, True, False])
@@ -163,7 +167,7 @@ def test_tritonclient_infers(
         "imdb-gru", [tensor(shape, TEXTS, binary=binary_in)], model_version=version, outputs=outputs, request_id="42"
     )
     assert result.get_response()["id"] == "42"
-    assert result.get_response()["model_version"] == "2"
+    assert result.get_response()["model_version"] == VERSION
     assert result.as_numpy("scores").shape == (2, 2)
     assert result.as_numpy("scores") == pytest.approx(np.array([list(item.values()) for item in scores]))
     assert result.as_numpy("score").dtype == np.float32
@@ -192,7 +196,7 @@ async def test_tritonclient_without_blocking(service: Service, scores: list[dict
     ("options", "status", "message"),
     [
         ({"texts": ["good", "…"]}, "400", "inputs.0.1: text must contain at least 1 word"),
-        ({"model": "other"}, "404", "other, version 2, is not served; this is imdb-gru, version 2"),
+        ({"model": "other"}, "404", f"other, version {VERSION}, is not served; this is imdb-gru, version {VERSION}"),
         ({"version": "1"}, "404", "imdb-gru, version 1, is not served"),
         ({"texts": ["good"] * 1001}, "400", "inputs.0: has 1001 texts; the limit is 1000"),
         ({"class_count": 2}, "400", "classification extension is not supported"),
@@ -249,7 +253,7 @@ def test_requests_are_counted_by_route(service: Service) -> None:
     """Each protocol has series of its own, under its template."""
     InferenceClient(model=service.url).text_classification(REVIEW)
     httpx.post(f"{service.url}/predict", json={"inputs": REVIEW})
-    httpx.get(f"{service.url}/v2/models/imdb-gru/versions/2/ready")
+    httpx.get(f"{service.url}/v2/models/imdb-gru/versions/{VERSION}/ready")
     httpx.get(f"{service.url}/v2/anything/at/all")
     samples = service.metrics()
     for route, method, status in (

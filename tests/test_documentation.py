@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import cli, metrics
@@ -40,6 +41,7 @@ FAMILIES = {
     if isinstance(value, MetricWrapperBase)
     for family in value.describe()
 }
+DRAIN_SECONDS: float = Settings.model_fields["drain_timeout"].default
 VARIABLES = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
 
 
@@ -106,6 +108,16 @@ def test_make_targets_exist() -> None:
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE))
     assert named
     assert named <= targets
+
+
+def test_containers_are_given_time_to_end() -> None:
+    """What is granted before a container is killed covers the slowest end: the grace time, and three stages."""
+    stages = ("workers", "explainer", "engine")
+    slowest = Settings.model_fields["shutdown_grace"].default + len(stages) * DRAIN_SECONDS
+    granted = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["app"]["stop_grace_period"]
+    assert slowest < int(granted.removesuffix("s"))
+    assert f"That is {slowest:.0f} s at the longest" in TEXT
+    assert set(re.findall(r"--stop-timeout (\d+)", TEXT)) == {granted.removesuffix("s")}
 
 
 def commands() -> list[str]:

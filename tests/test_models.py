@@ -15,7 +15,7 @@ from tests.checkpoints import WORDS, add_checkpoint, tiny_config, tiny_network
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    models.add_arguments(parser, served="tiny")
+    models.add_arguments(parser)
     return models.run(parser.parse_args(arguments))
 
 
@@ -26,8 +26,13 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_list_shows_every_version_and_what_is_served(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("list", "--store", str(store)) == 0
+def test_list_shows_every_version_and_what_is_served(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Store and served model are those that ``serve`` would take from the environment."""
+    monkeypatch.setenv("SENTIMENT_MODEL_STORE", str(store))
+    monkeypatch.setenv("SENTIMENT_MODEL", "tiny")
+    assert run("list") == 0
     _, first, second = capsys.readouterr().out.splitlines()
     count = sum(tensor.numel() for tensor in tiny_network(tiny_config()).state_dict().values())
     assert first.split()[:4] == ["tiny", "1", "gru", f"{count:,}"]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
 from app.api.delegated import methods_of
-from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
+from app.api.documentation import DESCRIPTION, TAGS, TITLE
 from app.api.doorway import Doorway
 from app.api.fast_path import FastPath
 from app.api.files import FilesEndpoint
@@ -31,6 +31,7 @@ from app.keys import KeyFile
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
 from app.settings import Settings
+from app.version import VERSION
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 

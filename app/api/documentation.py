@@ -24,7 +24,6 @@ from app.api.schemas import (
 )
 
 TITLE = "Sentiment service"
-VERSION = "1.0.0"
 DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
 TAGS = [
     {"name": "classify", "description": "What this service is for."},
@@ -152,22 +151,24 @@ TIMEOUT_PARAMETER = {
 }
 _PREDICTION = {
     "label": "positive",
-    "score": 0.989,
-    "scores": {"negative": 0.011, "positive": 0.989},
+    "score": 0.996,
+    "scores": {"negative": 0.004, "positive": 0.996},
     "tokens": 15,
     "truncated": False,
     "cached": False,
+    "rating": 9.864,
 }
 _EXPLAINED = {
     "label": "negative",
-    "score": 0.984,
-    "scores": {"negative": 0.984, "positive": 0.016},
+    "score": 0.974,
+    "scores": {"negative": 0.974, "positive": 0.026},
     "tokens": 4,
     "truncated": False,
     "cached": False,
+    "rating": 3.068,
     "explanation": EXAMPLE,
 }
-_IDENTITY = {"model": "imdb-gru", "version": 2}
+_IDENTITY = {"model": "imdb-gru", "version": 4}
 _BLANK = {"code": _TEXTS[0][0], "detail": _TEXTS[0][1], "status": 422}
 
 CLASSIFY: dict[str, Any] = {
@@ -223,13 +224,13 @@ CLASSIFY: dict[str, Any] = {
 
 _MODEL = {
     "model": "imdb-gru",
-    "version": 2,
+    "version": 4,
     "served": True,
     "architecture": "gru",
     "labels": ["negative", "positive"],
-    "max_tokens": 400,
-    "rating": False,
-    "test_accuracy": 0.90932,
+    "max_tokens": 600,
+    "rating": True,
+    "test_accuracy": 0.92856,
     "runtime": "native",
     "precision": "bfloat16",
     "device": "cpu",

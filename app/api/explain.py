@@ -69,21 +69,21 @@ class ExplanationEntry(BaseModel):
 
 EXAMPLE = {
     "sentences": [
-        {"start": 0, "end": 10, "label": "negative", "score": 0.981, "scores": {"negative": 0.981, "positive": 0.019}},
-        {"start": 11, "end": 20, "label": "positive", "score": 0.65, "scores": {"negative": 0.35, "positive": 0.65}},
+        {"start": 0, "end": 10, "label": "negative", "score": 0.988, "scores": {"negative": 0.988, "positive": 0.012}},
+        {"start": 11, "end": 20, "label": "positive", "score": 0.566, "scores": {"negative": 0.434, "positive": 0.566}},
     ],
     "tokens": [
-        {"start": 0, "end": 4, "attribution": 4.172},
-        {"start": 5, "end": 9, "attribution": 0.465},
-        {"start": 11, "end": 15, "attribution": -0.363},
-        {"start": 16, "end": 19, "attribution": -0.065},
+        {"start": 0, "end": 4, "attribution": 3.125},
+        {"start": 5, "end": 9, "attribution": 0.634},
+        {"start": 11, "end": 15, "attribution": -0.249},
+        {"start": 16, "end": 19, "attribution": -0.021},
     ],
-    "log_odds": {"baseline": -0.068, "text": 4.141},
+    "log_odds": {"baseline": 0.139, "text": 3.629},
     "curve": [
-        {"start": 0, "end": 4, "score": 0.955},
-        {"start": 5, "end": 9, "score": 0.981},
-        {"start": 11, "end": 15, "score": 0.985},
-        {"start": 16, "end": 19, "score": 0.984},
+        {"start": 0, "end": 4, "score": 0.981},
+        {"start": 5, "end": 9, "score": 0.988},
+        {"start": 11, "end": 15, "score": 0.981},
+        {"start": 16, "end": 19, "score": 0.974},
     ],
 }
 """For the OpenAPI document."""

@@ -110,14 +110,14 @@ class SingleResponse(PredictionEntry):
     """The answer to ``text``."""
 
     model: Annotated[str, Field(examples=["imdb-gru"])]
-    version: Annotated[int, Field(examples=[2])]
+    version: Annotated[int, Field(examples=[4])]
 
 
 class BatchResponse(BaseModel):
     """The answer to ``texts``: one entry per text, in order."""
 
     model: Annotated[str, Field(examples=["imdb-gru"])]
-    version: Annotated[int, Field(examples=[2])]
+    version: Annotated[int, Field(examples=[4])]
     results: list[PredictionEntry | ErrorEntry]
 
 

@@ -44,7 +44,7 @@ def prepare(options: TrainOptions, recipe: Recipe, splits: Splits) -> Preparatio
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the state of pretraining is kept.
-        SentimentError: the data, a peer or a state found is not as it should be.
+        SentimentError: the data, a stored teacher or a state found is not as it should be.
     """
     read = [*splits.train.texts, *(splits.unlabelled if recipe.teacher or recipe.pretraining else ())]
     vocabulary = build_vocabulary(read, recipe.network["vocabulary_size"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import DataError
+from app.settings import CORPUS_VARIABLE, default_of
 from app.store import Architecture, ModelStore
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from app.training.recipe import Recipe
     from app.training.version import WrittenVersion
 
-CORPUS_VARIABLE = "SENTIMENT_CORPUS"
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -34,7 +34,7 @@ class TrainOptions:
         data: any labelled file instead of the corpus.
         finish: store the best weights of the run so far, without training further.
         balanced: let the classes weigh the same in the loss.
-        peers: stored models to learn from, beside the teachers.
+        peers: stored models that are teachers too.
     """
 
     name: str
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--data", type=Path, help="train on a labelled .csv, .tsv, .jsonl or .parquet file instead")
     add_column_arguments(parser)
     parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")
+    add_store_argument(parser)
     # The attribute "run" is left to whoever dispatches commands.
     parser.add_argument(
         "--run",
@@ -108,11 +108,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         action="append",
         default=[],
-        help="learn from a stored model too: opinions where there are no labels, and the first one's word vectors; "
-        "several are heard alike",
+        help="a stored model as a teacher too: soft labels where there are no labels, and the first one's "
+        "word vectors; several count alike",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where models are."""
+    store = Path(default_of("model_store"))
+    parser.add_argument(
+        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
+    )
 
 
 def add_column_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,16 +21,16 @@ class Dataset:
 
     Attributes:
         ids: token ids of each text.
-        targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a teacher's opinion a softer
+        targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a soft label a softer
             one.
         stars: (N,) star rating of each text, 0 where there is none.
-        clues: for each token of each text what it adds to a teacher's logit; empty without them.
+        word_targets: for each token of each text what it adds to a teacher's logit; empty without them.
     """
 
     ids: Sequence[TokenIds[int]]
     targets: np.ndarray
     stars: np.ndarray
-    clues: Sequence[np.ndarray] = ()
+    word_targets: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -45,7 +45,7 @@ class Dataset:
             [*self.ids, *other.ids],
             np.concatenate([self.targets, other.targets]),
             np.concatenate([self.stars, other.stars]),
-            [*self.clues, *other.clues],
+            [*self.word_targets, *other.word_targets],
         )
 
 
@@ -67,10 +67,10 @@ def encode_dataset(
     )
 
 
-def clues_of_tokens(clues: np.ndarray, texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """Clues of all words of all texts, one after the other, as those of the tokens of each; scaled to variance 1."""
+def word_targets_of_tokens(word_targets: np.ndarray, texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Targets of all words of all texts, one after the other, as those of the tokens of each; scaled to variance 1."""
     counts = [len(words(text)) for text in texts]
-    scaled = (clues / max(float(clues.std()), 1e-6)).astype(np.float32)
+    scaled = (word_targets / max(float(word_targets.std()), 1e-6)).astype(np.float32)
     tail = tokenizer.max_tokens - tokenizer.head_tokens
     return [
         part if len(part) <= tokenizer.max_tokens else np.concatenate([part[: tokenizer.head_tokens], part[-tail:]])

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.cores import usable_cores
 from app.errors import DataError
+from app.settings import choices_of
 from app.store import METRICS_FILE, ModelStore
-from app.training.command import add_column_arguments, corpus_path, require_extra
+from app.training.command import add_column_arguments, add_store_argument, corpus_path, require_extra
 
 if TYPE_CHECKING:
     from app.training.labelled import Examples
@@ -20,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
     parser.add_argument("model", metavar="MODEL", help="NAME (its highest version) or NAME/VERSION")
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="default: %(default)s")
+    add_store_argument(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--corpus",
@@ -30,10 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--data", type=Path, help="a labelled .csv, .tsv, .jsonl or .parquet file instead")
     add_column_arguments(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="split of the corpus (default: %(default)s)")
-    parser.add_argument(
-        "--runtime", choices=("torch", "auto", "openvino"), default="torch", help="default: %(default)s"
-    )
-    parser.add_argument("--precision", default="auto", help="arithmetic of the runtime (default: %(default)s)")
+    for name, default in (("runtime", "torch"), ("precision", "auto")):
+        parser.add_argument(f"--{name}", choices=choices_of(name), default=default, help="default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads of the forward pass; 0: all cores")
     parser.add_argument("--out", type=Path, help="folder for the figures as JSON and the plots")
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     model = ModelStore(args.store).open(args.model)
     tokenizer = load_tokenizer(model)
     examples = load_examples(args, model.config.labels)
-    predictor = load_predictor(model, args.device, args.runtime, args.precision, args.threads)
+    predictor = load_predictor(model, args.device, args.runtime, args.precision, args.threads or usable_cores())
     outcome = judge(predictor, tokenizer, model.config.labels, examples)
     judged = measure(outcome)
     phenomena = phenomena_as_dict(judge_phenomena(predictor, tokenizer, model.config.labels))

@@ -19,7 +19,7 @@ from app.modeling.batching import pad
 from app.modeling.networks import Outputs
 from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
 from app.training.kernels import keep_memory
-from app.training.losses import class_weights, clue_loss, disturbance, loss
+from app.training.losses import adversarial_perturbation, class_weights, loss, word_target_loss
 from app.training.progress import Epoch, Progress
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
@@ -66,10 +66,10 @@ class Trainer:
         self._data = fingerprint(train, validation)
         self._lengths = np.array([len(ids) for ids in train.ids])
         self._steps_per_epoch = sum(1 for _ in bucketed_batches(self._lengths, recipe.batch_size, seed, 0))
-        # Predicts clues while training; no part of the network that is kept.
-        self._clue_head = nn.Linear(network.config.hidden_size, 1).to(device)
+        # Predicts the word targets while training; no part of the network that is kept.
+        self._word_target_head = nn.Linear(network.config.hidden_size, 1).to(device)
         self._optimizer = torch.optim.AdamW(
-            [*network.parameters(), *(self._clue_head.parameters() if recipe.clues else ())],
+            [*network.parameters(), *(self._word_target_head.parameters() if recipe.clues else ())],
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             fused=True,
@@ -119,7 +119,7 @@ class Trainer:
             "progress": asdict(self._progress),
             "history": [asdict(epoch) for epoch in self.history],
             "network": self.network.state_dict(),
-            "clue_head": self._clue_head.state_dict(),
+            "clue_head": self._word_target_head.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average,
             "best": self._best,
@@ -147,7 +147,7 @@ class Trainer:
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.network.load_state_dict(state["network"])
         if self.recipe.clues:
-            self._clue_head.load_state_dict(state["clue_head"])
+            self._word_target_head.load_state_dict(state["clue_head"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._average = state["average"]
         self._best = state["best"]
@@ -217,8 +217,8 @@ class Trainer:
         if self.recipe.adversarial:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 length = self.recipe.adversarial * float(self.network.embedding.weight.detach().std())
-                disturbed = vectors + disturbance(vectors, length)
-                _, again = self._loss(disturbed, lengths, batch)
+                perturbed = vectors + adversarial_perturbation(vectors, length)
+                _, again = self._loss(perturbed, lengths, batch)
             again.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -238,9 +238,11 @@ class Trainer:
         targets = torch.from_numpy(self._train.targets[batch]).to(self.device)
         stars = torch.from_numpy(self._train.stars[batch]).to(self.device)
         value = loss(outputs, targets, stars, self._weights)
-        if self._train.clues:
-            clues = pad_sequence([torch.from_numpy(self._train.clues[row]) for row in batch]).to(self.device)
-            value = value + self.recipe.clues * clue_loss(self._clue_head(states).squeeze(-1), clues, lengths)
+        if self._train.word_targets:
+            targets_by_word = [torch.from_numpy(self._train.word_targets[row]) for row in batch]
+            predicted = self._word_target_head(states).squeeze(-1)
+            auxiliary = word_target_loss(predicted, pad_sequence(targets_by_word).to(self.device), lengths)
+            value = value + self.recipe.clues * auxiliary
         return outputs, value
 
     def _update_average(self) -> None:

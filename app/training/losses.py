@@ -37,19 +37,19 @@ def loss(outputs: Outputs, targets: Tensor, stars: Tensor, weights: Tensor | Non
     return value
 
 
-def clue_loss(predicted: Tensor, clues: Tensor, lengths: Tensor) -> Tensor:
+def word_target_loss(predicted: Tensor, word_targets: Tensor, lengths: Tensor) -> Tensor:
     """Mean squared error over all tokens.
 
     Args:
         predicted: (T, B) what the network says each token adds.
-        clues: (T, B) what the teacher says.
+        word_targets: (T, B) what the teacher says.
         lengths: (B,) valid tokens of each text.
     """
-    valid = torch.arange(len(clues), device=lengths.device).unsqueeze(1) < lengths
-    return ((predicted - clues).square() * valid).sum() / valid.sum()
+    valid = torch.arange(len(word_targets), device=lengths.device).unsqueeze(1) < lengths
+    return ((predicted - word_targets).square() * valid).sum() / valid.sum()
 
 
-def disturbance(vectors: Tensor, length: float) -> Tensor:
+def adversarial_perturbation(vectors: Tensor, length: float) -> Tensor:
     """What makes the loss of each text grow fastest: (T, B, E), of the given Euclidean length per text.
 
     Goodfellow et al. 2015, "Explaining and harnessing adversarial examples"; on word vectors, Miyato et al. 2017,
@@ -57,7 +57,7 @@ def disturbance(vectors: Tensor, length: float) -> Tensor:
 
     Args:
         vectors: (T, B, E) word vectors that hold the gradient of the loss.
-        length: of the disturbance.
+        length: of the perturbation.
     """
     if vectors.grad is None:
         raise ValueError("the vectors hold no gradient")

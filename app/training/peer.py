@@ -20,16 +20,16 @@ from app.text.tokenizer import Tokenizer, load_tokenizer
 _BATCH = 256
 
 
-def opinions_of_peer(model: StoredModel, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
+def soft_labels_of(model: StoredModel, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
     """Probabilities (N,) of the second class of N texts.
 
     Args:
-        model: the peer.
+        model: the teacher.
         texts: each with a word.
-        labels: names of the classes, which must be the peer's.
+        labels: names of the classes, which must be the teacher's.
 
     Raises:
-        DataError: the peer has other labels.
+        DataError: the teacher has other labels.
         CheckpointError: it cannot be read.
     """
     if model.config.labels != labels:
@@ -45,12 +45,12 @@ def opinions_of_peer(model: StoredModel, texts: Sequence[str], labels: tuple[str
 
 
 def adopt_word_vectors(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel) -> None:
-    """Start from a peer's word vectors, where they are as long: those of all words that both know.
+    """Start from a teacher's word vectors, where they are as long: those of all words that both know.
 
     Args:
         network: fresh; its embedding is changed.
         tokenizer: the network's.
-        model: the peer.
+        model: the teacher.
 
     Raises:
         CheckpointError: it cannot be read.

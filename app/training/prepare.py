@@ -1,4 +1,4 @@
-"""From splits to encoded datasets, the teachers' opinion included."""
+"""From splits to encoded datasets, the teachers' soft labels included."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from app.store import ModelStore
 from app.text.tokenizer import Tokenizer
-from app.training.data import Dataset, clues_of_tokens, encode_dataset, one_hot
+from app.training.data import Dataset, encode_dataset, one_hot, word_targets_of_tokens
 from app.training.fragments import Fragments, draw_crops, draw_fragments
 from app.training.labelled import Examples, Splits
-from app.training.peer import opinions_of_peer
+from app.training.peer import soft_labels_of
 from app.training.recipe import Recipe
-from app.training.teacher import Opinions, clues, teach
+from app.training.teacher import SoftLabels, teach, word_targets
 
-OPINION_FILE = "teacher.npz"
+SOFT_LABELS_FILE = "teacher.npz"
 _FRAGMENT_SEED, _CROP_SEED = 0, 1
 
 
@@ -28,17 +28,17 @@ class Lesson:
     """What a network is taught beyond the labels, as probabilities of the second class.
 
     Attributes:
-        opinions: of the labelled texts and the unlabelled ones.
+        soft_labels: of the labelled texts and the unlabelled ones.
         fragments: parts of them, short and long.
-        fragment_opinions: the peers' mean opinion on each; empty without peers: then they have that on their sources.
-        clues: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
-        seconds: how long it took to form the opinions.
+        fragment_labels: mean of the stored teachers' for each; empty without them: then those of the sources count.
+        word_targets: what each word of all those texts adds to the n-gram teacher's logit; empty where not asked for.
+        seconds: how long the soft labels took.
     """
 
-    opinions: Opinions
+    soft_labels: SoftLabels
     fragments: Fragments
-    fragment_opinions: np.ndarray
-    clues: np.ndarray
+    fragment_labels: np.ndarray
+    word_targets: np.ndarray
     seconds: float
 
 
@@ -48,29 +48,29 @@ def encode_examples(examples: Examples, classes: int, tokenizer: Tokenizer) -> D
 
 
 def training_data(splits: Splits, share: float, lesson: Lesson | None, tokenizer: Tokenizer) -> Dataset:
-    """The training split and, where there is a lesson, unlabelled texts and fragments with the opinions on them.
+    """The training split and, where there is a lesson, unlabelled texts and fragments with their soft labels.
 
     Args:
         splits: the data.
         share: the teachers' share in the targets of labelled texts.
-        lesson: the teachers' opinions; None trains on labels alone.
+        lesson: the teachers' soft labels; None trains on labels alone.
         tokenizer: encodes the texts.
     """
     data = encode_examples(splits.train, len(splits.labels), tokenizer)
     if lesson is None:
         return data
-    opinions = lesson.opinions
-    data.targets[:] = (1 - share) * data.targets + share * _two_classes(opinions.labelled)
-    data += _unlabelled(splits.unlabelled, _two_classes(opinions.unlabelled), tokenizer)
-    # What a few sentences say of the review they are from: a neutral one is from a good review as often as not. A peer
-    # has learnt just that, and so says it with less noise.
+    soft_labels = lesson.soft_labels
+    data.targets[:] = (1 - share) * data.targets + share * _two_classes(soft_labels.labelled)
+    data += _unlabelled(splits.unlabelled, _two_classes(soft_labels.unlabelled), tokenizer)
+    # What a few sentences say of the review they are from: a neutral one is from a good review as often as not. A
+    # stored teacher has learnt just that, and so says it with less noise.
     of_sources = data.targets[lesson.fragments.sources]
-    of_fragments = _two_classes(lesson.fragment_opinions) if len(lesson.fragment_opinions) else of_sources
+    of_fragments = _two_classes(lesson.fragment_labels) if len(lesson.fragment_labels) else of_sources
     data += _unlabelled(lesson.fragments.texts, of_fragments, tokenizer)
-    if not len(lesson.clues):
+    if not len(lesson.word_targets):
         return data
     texts = [*splits.train.texts, *splits.unlabelled, *lesson.fragments.texts]
-    return replace(data, clues=clues_of_tokens(lesson.clues, texts, tokenizer))
+    return replace(data, word_targets=word_targets_of_tokens(lesson.word_targets, texts, tokenizer))
 
 
 def _unlabelled(texts: Sequence[str], targets: np.ndarray, tokenizer: Tokenizer) -> Dataset:
@@ -85,39 +85,39 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
     texts = [*splits.train.texts, *splits.unlabelled]
     fragments = draw_fragments(texts, recipe.fragments, _FRAGMENT_SEED)
     fragments += draw_crops(texts, recipe.crops, _CROP_SEED)
-    opinions, seconds = _teachers(splits, recipe, folder)
+    soft_labels, seconds = _teachers(splits, recipe, folder)
     heard = np.zeros(0)
     if recipe.peers:
         started = time.monotonic()
         judged = [*splits.unlabelled, *fragments.texts]
-        said = [opinions_of_peer(store.open(peer), judged, splits.labels) for peer in recipe.peers]
+        said = [soft_labels_of(store.open(peer), judged, splits.labels) for peer in recipe.peers]
         of_texts, heard = np.split(np.mean(said, axis=0), [len(splits.unlabelled)])
-        opinions = Opinions(opinions.labelled, (opinions.unlabelled + of_texts) / 2)
+        soft_labels = SoftLabels(soft_labels.labelled, (soft_labels.unlabelled + of_texts) / 2)
         seconds += time.monotonic() - started
     hints = np.zeros(0, dtype=np.float32)
     if recipe.clues:
         started = time.monotonic()
-        hints = clues(splits.train.texts, splits.train.labels, splits.unlabelled, fragments.texts)
+        hints = word_targets(splits.train.texts, splits.train.labels, splits.unlabelled, fragments.texts)
         seconds += time.monotonic() - started
-    return Lesson(opinions, fragments, heard, hints, seconds)
+    return Lesson(soft_labels, fragments, heard, hints, seconds)
 
 
-def _teachers(splits: Splits, recipe: Recipe, folder: Path) -> tuple[Opinions, float]:
-    """The teachers' opinions and the seconds it took to form them."""
-    path = folder / OPINION_FILE
+def _teachers(splits: Splits, recipe: Recipe, folder: Path) -> tuple[SoftLabels, float]:
+    """The teachers' soft labels, and the seconds that they took."""
+    path = folder / SOFT_LABELS_FILE
     digest = _digest([str(recipe.vector_passes), *splits.train.texts, *splits.unlabelled])
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["digest"]) == digest:
-                return Opinions(kept["labelled"], kept["unlabelled"]), float(kept["seconds"])
+                return SoftLabels(kept["labelled"], kept["unlabelled"]), float(kept["seconds"])
     started = time.monotonic()
-    opinions = teach(splits.train.texts, splits.train.labels, splits.unlabelled, recipe.vector_passes)
+    soft_labels = teach(splits.train.texts, splits.train.labels, splits.unlabelled, recipe.vector_passes)
     seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{OPINION_FILE}.part").open("wb") as file:
-        np.savez(file, digest=digest, seconds=seconds, **vars(opinions))
-    (folder / f"{OPINION_FILE}.part").rename(path)
-    return opinions, seconds
+    with (folder / f"{SOFT_LABELS_FILE}.part").open("wb") as file:
+        np.savez(file, digest=digest, seconds=seconds, **vars(soft_labels))
+    (folder / f"{SOFT_LABELS_FILE}.part").rename(path)
+    return soft_labels, seconds
 
 
 def _two_classes(second: np.ndarray) -> np.ndarray:

@@ -31,19 +31,19 @@ class Recipe:
         patience: epochs without a better one after which the run stops; None never stops early.
         keep: what decides which epoch is kept, on the validation split: its accuracy, or its loss, which chance moves
             less.
-        teacher: share of the teachers' opinion in the targets of labelled texts; above 0 the unlabelled texts are
-            trained on too, with that opinion alone (see ``teacher.py``); 0 trains on labels alone.
+        teacher: share of the teachers' soft labels in the targets of labelled texts; above 0 the unlabelled texts
+            are trained on too, with soft labels alone (see ``teacher.py``); 0 trains on labels alone.
         vector_passes: passes over the texts that train document vectors for the second teacher; 0 leaves it out.
         fragments: how many short texts to cut out of the others, to train on with what is thought of their sources.
         crops: how many parts of a fifth to four fifths to cut out of the texts as well.
-        clues: weight of predicting what each word adds to the n-gram teacher's logit, beside the classes; 0 leaves it.
-        adversarial: length of the disturbance of a text's word vectors under which it is learnt once more in each step
-            (see ``disturbance``), in deviations of all vectors' entries; 0 leaves that out.
+        clues: weight of the auxiliary loss: predicting what each word adds to the n-gram teacher's logit; 0: none.
+        adversarial: length of the perturbation of a text's word vectors under which it is learnt once more in each step
+            (see ``adversarial_perturbation``), in deviations of all vectors' entries; 0 leaves that out.
         pretraining: passes over all texts in which embedding and recurrent layers first learn to predict the next word
             (see ``pretraining.py``); 0 leaves that out.
         pretraining_rate: peak step size in those passes.
         pretraining_batch: texts per step in those passes.
-        peers: names of stored models whose mean opinion on unlabelled texts counts as much as the teachers'.
+        peers: names of stored models that are teachers too; on unlabelled texts their mean counts like the others'.
         reads: tokens that the stored version reads of a text at the most, a third of them from its start; 0: as many as
             in training. Training on so many would take longer and teaches no more.
         balanced: whether the classes weigh the same in the loss however many texts each has.
@@ -117,8 +117,8 @@ def best(architecture: Architecture) -> Recipe:
     """This project's recipe for a model that is cheap to serve.
 
     Three poolings, dropout on words, channels and features, averaged weights. Where the data has unlabelled texts (the
-    corpus has 50,000 reviews) they are trained on too, with the opinion of two teachers, and so are short texts cut out
-    of all of them; where it has none, the teachers are left out.
+    corpus has 50,000 reviews) they are trained on too, with the soft labels of two teachers, and so are short texts cut
+    out of all of them; where it has none, the teachers are left out.
     """
     return Recipe(
         network={
@@ -155,7 +155,7 @@ def best(architecture: Architecture) -> Recipe:
 
 
 def large(architecture: Architecture) -> Recipe:
-    """``best`` for the most accurate model: more units, which learn the language first."""
+    """``best`` for the most accurate model: more units, pretrained as a language model."""
     recipe = best(architecture)
     return replace(
         recipe,

@@ -1,4 +1,4 @@
-"""Teachers whose opinion on unlabelled texts a recurrent network can learn from.
+"""Teachers whose soft labels of unlabelled texts a recurrent network can learn from.
 
 Two that err differently, and their weighted sum:
 
@@ -6,7 +6,7 @@ Two that err differently, and their weighted sum:
   and bigrams").
 - Logistic regression on document vectors (``documents.py``), which unlabelled texts help to train.
 
-No text is judged by a regression that was fitted on it: labelled texts get out-of-fold opinions.
+No text is judged by a regression that was fitted on it: labelled texts get out-of-fold predictions.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _NGRAM_STRENGTH = 0.2
 _VECTOR_STRENGTH = 3.0
 # The last regression has a handful of weights: hardly any regularization.
 _BLEND_STRENGTH = 100.0
-# liblinear shuffles; with a fixed seed the opinion depends on the texts alone.
+# liblinear shuffles; with a fixed seed the result depends on the texts alone.
 _SEED = 0
 
 
 @dataclass(frozen=True)
-class Opinions:
+class SoftLabels:
     """Probabilities of the second class.
 
     Attributes:
@@ -56,7 +56,7 @@ def teach(
     labels: Sequence[int],
     unlabelled: Sequence[str],
     vector_passes: int = 0,
-) -> Opinions:
+) -> SoftLabels:
     """What the teachers think.
 
     Args:
@@ -81,13 +81,13 @@ def teach(
     together = _held_out(_Blend, held_out, classes, fold)
     accuracies = [f"{((logits > 0) == classes).mean():.4f}" for logits in [*teachers, together]]
     tqdm.write(f"out-of-fold accuracy of the teachers and of their blend: {', '.join(accuracies)}")
-    return Opinions(
+    return SoftLabels(
         labelled=expit(together),
         unlabelled=expit(_Blend(held_out, classes).logits(np.stack(elsewhere, axis=1))),
     )
 
 
-def clues(
+def word_targets(
     texts: Sequence[str], labels: Sequence[int], unlabelled: Sequence[str], fragments: Sequence[str]
 ) -> np.ndarray:
     """What each word adds to the n-gram teacher's logit: the weights of the n-grams that end there.

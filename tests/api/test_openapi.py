@@ -31,7 +31,7 @@ from app.errors import (
 from tests.fakes import MODEL, FakeClassifier, application, client_of
 
 FILE = Path(__file__).parent.parent.parent / "docs" / "openapi.json"
-SERVED = replace(MODEL, name="imdb-gru", version=2)
+SERVED = replace(MODEL, name="imdb-gru", version=4)
 
 
 @lru_cache

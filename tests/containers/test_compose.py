@@ -97,6 +97,15 @@ def test_it_classifies_through_the_published_port(stack: Stack) -> None:
         assert time.monotonic() < deadline, "nothing was cached"
 
 
+def test_files_are_scored_from_a_volume(stack: Stack) -> None:
+    """The service may write to it; a file in /tmp would be in memory."""
+    app = configuration("docker-compose.yml")["app"]
+    assert app["environment"]["SENTIMENT_FILE_FOLDER"] in [volume["target"] for volume in app["volumes"]]
+    answer = httpx.post(f"{stack.url}/files?format=csv&output=csv", content=b"text\nA lovely film.\n", timeout=30)
+    assert answer.status_code == 200
+    assert answer.text.splitlines()[1].startswith("A lovely film.,positive")
+
+
 def test_prometheus_has_the_series(stack: Stack) -> None:
     """It scrapes the service under the name that rules and dashboards use."""
     httpx.post(f"{stack.url}/classify", json=REVIEW, timeout=30).raise_for_status()

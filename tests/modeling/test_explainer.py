@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.api.explain import EXAMPLE
 from app.modeling.explainer import NetworkExplainer
 from app.modeling.runtimes import load_predictor
 from app.store import ModelStore, StoredModel
@@ -56,6 +59,17 @@ def test_shipped_attributions_add_up(explainer: NetworkExplainer) -> None:
         assert abs(total - difference) <= 0.01 * max(1.0, abs(difference))
         assert 1 / (1 + math.exp(-ends["text"])) == pytest.approx(scores[target], abs=1e-4)
         assert explainer.explain(text, "curve", target)["curve"][-1]["score"] == pytest.approx(scores[target], abs=1e-4)
+
+
+def test_the_example_is_true(explainer: NetworkExplainer) -> None:
+    """What /openapi.json and docs/explanations.md show is what the shipped model says."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "explanations.md").read_text()
+    [shown] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert json.loads(shown)["explanation"] == EXAMPLE
+    found: dict[str, Any] = {}
+    for kind in ("sentences", "tokens", "curve"):
+        found |= explainer.explain("Dull plot. Nice end.", kind, 0)
+    assert json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 3)) == EXAMPLE
 
 
 @pytest.mark.parametrize("reference", [f"{name}/{n}" for name, found in SHIPPED.models().items() for n in found])

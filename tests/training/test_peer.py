@@ -11,7 +11,7 @@ from app.modeling.networks import SentimentNetwork
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.command import train
-from app.training.peer import adopt_word_vectors, opinions_of_peer
+from app.training.peer import adopt_word_vectors, soft_labels_of
 from app.training.recipe import PRESETS
 from tests.training.synthetic import options, tiny_recipe, write_corpus
 
@@ -26,20 +26,20 @@ def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredModel:
     return ModelStore(tmp_path / "store").open(train(options(tmp_path)).model.reference)
 
 
-def test_opinions_are_in_the_order_of_the_texts(peer: StoredModel) -> None:
+def test_soft_labels_are_in_the_order_of_the_texts(peer: StoredModel) -> None:
     """However long the texts are, which are judged shortest first."""
     texts = ["great lovely film " * 5, "awful", "brilliant", "the film was dull and boring"]
-    assert (opinions_of_peer(peer, texts, LABELS) > 0.5).tolist() == [True, False, True, False]
+    assert (soft_labels_of(peer, texts, LABELS) > 0.5).tolist() == [True, False, True, False]
 
 
-def test_a_peer_with_other_labels_is_refused(peer: StoredModel) -> None:
+def test_a_teacher_with_other_labels_is_refused(peer: StoredModel) -> None:
     """The message names both sets."""
     with pytest.raises(DataError, match="negative, positive, the data has bad, good"):
-        opinions_of_peer(peer, ["great"], ("bad", "good"))
+        soft_labels_of(peer, ["great"], ("bad", "good"))
 
 
 def test_word_vectors_are_those_of_the_same_words(peer: StoredModel) -> None:
-    """In another vocabulary's order; words that the peer does not know keep their own."""
+    """In another vocabulary's order; words that the teacher does not know keep their own."""
     known = load_tokenizer(peer).vocabulary
     tokenizer = Tokenizer([*known[:2], "zzz", *reversed(known[2:])], 20, 5)
     network = SentimentNetwork(peer.config.model_copy(update={"vocabulary_size": len(tokenizer)}))

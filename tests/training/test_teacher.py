@@ -11,7 +11,7 @@ from app.text.preprocessing import words
 from app.training.documents import document_vectors
 from app.training.fragments import draw_fragments
 from app.training.ngrams import Ngrams
-from app.training.teacher import Opinions, clues, teach
+from app.training.teacher import SoftLabels, teach, word_targets
 from tests.training.synthetic import review
 
 
@@ -21,7 +21,7 @@ def _reviews(count: int, seed: int) -> tuple[list[str], list[int]]:
     return [review(bool(label), rng) for label in labels], labels
 
 
-def _opinions(vector_passes: int) -> tuple[Opinions, list[int], list[int]]:
+def _soft_labels(vector_passes: int) -> tuple[SoftLabels, list[int], list[int]]:
     texts, labels = _reviews(40, 1)
     unlabelled, truth = _reviews(20, 2)
     return teach(texts, labels, unlabelled, vector_passes), labels, truth
@@ -29,11 +29,11 @@ def _opinions(vector_passes: int) -> tuple[Opinions, list[int], list[int]]:
 
 @pytest.mark.parametrize("vector_passes", [0, 20])
 def test_teachers_are_right_about_texts_they_have_not_seen_and_repeat_themselves(vector_passes: int) -> None:
-    opinions, labels, truth = _opinions(vector_passes)
-    assert ((opinions.labelled > 0.5) == np.array(labels)).mean() > 0.9
-    assert ((opinions.unlabelled > 0.5) == np.array(truth)).mean() > 0.9
-    again, _, _ = _opinions(vector_passes)
-    assert all(np.array_equal(value, vars(again)[name]) for name, value in vars(opinions).items())
+    soft_labels, labels, truth = _soft_labels(vector_passes)
+    assert ((soft_labels.labelled > 0.5) == np.array(labels)).mean() > 0.9
+    assert ((soft_labels.unlabelled > 0.5) == np.array(truth)).mean() > 0.9
+    again, _, _ = _soft_labels(vector_passes)
+    assert all(np.array_equal(value, vars(again)[name]) for name, value in vars(soft_labels).items())
 
 
 def test_vectors_of_texts_on_one_subject_lie_together() -> None:
@@ -68,7 +68,7 @@ def test_weights_stand_where_their_ngrams_end() -> None:
 
 def test_clues_tell_words_of_praise_from_words_of_blame() -> None:
     texts, labels = _reviews(40, 1)
-    found = clues(texts, labels, ["a great film", "a dull film"], ["great"])
+    found = word_targets(texts, labels, ["a great film", "a dull film"], ["great"])
     assert len(found) == sum(len(words(text)) for text in texts) + 3 + 3 + 1
     praise, blame, alone = found[-6], found[-3], found[-1]
     assert praise > 0.1

@@ -14,13 +14,14 @@ import torch
 
 from app.errors import DataError
 from app.modeling.networks import Outputs
+from app.settings import CORPUS_VARIABLE
 from app.store import METRICS_FILE, ModelStore
 from app.training import command, evaluate_command
 from app.training.assembly import prepare
 from app.training.command import TrainOptions, recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
-from app.training.losses import class_weights, disturbance, loss
+from app.training.losses import adversarial_perturbation, class_weights, loss
 from app.training.pretraining import Pretrainer
 from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
 from tests.training.synthetic import options, tiny_recipe, write_corpus
@@ -266,21 +267,21 @@ def test_a_labelled_file_of_three_classes(root: Path, architecture: str) -> None
     assert _command(evaluate_command, *arguments, "--text-column", "review", "--label-column", "mood") == 0
 
 
-def test_the_teachers_take_part_and_their_opinion_is_kept(root: Path) -> None:
+def test_the_teachers_take_part_and_their_soft_labels_are_kept(root: Path) -> None:
     chosen = options(root)
     splits = command.load_splits(chosen)
     recipe = tiny_recipe(teacher=0.5, vector_passes=2, fragments=7, clues=0.5)
     prepared = prepare(chosen, recipe, splits)
     first = prepared.trainer
     assert len(first._train) == len(splits.train) + len(splits.unlabelled) + 7
-    assert [len(clue) for clue in first._train.clues] == [len(ids) for ids in first._train.ids]
+    assert [len(targets) for targets in first._train.word_targets] == [len(ids) for ids in first._train.ids]
     assert np.allclose(first._train.targets.sum(-1), 1)
     again = prepare(chosen, recipe, splits)
     assert prepared.teacher_seconds > 0 < again.teacher_seconds
     assert np.array_equal(first._train.targets, again.trainer._train.targets)
 
 
-def test_a_peer_is_heard_on_texts_without_a_label_only(root: Path) -> None:
+def test_a_stored_teacher_counts_on_texts_without_a_label_only(root: Path) -> None:
     train(options(root))
     chosen = options(root)
     splits = command.load_splits(chosen)
@@ -314,9 +315,9 @@ def test_recipes_fit_the_data(root: Path) -> None:
 
 
 def test_the_corpus_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(command.CORPUS_VARIABLE, raising=False)
+    monkeypatch.delenv(CORPUS_VARIABLE, raising=False)
     assert command.corpus_path(None) is None
-    monkeypatch.setenv(command.CORPUS_VARIABLE, "some/corpus")
+    monkeypatch.setenv(CORPUS_VARIABLE, "some/corpus")
     assert command.corpus_path(None) == Path("some/corpus")
     assert command.corpus_path(Path("given")) == Path("given")
 
@@ -340,17 +341,17 @@ def test_rating_loss_counts_texts_with_stars_only() -> None:
     assert some.item() == pytest.approx(np.log(2) + 0.5 * np.log(10) / 2)
 
 
-def test_a_disturbance_makes_the_loss_grow_fastest() -> None:
+def test_a_perturbation_makes_the_loss_grow_fastest() -> None:
     vectors = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
     slope = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(2))
     (vectors * slope).sum().backward()  # type: ignore[no-untyped-call]
-    found = disturbance(vectors, 0.5)
+    found = adversarial_perturbation(vectors, 0.5)
     assert found.square().sum((0, 2)).sqrt().tolist() == pytest.approx([0.5, 0.5])
     for text in range(2):
         assert torch.cosine_similarity(found[:, text].flatten(), slope[:, text].flatten(), dim=0) > 0.999
 
 
-def test_learning_under_a_disturbance_changes_the_weights_and_repeats_itself(root: Path) -> None:
+def test_learning_under_a_perturbation_changes_the_weights_and_repeats_itself(root: Path) -> None:
     runs = []
     for number, length in enumerate((0.0, 0.5, 0.5)):
         trainer = _trainer(options(root, run=root / f"run{number}"), tiny_recipe(adversarial=length, epochs=1))

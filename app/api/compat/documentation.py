@@ -25,7 +25,6 @@ from app.api.compat.tei import PredictEndpoint, PredictError, PredictRequest, Pr
 from app.api.compat.tensors import HEADER_LENGTH, InferRequest, InferResponse
 from app.api.documentation import (
     TIMEOUT_PARAMETER,
-    VERSION,
     examples,
     invalid,
     problems,
@@ -34,13 +33,14 @@ from app.api.documentation import (
 )
 from app.api.problems import Problem
 from app.api.schemas import LONG_REVIEW, REVIEW
+from app.version import VERSION
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
 _WRONG = "Input should be a valid string"
-_RANKED = [{"label": "positive", "score": 0.989}, {"label": "negative", "score": 0.011}]
-_RANKED_LONG = [{"label": "negative", "score": 0.795}, {"label": "positive", "score": 0.205}]
-_RAW = [{"label": "positive", "score": -0.011}, {"label": "negative", "score": -4.49}]
+_RANKED = [{"label": "positive", "score": 0.996}, {"label": "negative", "score": 0.004}]
+_RANKED_LONG = [{"label": "negative", "score": 0.854}, {"label": "positive", "score": 0.146}]
+_RAW = [{"label": "positive", "score": -0.004}, {"label": "negative", "score": -5.643}]
 
 
 def _body(schema: type[BaseModel], named: dict[str, Any]) -> dict[str, Any]:
@@ -125,21 +125,21 @@ PREDICT: dict[str, Any] = {
     },
 }
 
-_UNKNOWN = Problem(404, "unknown_model", "imdb-gru, version 2, is not served; this is other, version 2")
+_UNKNOWN = Problem(404, "unknown_model", "imdb-gru, version 4, is not served; this is other, version 4")
 _NOT_READY = Problem(503, "engine_unavailable", "the engine is not ready", headers={"Retry-After": "1"})
 _INFER = {
     "model_name": "imdb-gru",
-    "model_version": "2",
+    "model_version": "4",
     "id": "42",
     "outputs": [
         {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["positive"]},
-        {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.989]},
-        {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.011, 0.989]},
+        {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.996]},
+        {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.004, 0.996]},
     ],
 }
 _METADATA = {
     "name": "imdb-gru",
-    "versions": ["2"],
+    "versions": ["4"],
     "platform": "pytorch_safetensors",
     "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
     "outputs": [
@@ -180,7 +180,7 @@ def _operation(
 
 
 def _path_parameters(versioned: bool) -> list[dict[str, Any]]:
-    named = [("name", "imdb-gru"), ("version", "2")][: 2 if versioned else 1]
+    named = [("name", "imdb-gru"), ("version", "4")][: 2 if versioned else 1]
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": value}
         for name, value in named

@@ -18,11 +18,11 @@ from starlette.types import Receive, Scope
 from app.api.compat import tensors
 from app.api.compat.call import CompatEndpoint, json_response
 from app.api.delegated import methods_of
-from app.api.documentation import VERSION
 from app.api.problems import Problem, problem_of
 from app.errors import EngineUnavailableError
 from app.serving.classifier import Classifier
 from app.settings import Settings
+from app.version import VERSION
 
 _SHOWN = 100
 """Characters of an unknown name that an error repeats."""
