@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from app.api.application import build_application
+from app.api.guard import KeyMeter
+from app.api.meter import RateLimitedError
 from app.errors import SettingsError
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.settings import Settings, load_settings
@@ -183,6 +185,49 @@ async def test_the_rate_limit_counts_texts_by_key(keys: Path) -> None:
         assert_problem(await ask(1), 429, "rate_limited")
         assert (await ask(9, OTHER)).status_code == 200
         assert (await client.get("/health/live", headers=bearer(USER))).status_code == 200
+
+
+REVIEWS = b"text\n" + b"a good film\n" * 7
+
+
+async def send_file(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post("/files?format=csv", content=REVIEWS, headers=bearer(USER))
+
+
+async def test_rows_of_a_file_count_as_texts(keys: Path) -> None:
+    """Where a limit is over a time that nobody waits for, all of them before any is computed, or none."""
+    async with guarded(keys, rate_limit="10/hour") as client:
+        assert len((await send_file(client)).text.splitlines()) == 7
+        refused = await send_file(client)
+        assert_problem(refused, 429, "rate_limited")
+        assert int(refused.headers["retry-after"]) >= 1
+        # That file counted as one request; two texts are left of ten.
+        statuses = [(await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+    async with guarded(keys, rate_limit="6/hour") as client:
+        assert "lets 6 pass at once" in assert_problem(await send_file(client), 422, "too_many_texts")["detail"]
+
+
+async def test_rows_of_a_file_wait_for_a_limit_over_a_short_time(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All come back, in portions that the limit lets pass, the file itself counted as one request."""
+    counted: list[int] = []
+    refused: list[int] = []
+    count = KeyMeter.count
+
+    async def watched(self: KeyMeter, texts: int) -> None:
+        try:
+            await count(self, texts)
+        except RateLimitedError:
+            refused.append(texts)
+            raise
+        if self.most == 3:
+            counted.append(texts)
+
+    monkeypatch.setattr(KeyMeter, "count", watched)
+    async with guarded(keys, rate_limit="3/second") as client:
+        assert len((await send_file(client)).text.splitlines()) == 7
+    assert counted == [1, 3, 3, 1]
+    assert refused
 
 
 async def test_a_request_that_could_never_pass_is_told_so(keys: Path) -> None:
