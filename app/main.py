@@ -189,7 +189,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
         if soft < files:
             connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
             logger.warning("only %d connections: the limit on open files is %d", connections, soft)
-    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout)
+    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout, settings.file_stall)
 
 
 def run_server(app: FastAPI, settings: Settings, listener: int) -> int:

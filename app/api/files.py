@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _WINDOW_ROWS = 64
 _WINDOW_CHARACTERS = 1 << 20
+_SENT_BYTES = 65_536
+"""Most of the results that are sent at once: what a client must take in the time in which it may stall."""
 _RETRY_SECONDS = 5.0
 _NAME = "file"
 """What messages call it."""
@@ -159,14 +161,16 @@ class FilesEndpoint:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, data: bytes, gone: asyncio.Task[None]) -> None:
-        """Send a piece of the response, waiting within bounds for a client that reads slowly."""
-        if gone.done():
-            raise ClientGoneError
-        try:
-            async with asyncio.timeout(self._settings.file_stall):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            raise BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
+        """Send a part of the response, waiting within bounds for a client that reads slowly."""
+        for start in range(0, len(data), _SENT_BYTES):
+            if gone.done():
+                raise ClientGoneError
+            piece = data[start : start + _SENT_BYTES]
+            try:
+                async with asyncio.timeout(self._settings.file_stall):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except TimeoutError:
+                raise BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
 
 
 async def _open(file: IO[bytes], request: FileRequest) -> Table:
