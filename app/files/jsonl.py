@@ -10,7 +10,15 @@ import orjson
 from app.errors import DataError
 from app.files.layout import Layout
 from app.files.lines import Lines
-from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ObjectsWindow, choose_text_column
+from app.files.table import (
+    LONGEST_NAME,
+    MOST_COLUMNS,
+    WINDOW_CHARACTERS,
+    WINDOW_ROWS,
+    Kind,
+    ObjectsWindow,
+    choose_text_column,
+)
 
 _INTEGERS = range(-(2**63), 2**63)
 _KINDS: dict[type, Kind] = {str: Kind.TEXT, float: Kind.NUMBER, bool: Kind.BOOLEAN, type(None): Kind.EMPTY}
@@ -27,7 +35,7 @@ class JsonTable:
         columns: all fields, where ``survey`` has found them; else those of the first object are what is known.
 
     Raises:
-        DataError: empty, damaged, or without that field.
+        DataError: empty, damaged, of too many fields, or without that field.
     """
 
     rows: int | None = None
@@ -40,12 +48,13 @@ class JsonTable:
         text_column: str | None,
         columns: Mapping[str, Kind] | None = None,
     ) -> None:
-        self._objects = read_objects(Lines(file, name, layout))
+        lines = Lines(file, name, layout)
+        self._objects = read_objects(lines)
         self._first = next(self._objects, None)
         if self._first is None:
             raise DataError(f"{name}: the file is empty")
         if columns is None:
-            note_kinds(columns := {}, self._first[1])
+            note_kinds(columns := {}, self._first[1], lines)
         self.columns: Mapping[str, Kind] = columns
         self.text_column = choose_text_column(name, list(self.columns), text_column)
 
@@ -88,11 +97,26 @@ def read_objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
         yield len(line), document
 
 
-def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any]) -> None:
-    """Add an object's fields to those that are known, and what their values are."""
+def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any], lines: Lines) -> None:
+    """Add an object's fields to those that are known, and what their values are.
+
+    Raises:
+        DataError: more names than may be kept, or too long a one; names the line.
+    """
     for name, value in document.items():
         kind = _kind(value)
-        kinds[name] = _both(kinds.get(name, kind), kind)
+        known = kinds.get(name)
+        if known is None:
+            _check_name(name, len(kinds), lines)
+            known = kind
+        kinds[name] = _both(known, kind)
+
+
+def _check_name(name: str, known: int, lines: Lines) -> None:
+    if known >= MOST_COLUMNS:
+        raise lines.error(f"one more field; the limit is {MOST_COLUMNS} different ones in all rows")
+    if len(name) > LONGEST_NAME:
+        raise lines.error(f"a field's name has {len(name)} characters; the limit is {LONGEST_NAME}")
 
 
 def _both(one: Kind, other: Kind) -> Kind:
