@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
@@ -21,6 +23,10 @@ from app.files.table import (
 )
 
 _INTEGERS = range(-(2**63), 2**63)
+_LEAST_LONG = float(2**63)
+_LONGEST_PARSED = 30
+"""Digits beyond which nobody needs to look whether 64 bits hold a number."""
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
 _KINDS: dict[type, Kind] = {str: Kind.TEXT, float: Kind.NUMBER, bool: Kind.BOOLEAN, type(None): Kind.EMPTY}
 
 
@@ -89,12 +95,59 @@ def read_objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
         if line.isspace():
             continue
         try:
-            document = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            document = parse(line)
+        except json.JSONDecodeError as error:
             raise lines.error(f"not JSON ({error.msg}, column {error.colno})") from error
         if type(document) is not dict:
             raise lines.error("not a JSON object")
         yield len(line), document
+
+
+def parse(line: str) -> Any:
+    """A line of JSON. A whole number that no 64 bits hold is an ``orjson.Fragment``, which is written as it was read.
+
+    orjson itself makes the nearest float of such a number, or refuses it.
+
+    Raises:
+        json.JSONDecodeError: not JSON.
+    """
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        if not _LONG_NUMBER.search(line):
+            raise
+        return _parse_exactly(line)
+    return _parse_exactly(line) if _may_have_long(document) else document
+
+
+def _may_have_long(document: Any) -> bool:
+    """Whether a number in it may have been a whole one that became a float."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        if kind is dict:
+            waiting.extend(value.values())
+        elif kind is list:
+            waiting.extend(value)
+        elif kind is float and abs(value) >= _LEAST_LONG:
+            return True
+    return False
+
+
+def _parse_exactly(line: str) -> Any:
+    try:
+        document = json.loads(line, parse_int=_whole_number, parse_float=orjson.loads, parse_constant=orjson.loads)
+        orjson.dumps(document)
+    except (RecursionError, TypeError) as error:
+        # Nested too deep, or half of a surrogate pair: no JSON to orjson either.
+        raise json.JSONDecodeError(str(error), line, 0) from None
+    return document
+
+
+def _whole_number(digits: str) -> Any:
+    number = orjson.loads(digits) if len(digits) < _LONGEST_PARSED else None
+    return number if type(number) is int else orjson.Fragment(digits)
 
 
 def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any], lines: Lines) -> None:
