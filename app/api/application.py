@@ -34,6 +34,20 @@ from app.settings import Settings
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
+EXPOSED_HEADERS = (
+    "Accept-Encoding",
+    "Allow",
+    "Inference-Header-Content-Length",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Model",
+    "X-Request-ID",
+    "X-Result-Columns",
+    "X-Rows",
+)
+"""What a page of another origin may read of a response, beside what every page may (Fetch, section 2.2.2): all that
+says something to a program that calls."""
+
 
 def build_application(
     settings: Settings,
@@ -96,7 +110,7 @@ def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Timeout-Seconds"],
-            expose_headers=["Retry-After", "X-Request-ID"],
+            expose_headers=EXPOSED_HEADERS,
         )
 
 

@@ -299,6 +299,41 @@ async def test_origins_that_are_set_are_let_in(keys: Path) -> None:
             assert "access-control-allow-credentials" not in response.headers
 
 
+SAFELISTED = {"cache-control", "content-length", "content-type"}
+"""What every page may read (Fetch, section 2.2.2, CORS-safelisted response-header name), as far as it is sent."""
+FOR_BROWSERS = {
+    *("content-security-policy", "cross-origin-resource-policy", "referrer-policy", "vary"),
+    *("x-content-type-options", "x-frame-options"),
+}
+INFER = {
+    "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a good film"]}],
+    "parameters": {"binary_data_output": True},
+}
+CALLS: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/classify", {"json": TEXT}),
+    ("POST", "/classify", {"json": TEXT, "headers": {"Content-Encoding": "br"}}),
+    ("GET", "/classify", {}),
+    ("POST", "/files?format=csv", {"content": b"text\na good film\n"}),
+    ("POST", "/v2/models/tiny/infer", {"json": INFER}),
+    ("POST", "/classify", {"json": {"texts": ["a", "b"]}}),
+    ("GET", "/metrics", {}),
+]
+"""Whose answers have every header between them."""
+
+
+async def test_pages_of_other_origins_may_read_what_is_for_programs(keys: Path) -> None:
+    """Every header of an answer or a refusal, but those that are for the browser itself."""
+    exposed: set[str] = set()
+    sent: set[str] = set()
+    async with guarded(keys, cors_origins="https://a.example", rate_limit="6/hour") as client:
+        client.headers.update({**bearer(USER), **ORIGIN})
+        for method, path, more in CALLS:
+            response = await client.request(method, path, **more)
+            sent |= {name for name in response.headers if not name.startswith("access-control-")}
+            exposed |= {name.lower() for name in response.headers["access-control-expose-headers"].split(", ")}
+    assert sent - SAFELISTED - FOR_BROWSERS == exposed
+
+
 async def test_the_document_says_what_needs_a_key(keys: Path) -> None:
     """Schemes, the operations that need one, and the statuses that follow; none of that without keys."""
     async with guarded(keys) as client:
