@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
-from app.api.delegated import methods_of
+from app.api.delegated import HeadAsGet, methods_of
 from app.api.documentation import DESCRIPTION, TAGS, TITLE, VERSION
 from app.api.doorway import Doorway
 from app.api.fast_path import FastPath
@@ -90,6 +90,7 @@ def build_application(
     app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
     _add_access(app, settings, workers)

@@ -25,7 +25,10 @@ from app.api.schemas import (
 
 TITLE = "Sentiment service"
 VERSION = "1.0.0"
-DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
+DESCRIPTION = (
+    "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457). "
+    "HEAD is answered wherever GET is, by the same headers."
+)
 TAGS = [
     {"name": "classify", "description": "What this service is for."},
     {"name": "models", "description": "What it answers with."},

@@ -302,6 +302,23 @@ def test_head_has_no_body(service: Service) -> None:
     assert response.content == b""
 
 
+def test_head_is_answered_wherever_get_is(service: Service) -> None:
+    """By the same status and headers (RFC 9110, section 9.3.2), and by no body."""
+    paths: dict[str, dict[str, object]] = httpx.get(f"{service.url}/openapi.json").json()["paths"]
+    known = [path.format(name="tiny", version=1) for path, operations in paths.items() if "get" in operations]
+    assert {"/", "/health/ready", "/metrics", "/models", "/v2"} <= set(known)
+    for target in (*known, "/docs", "/openapi.json", "/page/page.js", "/docs/assets/swagger-ui.css", "/nothing"):
+        asked = f"{target} HTTP/1.1".encode()
+        [whole] = exchange(service.url, request(CLOSE, start=b"GET " + asked))
+        [head] = exchange(service.url, request(CLOSE, start=b"HEAD " + asked))
+        assert (head.status_code, head.content) == (whole.status_code, b""), target
+        for headers in (whole.headers, head.headers):
+            del headers["x-request-id"]
+            if target == "/metrics":
+                assert int(headers.pop("content-length")) > 1000
+        assert head.headers == whole.headers, target
+
+
 def test_expected_continue(service: Service) -> None:
     """A client that asks before it sends is told to go on."""
     interim, final = exchange(service.url, post(b"Expect: 100-continue"))
