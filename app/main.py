@@ -204,7 +204,6 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=math.ceil(max(0, settings.drain_timeout - LINGER_SECONDS)),
         backlog=2048,

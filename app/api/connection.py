@@ -22,7 +22,7 @@ from app.api.body import respond_and_discard
 from app.api.file_request import FILES_PATH
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.problems import Problem, internal_error
-from app.api.raw import raw_problem
+from app.api.raw import ServerHeaders, raw_problem
 
 MAX_HEAD = 65_536
 """Longest request line and headers together, in bytes."""
@@ -84,6 +84,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         limits: bounds and deadlines.
         arguments: uvicorn's.
     """
+
+    _server_headers = ServerHeaders()
 
     def __init__(self, *arguments: Any, limits: ConnectionLimits = ConnectionLimits(), **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -202,6 +204,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         _disconnect(cycle)
         return not cycle.response_started
 
+    def server_headers(self) -> bytes:
+        """Lines of the server's own headers, for a response that uvicorn does not write."""
+        return self._server_headers.lines(self.server_state.default_headers)
+
     def run(self, request: Running) -> None:
         """This request is the one at work."""
         self._running = request
@@ -291,7 +297,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _write_refusal(self, problem: Problem) -> None:
         current = secrets.token_hex(8)
         logger.debug("refused: %s", problem.code, extra={"request_id": current})
-        self.transport.write(b"%bconnection: close\r\n\r\n%b" % raw_problem(problem, current))
+        head, body = raw_problem(problem, current)
+        self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (head, self.server_headers(), body))
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

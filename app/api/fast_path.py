@@ -43,7 +43,7 @@ class Connection(Protocol):
     """What a request needs of the connection it came on."""
 
     def respond(self, head: bytes, body: bytes) -> None:
-        """Write a response, whose head is complete but for ``Connection`` and the empty line."""
+        """Write a response, whose head lacks ``Connection``, the server's own headers, and the empty line."""
         ...
 
 
