@@ -189,7 +189,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
         if soft < files:
             connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
             logger.warning("only %d connections: the limit on open files is %d", connections, soft)
-    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout)
+    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout, settings.file_stall)
 
 
 def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
@@ -204,7 +204,6 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=math.ceil(max(0, settings.drain_timeout - LINGER_SECONDS)),
         backlog=2048,

@@ -93,10 +93,14 @@ CONFIDENCE = BatchHistogram(
     buckets=(0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0),
 )
 CACHE_LOOKUPS = Counter(
-    "sentiment_cache_lookups", "Texts looked up, by result: hit, miss, error, coalesced.", ["tier", "result"]
+    "sentiment_cache_lookups",
+    "Texts looked up, by tier and result: hit, miss, coalesced (memory), error, skipped (redis).",
+    ["tier", "result"],
 )
 CACHE_WRITES_DROPPED = Counter(
-    "sentiment_cache_writes_dropped", "Results not written because the write queue was full."
+    "sentiment_cache_writes_dropped",
+    "Results not written to Redis, by reason: queue_full, error, skipped.",
+    ["reason"],
 )
 CACHE_BREAKER_OPEN = Gauge(
     "sentiment_cache_breaker_open",
@@ -227,8 +231,10 @@ def begin_process() -> None:
     for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, CACHE_BREAKER_OPEN):
         gauge.set(0)
     SEEN.labels(PROCESS).set(time.time())
-    for result in ("hit", "miss", "error"):
+    for result in ("hit", "miss", "error", "skipped"):
         CACHE_LOOKUPS.labels("redis", result)
+    for reason in ("queue_full", "error", "skipped"):
+        CACHE_WRITES_DROPPED.labels(reason)
     for reason in ("model", "not_finite", "out_of_memory"):
         INFERENCE_ERRORS.labels(reason)
     for reason in ("cancelled", "deadline"):

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     head_timeout: float = Field(default=10.0, gt=0, le=3_600)
     """Seconds in which request line and headers must have arrived."""
     body_timeout: float = Field(default=30.0, gt=0, le=3_600)
-    """Seconds in which a body must have arrived, unless it comes at 64 KiB/s or more; also for a client to read."""
+    """Seconds in which a body, but a file's, must arrive, unless at 64 KiB/s or more; also for a client to read."""
     api_keys: Path | None = None
     """File of API keys, made by `python -m app keys`; unset: nobody is asked for a key."""
     rate_limit: str | None = None
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     file_folder: Path | None = None
     """Folder for files while they are scored; unset for the system's, which should not be in memory."""
     file_stall: float = Field(default=60.0, gt=0, le=3_600)
-    """Seconds that a client of POST /files may neither send nor take anything."""
+    """Seconds in which a client of POST /files must send something, or take 64 KiB of what it gets."""
     file_patience: float = Field(default=120.0, gt=0, le=3_600)
     """Seconds that rows of a file wait for their turn before the file is broken off."""
     max_batch_size: int = Field(default=64, ge=1, le=8_192)

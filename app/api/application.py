@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
-from app.api.delegated import methods_of
+from app.api.delegated import HeadAsGet, methods_of
 from app.api.documentation import DESCRIPTION, TAGS, TITLE
 from app.api.doorway import Doorway
 from app.api.fast_path import FastPath
@@ -34,6 +34,20 @@ from app.settings import Settings
 from app.version import VERSION
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+EXPOSED_HEADERS = (
+    "Accept-Encoding",
+    "Allow",
+    "Inference-Header-Content-Length",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Model",
+    "X-Request-ID",
+    "X-Result-Columns",
+    "X-Rows",
+)
+"""What a page of another origin may read of a response, beside what every page may (Fetch, section 2.2.2): all that
+says something to a program that calls."""
 
 
 def build_application(
@@ -77,6 +91,7 @@ def build_application(
     app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
     _add_access(app, settings, workers)
@@ -97,7 +112,7 @@ def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Timeout-Seconds"],
-            expose_headers=["Retry-After", "X-Request-ID"],
+            expose_headers=EXPOSED_HEADERS,
         )
 
 

@@ -14,7 +14,8 @@ from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
 from app.api.doorway import Doorway
 from app.api.explain import check_bounds, classify_and_explain, explained_answer
-from app.api.headers import meter, timeout_of
+from app.api.headers import timeout_of
+from app.api.meter import meter_of
 from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import ClassifyRequest, parse_request
 from app.api.waiting import while_connected
@@ -77,7 +78,7 @@ class ClassifyEndpoint:
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
-        await meter(scope, len(texts))
+        await meter_of(scope).request(len(texts))
         if request.explain is not None:
             return await self._explain(request, texts, classifier, timeout, receive)
         full = self._doorway.full(len(body))

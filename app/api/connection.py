@@ -19,9 +19,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from app import metrics
 from app.api.body import respond_and_discard
+from app.api.file_request import FILES_PATH
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.problems import Problem, internal_error
-from app.api.raw import raw_problem
+from app.api.raw import ServerHeaders, raw_problem
 
 MAX_HEAD = 65_536
 """Longest request line and headers together, in bytes."""
@@ -34,6 +35,9 @@ LEAST_RATE = 65_536
 LINGER_SECONDS = 1.0
 """How long a refused connection is kept for its client to read why: closing it while data arrives would reset it."""
 
+_FILES = FILES_PATH.encode()
+_STALL_GRACE = 1.0
+"""Seconds in which the operation itself says that a file's client stalled, before the connection ends without it."""
 _ALWAYS_ANSWERED = frozenset({"/health/live", "/health/ready", "/metrics"})
 """What an operator needs just when there are too many connections."""
 
@@ -49,11 +53,13 @@ class ConnectionLimits:
         head_seconds: in which a request's head must arrive.
         body_seconds: in which its body must arrive, or go on at ``LEAST_RATE``; also in which a client must take
             something of a response.
+        stall_seconds: in which a client of ``POST /files`` must send or take something, in the place of that.
     """
 
     connections: int = 2_000
     head_seconds: float = 10.0
     body_seconds: float = 30.0
+    stall_seconds: float = 60.0
 
 
 class Running(Protocol):
@@ -79,6 +85,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         arguments: uvicorn's.
     """
 
+    _server_headers = ServerHeaders()
+
     def __init__(self, *arguments: Any, limits: ConnectionLimits = ConnectionLimits(), **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.limits = limits
@@ -90,7 +98,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._piece = 0
         self._follows = False
         self._body_bytes = 0
-        self._body_started = 0.0
+        self._body_since = 0.0
+        self._is_file = False
         self._running: Running | None = None
         self._refusal: Problem | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -129,6 +138,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._piece, self._follows = len(data), False
         self._unread += len(data)
         self._body_bytes += len(data)
+        if self._is_file:
+            # What counts is the time since the last of it, however long the whole takes.
+            self._body_since = self.loop.time()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -141,7 +153,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._reading and self._unread > MAX_HEAD:
             self._refuse(_head_too_large(f"exceed {MAX_HEAD} bytes"))
         elif self._timer is None and (self._reading or self._idle()):
-            self._arm(self.limits.body_seconds if self._reading == "body" else self.limits.head_seconds)
+            self._arm(self._body_seconds() if self._reading == "body" else self.limits.head_seconds)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -157,7 +169,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.take_head()
         self._disarm()
         self._reading, self._unread, self._body_bytes = "body", 0, 0
-        self._body_started = self.loop.time()
+        self._body_since = self.loop.time()
+        self._is_file = self.url.startswith(_FILES) and self.url[len(_FILES) : len(_FILES) + 1] in b"?"
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -191,6 +204,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         _disconnect(cycle)
         return not cycle.response_started
 
+    def server_headers(self) -> bytes:
+        """Lines of the server's own headers, for a response that uvicorn does not write."""
+        return self._server_headers.lines(self.server_state.default_headers)
+
     def run(self, request: Running) -> None:
         """This request is the one at work."""
         self._running = request
@@ -207,7 +224,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.limits.body_seconds, self.transport.abort)
+        seconds, running = self.limits.body_seconds, self._running
+        if isinstance(running, RequestResponseCycle) and running.scope["path"] == FILES_PATH:
+            seconds = self.limits.stall_seconds + _STALL_GRACE
+        self._write_timer = self.loop.call_later(seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -231,6 +251,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
+    def _body_seconds(self) -> float:
+        """In which the rest of a body must arrive; of a file, anything more of it."""
+        if self._is_file:
+            return self.limits.stall_seconds + _STALL_GRACE
+        return self.limits.body_seconds + self._body_bytes / LEAST_RATE
+
     def _arm(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._expire)
 
@@ -242,15 +268,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _expire(self) -> None:
         self._timer = None
         if self._reading == "body":
-            allowed = self.limits.body_seconds + self._body_bytes / LEAST_RATE
-            left = self._body_started + allowed - self.loop.time()
+            left = self._body_since + self._body_seconds() - self.loop.time()
             if self.flow.read_paused:
                 # It is this side that does not read.
                 left = max(left, 1.0)
             if left > 0:
                 self._arm(left)
             else:
-                self._refuse(_too_slow("body", self.limits.body_seconds))
+                limits = self.limits
+                self._refuse(_too_slow("body", limits.stall_seconds if self._is_file else limits.body_seconds))
         elif self._reading == "head":
             self._refuse(_too_slow("head", self.limits.head_seconds))
         elif not self.busy():
@@ -271,7 +297,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _write_refusal(self, problem: Problem) -> None:
         current = secrets.token_hex(8)
         logger.debug("refused: %s", problem.code, extra={"request_id": current})
-        self.transport.write(b"%bconnection: close\r\n\r\n%b" % raw_problem(problem, current))
+        head, body = raw_problem(problem, current)
+        self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (head, self.server_headers(), body))
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

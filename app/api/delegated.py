@@ -1,4 +1,4 @@
-"""Routes: those whose answer another ASGI application gives, and which methods a path has."""
+"""Routes: those whose answer another ASGI application gives, which methods a path has, and HEAD beside GET."""
 
 from __future__ import annotations
 
@@ -9,6 +9,28 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+class HeadAsGet:
+    """Answers HEAD wherever there is GET: the same status and headers, and the server sends no body. An ASGI layer.
+
+    Args:
+        app: has routes for GET alone.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # A copy: by the method in the scope the server knows that there is no body to be sent.
+        asked = {**scope, "method": "GET"}
+        try:
+            await self._app(asked, receive, send)
+        finally:
+            scope.update({**asked, "method": "HEAD"})
 
 
 class Delegated(Response):
@@ -25,10 +47,12 @@ class Delegated(Response):
 def methods_of(routes: Iterable[BaseRoute], scope: Scope) -> set[str]:
     """Methods that the path of a request has among these routes.
 
-    They are asked, not looked into: a router that was included shows nothing of its own routes.
+    HEAD is among them wherever GET is (see ``HeadAsGet``). The routes are asked, not looked into: a router that was
+    included shows nothing of its own.
     """
-    return {
+    found = {
         method
         for method in _METHODS
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
     }
+    return found | {"HEAD"} if "GET" in found else found

@@ -24,7 +24,10 @@ from app.api.schemas import (
 )
 
 TITLE = "Sentiment service"
-DESCRIPTION = "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457)."
+DESCRIPTION = (
+    "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457). "
+    "HEAD is answered wherever GET is, by the same headers."
+)
 TAGS = [
     {"name": "classify", "description": "What this service is for."},
     {"name": "models", "description": "What it answers with."},

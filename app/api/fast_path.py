@@ -8,6 +8,7 @@ describe, a shared cache to ask) is left alone, before anything was counted or s
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -23,6 +24,8 @@ from app.errors import ServiceError
 from app.serving.classifier import Classifier
 from app.serving.flights import Flight
 from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 URL = CLASSIFY_PATH.encode()
 MAX_BODY = 65_536
@@ -40,7 +43,7 @@ class Connection(Protocol):
     """What a request needs of the connection it came on."""
 
     def respond(self, head: bytes, body: bytes) -> None:
-        """Write a response, whose head is complete but for ``Connection`` and the empty line."""
+        """Write a response, whose head lacks ``Connection``, the server's own headers, and the empty line."""
         ...
 
 
@@ -199,8 +202,10 @@ class FastRequest:
             else:
                 self.answer(single_answer(outcome, self._classifier))
         except Exception:
+            # Whoever called goes on with other texts, and could not say which request it was.
+            extras = {"method": "POST", "path": CLASSIFY_PATH, "request_id": self._id}
+            logger.exception("unhandled error", extra=extras)
             self._refuse(internal_error())
-            raise
 
     def refuse(self, error: ServiceError) -> None:
         """Respond with an error."""
@@ -232,7 +237,7 @@ class FastRequest:
     def _over(self, status: int) -> None:
         self.response_complete = True
         metrics.REQUESTS_IN_FLIGHT.dec()
-        self._path.recorder.record(CLASSIFY_PATH, "POST", status, time.perf_counter() - self._started)
+        self._path.recorder.record(CLASSIFY_PATH, "POST", status, time.perf_counter() - self._started, self._id)
 
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(

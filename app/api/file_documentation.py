@@ -21,6 +21,7 @@ _PROBLEMS = (
     Problem(415, "unsupported_encoding", "compressed bodies are refused"),
     Problem(422, "invalid_request", "output: must be one of jsonl, csv"),
     Problem(422, "invalid_file", "file, line 7: 3 values in a row, but the header names 4 columns"),
+    Problem(422, "too_many_texts", "texts: has 20000 texts; the rate limit lets 10000 pass at once"),
     Problem(500, "internal_error", "an unexpected error occurred; it has been logged"),
     Problem(503, "overloaded", "2 files are being scored; the limit is 2", headers=_RETRY),
     Problem(503, "engine_unavailable", "the service is starting", headers=_RETRY),

@@ -13,6 +13,8 @@ from app.api.problems import Problem
 from app.errors import DataError
 from app.files.layout import Format, Layout
 
+FILES_PATH = "/files"
+
 MEDIA_TYPES = {
     "text/csv": Format.CSV,
     "text/tab-separated-values": Format.TSV,

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app import metrics
 from app.api.body import ClientGoneError, respond_and_discard
 from app.api.file_request import ANSWERS, FileRequest, parse_file_request
+from app.api.meter import Meter, meter_of
 from app.api.piecewise import BrokenOffError, Piecewise
 from app.api.problems import Problem, problem_of
 from app.api.spool import spool_body
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _WINDOW_ROWS = 64
 _WINDOW_CHARACTERS = 1 << 20
+_SENT_BYTES = 65_536
+"""Most of the results that are sent at once: what a client must take in the time in which it may stall."""
 _RETRY_SECONDS = 5.0
 _NAME = "file"
 """What messages call it."""
@@ -121,21 +124,30 @@ class FilesEndpoint:
                 raise Problem(422, "invalid_file", str(error)) from error
             gone = asyncio.create_task(_disconnected(upload))
             try:
-                await self._stream(table, request.answer, classifier, send, gone)
+                await self._stream(table, request.answer, classifier, send, gone, meter_of(scope))
             finally:
                 gone.cancel()
 
     async def _stream(
-        self, table: Table, answer: Format, classifier: Classifier, send: Send, gone: asyncio.Task[None]
+        self,
+        table: Table,
+        answer: Format,
+        classifier: Classifier,
+        send: Send,
+        gone: asyncio.Task[None],
+        meter: Meter,
     ) -> None:
-        config = classifier.model.config
+        config, patience = classifier.model.config, self._settings.file_patience
         columns = ResultColumns.beside(table.columns, config.labels, rating=config.rating)
         try:
             encoder = encoder_for(table, columns, Layout(answer))
         except DataError as error:
             raise Problem(422, "invalid_file", str(error)) from error
+        # A window that has just ended weighs on the next one, so that its texts may wait for up to two.
+        longest_window = patience / 2
+        await meter.beyond(longest_window).request(table.rows or 0)
         # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
-        piecewise = Piecewise(classifier.uncached(), self._settings.file_patience, gone)
+        piecewise = Piecewise(classifier.uncached(), patience, gone, meter.within(longest_window))
         await send(_start(answer, table, columns, classifier.model.reference))
         await self._send(send, encoder.head(), gone)
         windows = table.windows(_WINDOW_ROWS, _WINDOW_CHARACTERS)
@@ -149,14 +161,16 @@ class FilesEndpoint:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, data: bytes, gone: asyncio.Task[None]) -> None:
-        """Send a piece of the response, waiting within bounds for a client that reads slowly."""
-        if gone.done():
-            raise ClientGoneError
-        try:
-            async with asyncio.timeout(self._settings.file_stall):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            raise BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
+        """Send a part of the response, waiting within bounds for a client that reads slowly."""
+        for start in range(0, len(data), _SENT_BYTES):
+            if gone.done():
+                raise ClientGoneError
+            piece = data[start : start + _SENT_BYTES]
+            try:
+                async with asyncio.timeout(self._settings.file_stall):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except TimeoutError:
+                raise BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
 
 
 async def _open(file: IO[bytes], request: FileRequest) -> Table:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import time
+from collections.abc import Sequence
 
 from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage
@@ -11,7 +12,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
-from app.api.headers import METER
+from app.api.meter import METER, RateLimitedError
 from app.api.policy import scope_of
 from app.api.problems import Problem
 from app.errors import DataError
@@ -54,8 +55,8 @@ class Guard:
         if needed not in key.scopes:
             raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
         if self._limits:
-            await self._count(key, 1)
-            scope[METER] = lambda texts: self._count_more(key, texts)
+            scope[METER] = meter = KeyMeter(self._limiter, self._limits, key.name)
+            await meter.count(1)
 
     def _authenticate(self, scope: Scope) -> Key:
         presented = _presented(scope)
@@ -69,29 +70,56 @@ class Guard:
             raise _refusal(401, "unauthorized", "this API key is not known", "invalid_token")
         return key
 
-    async def _count_more(self, key: Key, texts: int) -> None:
-        """Count the texts of a request that was counted as one."""
-        most = min(limit.amount for limit in self._limits)
-        if texts > most:
-            message = f"has {texts} texts; the rate limit lets {most} pass at once"
+
+class KeyMeter:
+    """Counts the texts of one request of one key. See ``Meter``.
+
+    Args:
+        limiter: knows what was counted.
+        limits: all of them hold.
+        name: of the key.
+    """
+
+    def __init__(self, limiter: SlidingWindowCounterRateLimiter, limits: Sequence[RateLimitItem], name: str) -> None:
+        self._limiter = limiter
+        self._limits = limits
+        self._name = name
+
+    @property
+    def most(self) -> int:
+        """See ``Meter.most``."""
+        return min((limit.amount for limit in self._limits), default=sys.maxsize)
+
+    async def request(self, texts: int) -> None:
+        """See ``Meter.request``."""
+        if texts > self.most:
+            message = f"has {texts} texts; the rate limit lets {self.most} pass at once"
             raise Problem(422, "too_many_texts", f"texts: {message}", [{"field": "texts", "message": message}])
         if texts > 1:
-            await self._count(key, texts - 1)
+            await self.count(texts - 1)
 
-    async def _count(self, key: Key, texts: int) -> None:
+    async def count(self, texts: int) -> None:
+        """See ``Meter.count``."""
         for limit in self._limits:
-            if not await self._limiter.test(limit, key.name, cost=texts):
-                raise await self._over(limit, key, texts)
+            if not await self._limiter.test(limit, self._name, cost=texts):
+                raise await self._over(limit, texts)
         for limit in self._limits:
-            await self._limiter.hit(limit, key.name, cost=texts)
+            await self._limiter.hit(limit, self._name, cost=texts)
 
-    async def _over(self, limit: RateLimitItem, key: Key, texts: int) -> Problem:
-        reset, remaining = await self._limiter.get_window_stats(limit, key.name)
+    def within(self, seconds: float) -> KeyMeter:
+        """See ``Meter.within``."""
+        return KeyMeter(self._limiter, [it for it in self._limits if it.get_expiry() <= seconds], self._name)
+
+    def beyond(self, seconds: float) -> KeyMeter:
+        """See ``Meter.beyond``."""
+        return KeyMeter(self._limiter, [it for it in self._limits if it.get_expiry() > seconds], self._name)
+
+    async def _over(self, limit: RateLimitItem, texts: int) -> RateLimitedError:
+        reset, remaining = await self._limiter.get_window_stats(limit, self._name)
         # The library says when the first text will pass; texts pass at the rate of the limit.
         needed = (texts - remaining) * limit.get_expiry() / limit.amount
-        seconds = max(1, math.ceil(max(reset - time.time(), needed)))
         detail = f"{texts} more texts exceed this service's limit of {limit} for this key"
-        return Problem(429, "rate_limited", detail, headers={"Retry-After": str(seconds)})
+        return RateLimitedError(detail, max(reset - time.time(), needed))
 
 
 def _shares(rate_limit: str | None, workers: int) -> list[RateLimitItem]:

@@ -1,4 +1,4 @@
-"""Headers that several operations read or write: the deadline, the security headers, who counts texts."""
+"""Headers that several operations read or write: the deadline, the security headers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import Problem
-
-METER = "sentiment.meter"
-"""Where there is a rate limit, the scope has under this name an async function that counts so many texts against it,
-and raises a ``Problem`` where it is reached."""
 
 MOST_TIMEOUT = 1_000_000_000
 """Largest deadline a request may name, in seconds; what it gets is capped by the service anyway."""
@@ -44,16 +40,6 @@ def timeout_of(scope: Scope) -> float | None:
             if not 0 < seconds <= MOST_TIMEOUT:
                 raise _invalid(f"must be a positive number of seconds, at most {MOST_TIMEOUT}")
     return seconds
-
-
-async def meter(scope: Scope, texts: int) -> None:
-    """Count a request's texts against the rate limit, where there is one.
-
-    Raises:
-        Problem: 429, the limit is reached; 422, no wait would be long enough.
-    """
-    if METER in scope:
-        await scope[METER](texts)
 
 
 def _invalid(message: str) -> Problem:

@@ -51,7 +51,7 @@ class RequestRecorder:
                 return str(value, "ascii")
         return f"{self._prefix}-{next(self._numbers):x}"
 
-    def record(self, template: str, method: str, status: int, seconds: float) -> None:
+    def record(self, template: str, method: str, status: int, seconds: float, number: str) -> None:
         """Count a request that was answered, or whose client left (499).
 
         Args:
@@ -59,6 +59,7 @@ class RequestRecorder:
             method: its HTTP method; unknown ones are counted together.
             status: HTTP status.
             seconds: from its head to the end of its response.
+            number: its id.
         """
         method = method if method in _METHODS else "other"
         key = (template, method, status)
@@ -76,7 +77,7 @@ class RequestRecorder:
                 return
             self._next_refusal_line = now + 1.0
         if logger.isEnabledFor(level):
-            extras = {"duration_ms": round(seconds * 1000, 3), "request_id": request_id.get()}
+            extras = {"duration_ms": round(seconds * 1000, 3), "request_id": number}
             logger.log(level, "%s %s %d", method, template, status, extra=extras)
 
 
@@ -118,7 +119,8 @@ class RequestMiddleware:
             finally:
                 metrics.REQUESTS_IN_FLIGHT.dec()
                 template = _template(scope)
-                self._recorder.record(template, scope["method"], status or 499, time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self._recorder.record(template, scope["method"], status or 499, seconds, current)
                 if span is not None:
                     tracing.describe(span, template, scope["method"], status or 499)
                 request_id.reset(token)

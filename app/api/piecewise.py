@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from app.api.body import ClientGoneError
+from app.api.meter import Meter, RateLimitedError
 from app.errors import DeadlineError, EngineUnavailableError, OverloadedError, ServiceError
 from app.files.results import Outcome
 from app.files.scorer import refusal
@@ -38,12 +39,14 @@ class Piecewise:
         classifier: who classifies.
         patience: seconds that a piece waits for its turn.
         gone: done when nobody waits for the results any more.
+        meter: counts the texts; those over the limit wait like those that the service has no room for.
     """
 
-    def __init__(self, classifier: Classifier, patience: float, gone: asyncio.Task[None]) -> None:
+    def __init__(self, classifier: Classifier, patience: float, gone: asyncio.Task[None], meter: Meter) -> None:
         self._classifier = classifier
         self._patience = patience
         self._gone = gone
+        self._meter = meter
         self._pace = math.inf
 
     async def classify(self, texts: Sequence[object]) -> list[Outcome]:
@@ -51,8 +54,11 @@ class Piecewise:
 
         Raises:
             ClientGoneError: nobody waits for them.
-            BrokenOffError: the service was full, or its engine away, for too long.
+            BrokenOffError: the service was full, its engine away, or the rate limit reached, for too long.
         """
+        step = min(_PIECE_TEXTS, self._meter.most)
+        for start in range(0, len(texts), step):
+            await self._count(min(step, len(texts) - start))
         outcomes: list[Outcome | None] = [refusal(text) for text in texts]
         wanted = [index for index, outcome in enumerate(outcomes) if outcome is None]
         for piece in _pieces(wanted, texts):
@@ -70,10 +76,23 @@ class Piecewise:
             late = [outcome for outcome in outcomes if isinstance(outcome, _LATER)]
             if not late:
                 return outcomes
-            wait = max(late[0].retry_after or 0.0, _SHORTEST_WAIT)
-            if time.monotonic() + wait > until:
-                raise BrokenOffError(f"waited {self._patience:g} s: {late[0]}")
-            await asyncio.wait({self._gone}, timeout=wait)
+            await self._wait(late[0].retry_after or 0.0, until, late[0])
+
+    async def _count(self, texts: int) -> None:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return await self._meter.count(texts)
+            except RateLimitedError as error:
+                await self._wait(error.seconds, until, error.detail)
+
+    async def _wait(self, seconds: float, until: float, why: object) -> None:
+        seconds = max(seconds, _SHORTEST_WAIT)
+        if time.monotonic() + seconds > until:
+            raise BrokenOffError(f"waited {self._patience:g} s: {why}")
+        await asyncio.wait({self._gone}, timeout=seconds)
+        if self._gone.done():
+            raise ClientGoneError
 
     async def _give_way(self, seconds: float, cost: int) -> None:
         # A little slower each time, so that a machine that has become slower is not taken for a busy one for ever.

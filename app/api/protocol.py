@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.connection import BoundedHttpProtocol
@@ -30,8 +31,8 @@ class ServiceProtocol(BoundedHttpProtocol):
     def take_head(self) -> None:
         # A client that does not read its answers is the application's business too: it waits for it.
         busy = self.flow.write_paused or self.busy() or self.surplus
-        # The server's own headers, such as that the connection will be closed, are written by uvicorn alone.
-        plain = not busy and not self.server_state.default_headers
+        # That the connection will be closed is said by uvicorn alone.
+        plain = not busy and CLOSE_HEADER not in self.server_state.default_headers
         if plain:
             method = self.parser.get_method()
             self._refused = self._turned_away(method)
@@ -99,7 +100,8 @@ class ServiceProtocol(BoundedHttpProtocol):
         """See ``fast_path.Connection``."""
         if self.transport.is_closing():
             return
-        self.transport.write(b"%b%b\r\n%b" % (head, b"connection: close\r\n" if self._stopping else b"", body))
+        closing = b"connection: close\r\n" if self._stopping else b""
+        self.transport.write(b"%b%b%b\r\n%b" % (head, self.server_headers(), closing, body))
         if self._stopping and not self.pipeline:
             self.transport.close()
         self.on_response_complete()

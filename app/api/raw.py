@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import orjson
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from app.api.middleware import SECURITY_HEADERS
 from app.api.problems import MEDIA_TYPE, Problem
@@ -13,8 +15,26 @@ from app.logs import request_id
 _ALWAYS = b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
 
 
+class ServerHeaders:
+    """The server's own headers, such as ``Date``, as they go over the wire.
+
+    uvicorn makes a new list of them every second, so they are put together once for each list.
+    """
+
+    def __init__(self) -> None:
+        self._headers: Sequence[tuple[bytes, bytes]] = ()
+        self._lines = b""
+
+    def lines(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Their lines, less ``Connection``, which is written where the connection is ended."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join(b"%b: %b\r\n" % header for header in headers if header != CLOSE_HEADER)
+        return self._lines
+
+
 def raw_problem(problem: Problem, number: str) -> tuple[bytes, bytes]:
-    """Head and body of a response; the head lacks ``Connection`` and the empty line.
+    """Head and body of a response; the head lacks ``Connection``, the server's own headers, and the empty line.
 
     Args:
         problem: what is to be said.

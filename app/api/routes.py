@@ -17,6 +17,7 @@ from app.api.compat.routes import add_compat_routes
 from app.api.delegated import Delegated
 from app.api.documentation import CLASSIFY, LIVE, METRICS, MODELS, READY
 from app.api.file_documentation import FILES
+from app.api.file_request import FILES_PATH
 from app.api.page.routes import build_page_router
 from app.api.problems import problem_of
 from app.api.schemas import ModelEntry
@@ -44,7 +45,7 @@ def build_router(
         """Sentiment of one text or of several."""
         return Delegated(classify)
 
-    @router.post("/files", **FILES)
+    @router.post(FILES_PATH, **FILES)
     async def files_operation() -> Response:
         """Sentiment of each row of a file."""
         return Delegated(files)

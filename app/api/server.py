@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 LINGER_SECONDS = 1.0
 """How long connections stay open at shutdown for a request that is on its way."""
 _POLL_SECONDS = 0.02
-_CLOSE = (b"connection", b"close")
 
 
 class DrainingServer(uvicorn.Server):
@@ -40,8 +40,8 @@ class DrainingServer(uvicorn.Server):
 
     def _announce_close(self) -> None:
         headers = self.server_state.default_headers
-        if _CLOSE not in headers:
-            self.server_state.default_headers = [*headers, _CLOSE]
+        if CLOSE_HEADER not in headers:
+            self.server_state.default_headers = [*headers, CLOSE_HEADER]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         waiting = _accept_all(sockets or [])

@@ -9,7 +9,7 @@ from typing import IO
 from app.errors import DataError
 from app.files.layout import Layout
 from app.files.lines import LONGEST_ROW, Lines
-from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ValuesWindow, choose_text_column
+from app.files.table import MOST_COLUMNS, WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ValuesWindow, choose_text_column
 
 # The library's own limit is 128 KiB a value and holds for the whole process; rows are bounded here.
 csv.field_size_limit(LONGEST_ROW)
@@ -41,7 +41,7 @@ class DelimitedTable:
         text_column: the column to classify; None chooses.
 
     Raises:
-        DataError: empty, damaged, or without that column.
+        DataError: empty, damaged, of too many columns, or without that column.
     """
 
     rows: int | None = None
@@ -53,6 +53,8 @@ class DelimitedTable:
         _, header = next(self._records, ("", None))
         if header is None:
             raise DataError(f"{name}: the file is empty")
+        if len(header) > MOST_COLUMNS:
+            raise self._lines.error(f"{len(header)} columns; the limit is {MOST_COLUMNS}")
         self.header = header
         self.columns: Mapping[str, Kind] = dict.fromkeys(header, Kind.TEXT)
         self.text_column = choose_text_column(name, header, text_column)

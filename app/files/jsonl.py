@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
@@ -10,9 +12,21 @@ import orjson
 from app.errors import DataError
 from app.files.layout import Layout
 from app.files.lines import Lines
-from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ObjectsWindow, choose_text_column
+from app.files.table import (
+    LONGEST_NAME,
+    MOST_COLUMNS,
+    WINDOW_CHARACTERS,
+    WINDOW_ROWS,
+    Kind,
+    ObjectsWindow,
+    choose_text_column,
+)
 
 _INTEGERS = range(-(2**63), 2**63)
+_LEAST_LONG = float(2**63)
+_LONGEST_PARSED = 30
+"""Digits beyond which nobody needs to look whether 64 bits hold a number."""
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
 _KINDS: dict[type, Kind] = {str: Kind.TEXT, float: Kind.NUMBER, bool: Kind.BOOLEAN, type(None): Kind.EMPTY}
 
 
@@ -27,7 +41,7 @@ class JsonTable:
         columns: all fields, where ``survey`` has found them; else those of the first object are what is known.
 
     Raises:
-        DataError: empty, damaged, or without that field.
+        DataError: empty, damaged, of too many fields, or without that field.
     """
 
     rows: int | None = None
@@ -40,12 +54,13 @@ class JsonTable:
         text_column: str | None,
         columns: Mapping[str, Kind] | None = None,
     ) -> None:
-        self._objects = read_objects(Lines(file, name, layout))
+        lines = Lines(file, name, layout)
+        self._objects = read_objects(lines)
         self._first = next(self._objects, None)
         if self._first is None:
             raise DataError(f"{name}: the file is empty")
         if columns is None:
-            note_kinds(columns := {}, self._first[1])
+            note_kinds(columns := {}, self._first[1], lines)
         self.columns: Mapping[str, Kind] = columns
         self.text_column = choose_text_column(name, list(self.columns), text_column)
 
@@ -80,19 +95,81 @@ def read_objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
         if line.isspace():
             continue
         try:
-            document = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            document = parse(line)
+        except json.JSONDecodeError as error:
             raise lines.error(f"not JSON ({error.msg}, column {error.colno})") from error
         if type(document) is not dict:
             raise lines.error("not a JSON object")
         yield len(line), document
 
 
-def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any]) -> None:
-    """Add an object's fields to those that are known, and what their values are."""
+def parse(line: str) -> Any:
+    """A line of JSON. A whole number that no 64 bits hold is an ``orjson.Fragment``, which is written as it was read.
+
+    orjson itself makes the nearest float of such a number, or refuses it.
+
+    Raises:
+        json.JSONDecodeError: not JSON.
+    """
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        if not _LONG_NUMBER.search(line):
+            raise
+        return _parse_exactly(line)
+    return _parse_exactly(line) if _may_have_long(document) else document
+
+
+def _may_have_long(document: Any) -> bool:
+    """Whether a number in it may have been a whole one that became a float."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        if kind is dict:
+            waiting.extend(value.values())
+        elif kind is list:
+            waiting.extend(value)
+        elif kind is float and abs(value) >= _LEAST_LONG:
+            return True
+    return False
+
+
+def _parse_exactly(line: str) -> Any:
+    try:
+        document = json.loads(line, parse_int=_whole_number, parse_float=orjson.loads, parse_constant=orjson.loads)
+        orjson.dumps(document)
+    except (RecursionError, TypeError) as error:
+        # Nested too deep, or half of a surrogate pair: no JSON to orjson either.
+        raise json.JSONDecodeError(str(error), line, 0) from None
+    return document
+
+
+def _whole_number(digits: str) -> Any:
+    number = orjson.loads(digits) if len(digits) < _LONGEST_PARSED else None
+    return number if type(number) is int else orjson.Fragment(digits)
+
+
+def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any], lines: Lines) -> None:
+    """Add an object's fields to those that are known, and what their values are.
+
+    Raises:
+        DataError: more names than may be kept, or too long a one; names the line.
+    """
     for name, value in document.items():
         kind = _kind(value)
-        kinds[name] = _both(kinds.get(name, kind), kind)
+        known = kinds.get(name)
+        if known is None:
+            _check_name(name, len(kinds), lines)
+            known = kind
+        kinds[name] = _both(known, kind)
+
+
+def _check_name(name: str, known: int, lines: Lines) -> None:
+    if known >= MOST_COLUMNS:
+        raise lines.error(f"one more field; the limit is {MOST_COLUMNS} different ones in all rows")
+    if len(name) > LONGEST_NAME:
+        raise lines.error(f"a field's name has {len(name)} characters; the limit is {LONGEST_NAME}")
 
 
 def _both(one: Kind, other: Kind) -> Kind:

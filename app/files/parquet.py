@@ -12,7 +12,15 @@ from typing import IO, Any, cast
 
 from app.errors import DataError
 from app.files.results import Result, ResultColumns
-from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, Kind, Window, check_distinct, choose_text_column
+from app.files.table import (
+    MOST_COLUMNS,
+    WINDOW_CHARACTERS,
+    WINDOW_ROWS,
+    Kind,
+    Window,
+    check_distinct,
+    choose_text_column,
+)
 from app.files.values import plain_text
 
 try:
@@ -66,7 +74,7 @@ class ParquetTable:
         text_column: the column to classify; None chooses.
 
     Raises:
-        DataError: not Parquet, damaged, too large a row group, or without that column.
+        DataError: not Parquet, damaged, too large a row group, of too many columns, or without that column.
     """
 
     def __init__(self, file: IO[bytes], name: str, text_column: str | None) -> None:
@@ -78,6 +86,8 @@ class ParquetTable:
             raise DataError(f"{name}: not a readable Parquet file ({_brief(error)})") from error
         self.schema = self._file.schema_arrow
         check_distinct(name, self.schema.names)
+        if len(self.schema.names) > MOST_COLUMNS:
+            raise DataError(f"{name}: {len(self.schema.names)} columns; the limit is {MOST_COLUMNS}")
         self.columns: Mapping[str, Kind] = dict.fromkeys(self.schema.names, Kind.MIXED)
         self.rows: int | None = self._file.metadata.num_rows
         self.text_column = choose_text_column(name, self.schema.names, text_column)

@@ -60,8 +60,9 @@ class Survey:
             self.rows = open_table(file, name, layout, text_column).rows or 0
         elif layout.format is Format.JSONL:
             kinds = self.columns = {}
-            for _, document in read_objects(Lines(file, name, layout)):
-                note_kinds(kinds, document)
+            lines = Lines(file, name, layout)
+            for _, document in read_objects(lines):
+                note_kinds(kinds, document, lines)
                 self.rows += 1
                 if self.rows % rows == 0:
                     yield self.rows

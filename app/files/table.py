@@ -12,6 +12,11 @@ WINDOW_ROWS = 4096
 WINDOW_CHARACTERS = 8 << 20
 """A window ends after so many rows or characters, whichever comes first: the unit of sorting, writing and resuming."""
 
+MOST_COLUMNS = 10_000
+"""Most columns of a table, whose names are in memory all at once; of JSON lines, most fields in all rows together."""
+LONGEST_NAME = 1_000
+"""Most characters of the name of a field, likewise."""
+
 _USUAL_NAMES = ("text", "review")
 
 

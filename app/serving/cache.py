@@ -12,9 +12,10 @@ import hashlib
 import logging
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Literal
 
 import msgpack
 import redis.asyncio
@@ -33,6 +34,10 @@ VALUE_VERSION = 2
 _MAX_PENDING_WRITES = 10_000
 _MAX_KEYS_PER_COMMAND = 1_000
 _MAX_VALUE_BYTES = 65_536
+
+Fault = Literal["miss", "error", "skipped"]
+"""Why Redis has no result for a text: it holds none; it failed, or what it holds will not do; it was not asked."""
+Answer = Prediction | Fault
 
 
 class KeyMaker:
@@ -162,7 +167,7 @@ class RedisCache:
             max_connections=4,
             protocol=2,
         )
-        self._waiting: list[tuple[Sequence[bytes], asyncio.Future[list[Prediction | None]]]] = []
+        self._waiting: list[tuple[Sequence[bytes], asyncio.Future[list[Answer]]]] = []
         self._reader: asyncio.Task[None] | None = None
         self._writes: asyncio.Queue[tuple[bytes, Prediction]] = asyncio.Queue(_MAX_PENDING_WRITES)
         self._writer: asyncio.Task[None] | None = None
@@ -190,13 +195,23 @@ class RedisCache:
             await asyncio.wait_for(self._client.aclose(), self._timeout)
 
     async def get_many(self, keys: Sequence[bytes]) -> list[Prediction | None]:
-        """Results under the keys, None for each miss. Never raises; a fault is a miss, and counted.
+        """Results under the keys, None where there is none. Never raises; each key is counted once, by its result.
 
         Takes no longer than the timeout, also where other look-ups are waited for first.
         """
+        answers = await self._look_up(keys)
+        for result, texts in Counter(answer if isinstance(answer, str) else "hit" for answer in answers).items():
+            metrics.CACHE_LOOKUPS.labels("redis", result).inc(texts)
+        return [None if isinstance(answer, str) else answer for answer in answers]
+
+    def skip(self) -> None:
+        """Count a text that was not looked up, because Redis is not ``in_use``."""
+        metrics.CACHE_LOOKUPS.labels("redis", "skipped").inc()
+
+    async def _look_up(self, keys: Sequence[bytes]) -> Sequence[Answer]:
         if not self._breaker.allows(time.monotonic()):
-            return [None] * len(keys)
-        future: asyncio.Future[list[Prediction | None]] = asyncio.get_running_loop().create_future()
+            return ["skipped"] * len(keys)
+        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._waiting.append((keys, future))
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read_waiting())
@@ -204,43 +219,45 @@ class RedisCache:
             async with asyncio.timeout(self._timeout):
                 return await future
         except TimeoutError:
-            return [None] * len(keys)
+            return ["error"] * len(keys)
 
     def put(self, key: bytes, value: Prediction) -> None:
         """Keep a result, later. Dropped, and counted, where too many writes are pending or Redis is left alone."""
-        if self._breaker.is_open or self._writes.full():
-            metrics.CACHE_WRITES_DROPPED.inc()
-            return
-        self._writes.put_nowait((key, value))
+        if self._breaker.is_open:
+            metrics.CACHE_WRITES_DROPPED.labels("skipped").inc()
+        elif self._writes.full():
+            metrics.CACHE_WRITES_DROPPED.labels("queue_full").inc()
+        else:
+            self._writes.put_nowait((key, value))
 
     async def _read_waiting(self) -> None:
         while self._waiting:
-            taken: list[tuple[Sequence[bytes], asyncio.Future[list[Prediction | None]]]] = []
+            taken: list[tuple[Sequence[bytes], asyncio.Future[list[Answer]]]] = []
             count = 0
             while self._waiting and (not taken or count + len(self._waiting[0][0]) <= _MAX_KEYS_PER_COMMAND):
                 taken.append(self._waiting.pop(0))
                 count += len(taken[-1][0])
-            values: list[Prediction | None] = [None] * count
+            answers: list[Answer] = ["error"] * count
             try:
-                values = await self._mget([key for keys, _ in taken for key in keys])
+                answers = await self._mget([key for keys, _ in taken for key in keys])
             finally:
                 if self._breaker.is_open:
                     taken += self._waiting
                     self._waiting.clear()
                 for keys, future in taken:
-                    found, values = values[: len(keys)], values[len(keys) :]
+                    found, answers = answers[: len(keys)], answers[len(keys) :]
                     if not future.done():
-                        future.set_result(found or [None] * len(keys))
+                        future.set_result(found or ["skipped"] * len(keys))
 
-    async def _mget(self, keys: list[bytes]) -> list[Prediction | None]:
+    async def _mget(self, keys: list[bytes]) -> list[Answer]:
         try:
             async with asyncio.timeout(self._timeout):
                 raw = await self._client.mget([_redis_key(key) for key in keys])
             if not isinstance(raw, list) or len(raw) != len(keys):
                 raise RedisError("not as many values as keys")
         except Exception as error:  # what garbage makes the client raise is not to be foreseen
-            self._note_failure(error, len(keys))
-            return [None] * len(keys)
+            self._note_failure(error)
+            return ["error"] * len(keys)
         self._note_success()
         return [self._decode(key, value) for key, value in zip(keys, raw, strict=True)]
 
@@ -252,6 +269,8 @@ class RedisCache:
             try:
                 if self._breaker.allows(time.monotonic()):
                     await self._write(batch)
+                else:
+                    metrics.CACHE_WRITES_DROPPED.labels("skipped").inc(len(batch))
             finally:
                 for _ in batch:
                     self._writes.task_done()
@@ -264,20 +283,15 @@ class RedisCache:
                     pipeline.set(_redis_key(key), encode_value(key, value), ex=self._ttl)
                 await pipeline.execute()
         except Exception as error:  # likewise
-            self._note_failure(error, len(batch))
+            metrics.CACHE_WRITES_DROPPED.labels("error").inc(len(batch))
+            self._note_failure(error)
         else:
             self._note_success()
 
-    def _decode(self, key: bytes, raw: object) -> Prediction | None:
-        if raw is None:
-            return None
-        value = decode_value(key, raw, self._classes)
-        if value is None:
-            metrics.CACHE_LOOKUPS.labels("redis", "error").inc()
-        return value
+    def _decode(self, key: bytes, raw: object) -> Answer:
+        return "miss" if raw is None else decode_value(key, raw, self._classes) or "error"
 
-    def _note_failure(self, error: BaseException, texts: int) -> None:
-        metrics.CACHE_LOOKUPS.labels("redis", "error").inc(texts)
+    def _note_failure(self, error: BaseException) -> None:
         if self._breaker.failed(time.monotonic()):
             metrics.CACHE_BREAKER_OPEN.set(1)
             logger.warning("redis fails (%s), going on without it and probing", type(error).__name__)

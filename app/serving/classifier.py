@@ -119,6 +119,8 @@ class Classifier:
         flight = self._terminal.begin(key, text)
         if flight is not None and key is not None:
             self._memory_misses.inc()
+            if self._shared is not None:
+                self._shared.skip()
         self._in_flight += flight is not None
         return flight
 
@@ -243,7 +245,6 @@ class Classifier:
             return
         found = await self._shared.get_many([key for _, key in missing])
         for (index, key), value in zip(missing, found, strict=True):
-            metrics.CACHE_LOOKUPS.labels("redis", "miss" if value is None else "hit").inc()
             if value is not None:
                 outcomes[index] = value
                 memory.put(key, value)

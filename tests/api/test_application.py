@@ -35,17 +35,26 @@ async def test_unknown_paths(path: str) -> None:
     ("method", "path", "allow"),
     [
         ("GET", "/classify", "POST"),
+        ("HEAD", "/classify", "POST"),
         ("PUT", "/classify", "POST"),
-        ("DELETE", "/models", "GET"),
-        ("POST", "/health/live", "GET"),
-        ("BREW", "/metrics", "GET"),
+        ("DELETE", "/models", "GET, HEAD"),
+        ("POST", "/health/live", "GET, HEAD"),
+        ("BREW", "/metrics", "GET, HEAD"),
     ],
 )
 async def test_other_methods(method: str, path: str, allow: str) -> None:
     """405 of the common shape, with what is allowed."""
     response = await send(method, path)
-    assert_problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == allow
+    if method != "HEAD":
+        assert_problem(response, 405, "method_not_allowed")
+    assert (response.status_code, response.headers["allow"]) == (405, allow)
+
+
+async def test_head_is_counted_by_route() -> None:
+    """As itself: who asks for headers is not who reads the answer."""
+    before = sample("sentiment_requests_total", route="/models", method="HEAD", status="200")
+    assert (await send("HEAD", "/models")).content == b""
+    assert sample("sentiment_requests_total", route="/models", method="HEAD", status="200") == before + 1
 
 
 async def test_methods_are_bounded_in_metrics() -> None:

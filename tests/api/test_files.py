@@ -251,6 +251,16 @@ async def test_a_slow_reader_is_waited_for_within_bounds() -> None:
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
+async def test_results_are_sent_in_small_pieces() -> None:
+    """So that taking one, not a whole portion of large rows, is what a slow reader must do in time."""
+    sent: list[Message] = []
+    content = b"text,more\n" + b"".join(b"a good film,%b\n" % (b"x" * 20_000) for _ in range(64))
+    await exchange(FakeClassifier(), [{"type": "http.request", "body": content, "more_body": False}], sent)
+    bodies = [message["body"] for message in sent[1:]]
+    assert max(map(len, bodies)) == 65_536
+    assert [len(json.loads(line)["more"]) for line in b"".join(bodies).splitlines()] == [20_000] * 64
+
+
 async def test_a_client_that_stops_sending() -> None:
     """408, and what it had sent is gone."""
     sent: list[Message] = []

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from app.api.application import build_application
+from app.api.guard import KeyMeter
+from app.api.meter import RateLimitedError
 from app.errors import SettingsError
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.settings import Settings, load_settings
@@ -185,6 +187,49 @@ async def test_the_rate_limit_counts_texts_by_key(keys: Path) -> None:
         assert (await client.get("/health/live", headers=bearer(USER))).status_code == 200
 
 
+REVIEWS = b"text\n" + b"a good film\n" * 7
+
+
+async def send_file(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post("/files?format=csv", content=REVIEWS, headers=bearer(USER))
+
+
+async def test_rows_of_a_file_count_as_texts(keys: Path) -> None:
+    """Where a limit is over a time that nobody waits for, all of them before any is computed, or none."""
+    async with guarded(keys, rate_limit="10/hour") as client:
+        assert len((await send_file(client)).text.splitlines()) == 7
+        refused = await send_file(client)
+        assert_problem(refused, 429, "rate_limited")
+        assert int(refused.headers["retry-after"]) >= 1
+        # That file counted as one request; two texts are left of ten.
+        statuses = [(await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+    async with guarded(keys, rate_limit="6/hour") as client:
+        assert "lets 6 pass at once" in assert_problem(await send_file(client), 422, "too_many_texts")["detail"]
+
+
+async def test_rows_of_a_file_wait_for_a_limit_over_a_short_time(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All come back, in portions that the limit lets pass, the file itself counted as one request."""
+    counted: list[int] = []
+    refused: list[int] = []
+    count = KeyMeter.count
+
+    async def watched(self: KeyMeter, texts: int) -> None:
+        try:
+            await count(self, texts)
+        except RateLimitedError:
+            refused.append(texts)
+            raise
+        if self.most == 3:
+            counted.append(texts)
+
+    monkeypatch.setattr(KeyMeter, "count", watched)
+    async with guarded(keys, rate_limit="3/second") as client:
+        assert len((await send_file(client)).text.splitlines()) == 7
+    assert counted == [1, 3, 3, 1]
+    assert refused
+
+
 async def test_a_request_that_could_never_pass_is_told_so(keys: Path) -> None:
     """Not to come back later, but to come with less."""
     async with guarded(keys, rate_limit="10/minute;50/hour") as client:
@@ -252,6 +297,41 @@ async def test_origins_that_are_set_are_let_in(keys: Path) -> None:
             response = await client.post("/classify", json=TEXT, headers={**bearer(key), **ORIGIN})
             assert (response.status_code, response.headers["access-control-allow-origin"]) == (status, ORIGIN["Origin"])
             assert "access-control-allow-credentials" not in response.headers
+
+
+SAFELISTED = {"cache-control", "content-length", "content-type"}
+"""What every page may read (Fetch, section 2.2.2, CORS-safelisted response-header name), as far as it is sent."""
+FOR_BROWSERS = {
+    *("content-security-policy", "cross-origin-resource-policy", "referrer-policy", "vary"),
+    *("x-content-type-options", "x-frame-options"),
+}
+INFER = {
+    "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a good film"]}],
+    "parameters": {"binary_data_output": True},
+}
+CALLS: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/classify", {"json": TEXT}),
+    ("POST", "/classify", {"json": TEXT, "headers": {"Content-Encoding": "br"}}),
+    ("GET", "/classify", {}),
+    ("POST", "/files?format=csv", {"content": b"text\na good film\n"}),
+    ("POST", "/v2/models/tiny/infer", {"json": INFER}),
+    ("POST", "/classify", {"json": {"texts": ["a", "b"]}}),
+    ("GET", "/metrics", {}),
+]
+"""Whose answers have every header between them."""
+
+
+async def test_pages_of_other_origins_may_read_what_is_for_programs(keys: Path) -> None:
+    """Every header of an answer or a refusal, but those that are for the browser itself."""
+    exposed: set[str] = set()
+    sent: set[str] = set()
+    async with guarded(keys, cors_origins="https://a.example", rate_limit="6/hour") as client:
+        client.headers.update({**bearer(USER), **ORIGIN})
+        for method, path, more in CALLS:
+            response = await client.request(method, path, **more)
+            sent |= {name for name in response.headers if not name.startswith("access-control-")}
+            exposed |= {name.lower() for name in response.headers["access-control-expose-headers"].split(", ")}
+    assert sent - SAFELISTED - FOR_BROWSERS == exposed
 
 
 async def test_the_document_says_what_needs_a_key(keys: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -300,6 +302,44 @@ def test_head_has_no_body(service: Service) -> None:
     [response] = exchange(service.url, post(start=b"HEAD /classify HTTP/1.1"))
     assert response.status_code == 405
     assert response.content == b""
+
+
+def test_head_is_answered_wherever_get_is(service: Service) -> None:
+    """By the same status and headers (RFC 9110, section 9.3.2), and by no body."""
+    paths: dict[str, dict[str, object]] = httpx.get(f"{service.url}/openapi.json").json()["paths"]
+    known = [path.format(name="tiny", version=1) for path, operations in paths.items() if "get" in operations]
+    assert {"/", "/health/ready", "/metrics", "/models", "/v2"} <= set(known)
+    for target in (*known, "/docs", "/openapi.json", "/page/page.js", "/docs/assets/swagger-ui.css", "/nothing"):
+        asked = f"{target} HTTP/1.1".encode()
+        [whole] = exchange(service.url, request(CLOSE, start=b"GET " + asked))
+        [head] = exchange(service.url, request(CLOSE, start=b"HEAD " + asked))
+        assert (head.status_code, head.content) == (whole.status_code, b""), target
+        for headers in (whole.headers, head.headers):
+            del headers["x-request-id"], headers["date"]
+            if target == "/metrics":
+                assert int(headers.pop("content-length")) > 1000
+        assert head.headers == whole.headers, target
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (post(), 200),
+        (post(b"X-Timeout-Seconds: 5"), 200),
+        (post(body=b'{"text":""}'), 422),
+        (post(start=b"GET /nothing HTTP/1.1"), 404),
+        (post(start=b"GET /health/live HTTP/1.1"), 200),
+        (b"rubbish\r\n\r\n", 400),
+    ],
+    ids=["fast path", "application", "refused text", "unknown path", "probe", "no request"],
+)
+def test_every_answer_says_when(service: Service, data: bytes, status: int) -> None:
+    """Once, as RFC 9110 (sections 5.6.7 and 6.6.1) asks of a server with a clock, and by that clock."""
+    [response] = exchange(service.url, data)
+    assert response.status_code == status
+    [date] = response.headers.get_list("date")
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", date)
+    assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < 60
 
 
 def test_expected_continue(service: Service) -> None:

@@ -9,6 +9,8 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from app.files.delimited import split_record
 from app.files.layout import Layout, layout_of
 from app.files.lines import LONGEST_ROW
 from app.files.reading import Survey
-from app.files.table import Kind
+from app.files.table import MOST_COLUMNS, Kind
 from tests.files.tables import CSV, JSONL, PARQUET, TSV, objects_of, table_of
 
 REVIEWS = b'id,review\n007,"Good, very good"\n8,"Two\nlines and ""quotes"""\n'
@@ -97,6 +99,43 @@ def test_a_row_is_bounded() -> None:
         table_of(data)
     with pytest.raises(DataError, match=f"more than {LONGEST_ROW} bytes"):
         table_of(b'{"review":"' + b"a" * LONGEST_ROW + b'"}', JSONL)
+
+
+MANY = [str(number) for number in range(MOST_COLUMNS)]
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "layout", "message"),
+    [
+        (",".join(["text", *MANY[1:]]), ",".join(["text", *MANY]), CSV, "line 1: 10001 columns; the limit is 10000"),
+        (
+            "\n".join(f'{{"text":"a","{name}":1}}' for name in MANY[1:]),
+            "\n".join(f'{{"text":"a","{name}":1}}' for name in MANY),
+            JSONL,
+            "line 10000: one more field; the limit is 10000 different ones",
+        ),
+        (
+            f'{{"text":"a","{"n" * 1000}":1}}',
+            f'{{"text":"a","{"n" * 1001}":1}}',
+            JSONL,
+            "line 1: a field's name has 1001 characters; the limit is 1000",
+        ),
+    ],
+    ids=["columns", "fields", "name"],
+)
+def test_names_are_bounded(within: str, beyond: str, layout: Layout, message: str) -> None:
+    """All of them are kept while a file is scored, so that no file may bring more than fit into memory."""
+    assert table_of(within.encode(), layout).text_column == "text"
+    with pytest.raises(DataError, match=f"reviews, {message}"):
+        table_of(beyond.encode(), layout)
+
+
+def test_columns_of_parquet_are_bounded() -> None:
+    """Likewise, although the file itself holds them."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({name: ["a"] for name in ["text", *MANY]}), file)
+    with pytest.raises(DataError, match="reviews: 10001 columns; the limit is 10000"):
+        table_of(file.getvalue(), PARQUET)
 
 
 def test_windows_are_bounded_and_always_the_same() -> None:

@@ -147,6 +147,30 @@ def test_mixed_values_become_text_in_parquet(tmp_path: Path) -> None:
     assert table.column("error").to_pylist() == [None, "invalid_text", "blank_text"]
 
 
+LONG = ["-9223372036854775809", "18446744073709551616", "1" + "0" * 5000]
+
+
+@pytest.mark.parametrize("number", ["-9223372036854775808", "18446744073709551615", *LONG], ids=len)
+def test_long_whole_numbers_stay_as_they_are(number: str, tmp_path: Path) -> None:
+    """To the last digit, at any depth, whatever they become; digits in a text and other numbers are what they were."""
+    line = f'{{"text":"{number}","n":{number},"deep":[{{"n":{number}}}],"x":1.5,"y":7}}'.encode()
+    written = encoded(table_of(line, JSONL), JSONL, tmp_path)
+    assert written.startswith(line[:-1] + b',"label":')
+    [row] = csv.DictReader(io.StringIO(encoded(table_of(line, JSONL), CSV, tmp_path).decode()))
+    assert (row["text"], row["n"], row["deep"], row["y"]) == (number, number, f'[{{"n":{number}}}]', "7")
+    if number in LONG:
+        found = pq.read_table(io.BytesIO(encoded(table_of(line, JSONL), PARQUET, tmp_path)))
+        assert found.column("n").to_pylist() == [number]
+
+
+@pytest.mark.parametrize("flaw", ["NaN", "1e999", '"\\ud800"', "01", "[" * 2000 + "]" * 2000])
+def test_a_long_number_excuses_nothing(flaw: str) -> None:
+    """What is no JSON in other rows is none beside one."""
+    for number in ("7", *LONG):
+        with pytest.raises(DataError, match="line 1: not JSON"):
+            table_of(f'{{"text":"a","n":{number},"x":{flaw}}}'.encode(), JSONL)
+
+
 def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     """A header without rows is a table."""
     assert encoded(table_of(b"review\n"), CSV, tmp_path) == b"review,label,score,tokens,truncated,error\n"

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import msgpack
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from app.sentiment import Prediction
 from app.serving.cache import CircuitBreaker, KeyMaker, MemoryCache, RedisCache, decode_value, encode_value
+from tests.api.shapes import sample
 from tests.redis_server import RedisServer, free_port
 
 VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False, rating=7.5)
@@ -207,10 +208,63 @@ async def test_poisoned_values_are_misses(redis_server: RedisServer) -> None:
         assert await cache.get_many([b"key"]) == [None]
 
 
+def counted(before: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Look-ups in Redis by result, those since ``before`` where that is given."""
+    now = {
+        result: sample("sentiment_cache_lookups_total", tier="redis", result=result)
+        for result in ("hit", "miss", "error", "skipped")
+    }
+    return now if before is None else {name: now[name] - before[name] for name in now if now[name] > before[name]}
+
+
+async def test_each_text_is_counted_once_by_its_result(redis_server: RedisServer) -> None:
+    """What is there, what is not, what is there and will not do; a server that hangs, and one that is left alone."""
+    async with redis_cache(redis_server.url, timeout=0.2) as cache:
+        cache.put(b"key", VALUE)
+        assert await eventually(cache, b"key")
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.set(f"sentiment:{b'poisoned'.hex()}", b"\x00garbage")
+        before = counted()
+        await cache.get_many([b"key", b"other", b"another", b"poisoned"])
+        assert counted(before) == {"hit": 1, "miss": 2, "error": 1}
+        os.kill(redis_server.pid, signal.SIGSTOP)
+        try:
+            before = counted()
+            await asyncio.gather(cache.get_many([b"key"]), cache.get_many([b"key", b"other"]))
+            assert counted(before) == {"error": 3}
+            while cache.in_use:
+                await cache.get_many([b"key"])
+            before = counted()
+            await cache.get_many([b"key", b"other"])
+            cache.skip()
+            assert counted(before) == {"skipped": 3}
+        finally:
+            os.kill(redis_server.pid, signal.SIGCONT)
+
+
+async def test_writes_that_fail_are_counted_as_such() -> None:
+    """Not as look-ups; once Redis is left alone, as skipped."""
+
+    def dropped(reason: str) -> float:
+        return sample("sentiment_cache_writes_dropped_total", reason=reason)
+
+    before, failed, skipped = counted(), dropped("error"), dropped("skipped")
+    async with redis_cache(f"redis://127.0.0.1:{free_port()}/0") as cache:
+        while cache.in_use:
+            cache.put(b"key", VALUE)
+            await asyncio.sleep(0.01)
+        assert dropped("error") >= failed + 3
+        cache.put(b"key", VALUE)
+        assert dropped("skipped") >= skipped + 1
+    assert counted(before) == {}
+
+
 async def test_pending_writes_are_bounded() -> None:
-    """Writes beyond the bound are dropped instead of piling up."""
+    """Writes beyond the bound are dropped, and counted, instead of piling up."""
+    dropped = sample("sentiment_cache_writes_dropped_total", reason="queue_full")
     cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", classes=2, timeout=0.05, ttl=60)
     for _ in range(20_000):
         cache.put(b"key", VALUE)
     assert cache._writes.qsize() == 10_000
+    assert sample("sentiment_cache_writes_dropped_total", reason="queue_full") == dropped + 10_000
     await cache.close()

@@ -10,10 +10,12 @@ from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedEr
 from app.sentiment import Prediction
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
+from app.serving.flights import Flight
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
+from tests.api.shapes import sample
 from tests.fakes import HandEngine
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 
 
 def make(
@@ -155,3 +157,21 @@ async def test_a_second_worker_finds_results_in_redis(tiny_model: StoredModel, r
     assert not engines[1].texts
     for cache in caches:
         await cache.close()
+
+
+async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: StoredModel) -> None:
+    """On the way that waits for nothing too, which is open just while Redis is left alone."""
+
+    def skipped() -> float:
+        return sample("sentiment_cache_lookups_total", tier="redis", result="skipped")
+
+    cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", 2, 0.5, 60)
+    classifier, before = make(tiny_model, HandEngine(), shared=cache), skipped()
+    assert classifier.begin("good film") is None
+    while cache.in_use:
+        await cache.get_many([b"key"])
+    flight = classifier.begin("good film")
+    assert isinstance(flight, Flight)
+    assert skipped() == before + 1
+    classifier.leave(flight)
+    await cache.close()

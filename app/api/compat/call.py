@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
-from app.api.headers import meter, timeout_of
+from app.api.headers import timeout_of
+from app.api.meter import meter_of
 from app.api.problems import Problem, internal_error, problem_of
 from app.api.waiting import while_connected
 from app.errors import EngineUnavailableError, SentimentError, ServiceError
@@ -108,7 +109,7 @@ class CompatEndpoint(ABC):
             ClientGoneError: the client disconnected.
         """
         classifier, seconds = self.classifier(), min(timeout_of(scope) or math.inf, patience)
-        await meter(scope, len(texts))
+        await meter_of(scope).request(len(texts))
         timeout = seconds if math.isfinite(seconds) else None
         outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
         predictions = []
