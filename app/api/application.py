@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
 from app.api.delegated import HeadAsGet, methods_of
 from app.api.documentation import DESCRIPTION, TAGS, TITLE
-from app.api.doorway import Doorway
 from app.api.fast_path import FastPath
 from app.api.files import FilesEndpoint
 from app.api.headers import BrowserHeaders
+from app.api.load_shedding import LoadShedder
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.openapi import document_of
 from app.api.problems import Problem, problem_of
@@ -85,9 +85,9 @@ def build_application(
             ServiceError: _service_error,
         },
     )
-    recorder, doorway = RequestRecorder(), Doorway(CLASSIFY_PATH, classifier, settings)
-    app.state.fast_path = FastPath(classifier, recorder, settings, doorway)
-    endpoint = ClassifyEndpoint(classifier, settings, explanations, doorway)
+    recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
+    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder)
+    endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
     app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)

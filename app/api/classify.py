@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from app import metrics
 from app.api.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
-from app.api.doorway import Doorway
 from app.api.explain import check_bounds, classify_and_explain, explained_answer
 from app.api.headers import timeout_of
+from app.api.load_shedding import LoadShedder
 from app.api.meter import meter_of
 from app.api.problems import Problem, entry_of, problem_of
 from app.api.schemas import ClassifyRequest, parse_request
@@ -23,7 +23,7 @@ from app.errors import EngineUnavailableError, OverloadedError, ServiceError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
-from app.serving.flights import Outcome
+from app.serving.pending import Outcome
 from app.settings import Settings
 from app.store import StoredModel
 
@@ -37,7 +37,7 @@ class ClassifyEndpoint:
         classifier: gives the classifier, or None while there is none.
         settings: limits.
         explanations: gives what explains, or None while there is none.
-        doorway: is told what is refused; None makes one that nobody asks.
+        load_shedder: is told what is refused; None makes one that nobody asks.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class ClassifyEndpoint:
         classifier: Callable[[], Classifier | None],
         settings: Settings,
         explanations: Callable[[], Explanations | None] = lambda: None,
-        doorway: Doorway | None = None,
+        load_shedder: LoadShedder | None = None,
     ) -> None:
         self._classifier = classifier
-        self._doorway = doorway or Doorway(CLASSIFY_PATH, classifier, settings)
+        self._load_shedder = load_shedder or LoadShedder(CLASSIFY_PATH, classifier, settings)
         self._explanations = explanations
         self._settings = settings
 
@@ -81,16 +81,16 @@ class ClassifyEndpoint:
         await meter_of(scope).request(len(texts))
         if request.explain is not None:
             return await self._explain(request, texts, classifier, timeout, receive)
-        full = self._doorway.full(len(body))
+        full = self._load_shedder.full(len(body))
         answer = _BatchAnswer(classifier.model, len(texts))
         try:
             work = classifier.classify(texts, timeout=timeout, early=answer.add)
             outcomes = await while_connected(work, receive)
         except OverloadedError:
-            self._doorway.refused(len(body), texts, classifier)
+            self._load_shedder.refused(len(body), texts, classifier)
             raise
         if full:
-            self._doorway.answered(len(body))
+            self._load_shedder.answered(len(body))
         if request.texts is None:
             return Response(single_answer(outcomes[0], classifier), media_type="application/json")
         first = outcomes[0]

@@ -15,14 +15,14 @@ from typing import Protocol
 
 from app import metrics, tracing
 from app.api.classify import CLASSIFY_PATH, single_answer
-from app.api.doorway import Doorway
+from app.api.load_shedding import LoadShedder
 from app.api.middleware import SECURITY_HEADERS, RequestRecorder
 from app.api.problems import Problem, internal_error, problem_of
 from app.api.raw import raw_problem
 from app.api.schemas import parse_request
 from app.errors import ServiceError
 from app.serving.classifier import Classifier
-from app.serving.flights import Flight
+from app.serving.pending import PendingText
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class FastPath:
         classifier: gives the classifier, or None while there is none.
         recorder: shared with the middleware.
         settings: limits.
-        doorway: says what is refused unread.
+        load_shedder: says what is refused unread.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class FastPath:
         classifier: Callable[[], Classifier | None],
         recorder: RequestRecorder,
         settings: Settings,
-        doorway: Doorway | None = None,
+        load_shedder: LoadShedder | None = None,
     ) -> None:
-        self.doorway = doorway or Doorway(CLASSIFY_PATH, classifier, settings)
+        self.load_shedder = load_shedder or LoadShedder(CLASSIFY_PATH, classifier, settings)
         self._classifier = classifier
         self._timeout = settings.timeout
         # Keys and origins are looked at in layers of the application.
@@ -104,7 +104,7 @@ class FastPath:
         if started is None:
             return None
         request = FastRequest(self, classifier, connection, self.recorder.request_id(headers))
-        if isinstance(started, Flight):
+        if isinstance(started, PendingText):
             request.wait(started)
         else:
             request.answer(single_answer(started, classifier))
@@ -143,7 +143,7 @@ class FastPath:
             if deadline > now:
                 self._timer = loop.call_at(deadline, self._expire)
                 break
-            request.land()
+            request.complete()
 
 
 class FastRequest:
@@ -158,9 +158,9 @@ class FastRequest:
     __slots__ = (
         "_classifier",
         "_connection",
-        "_flight",
         "_id",
         "_path",
+        "_pending",
         "_started",
         "disconnected",
         "keep_alive",
@@ -173,7 +173,7 @@ class FastRequest:
         self._connection = connection
         self._id = number
         self._started = time.perf_counter()
-        self._flight: Flight | None = None
+        self._pending: PendingText | None = None
         self.response_complete = self.disconnected = False
         self.keep_alive = True
         metrics.REQUESTS_IN_FLIGHT.inc()
@@ -183,20 +183,20 @@ class FastRequest:
         """Where uvicorn says that something happened: this very object, and not kept in it, which would be a cycle."""
         return self
 
-    def wait(self, flight: Flight) -> None:
-        """Answer when the flight has landed."""
-        self._flight = flight
+    def wait(self, pending: PendingText) -> None:
+        """Answer when the text is computed, or failed."""
+        self._pending = pending
         self._path.watch(self)
-        flight.ticket.add_done_callback(self.land)
+        pending.ticket.add_done_callback(self.complete)
 
-    def land(self, _: object = None) -> None:
-        """Answer, whatever has become of the flight."""
-        flight, self._flight = self._flight, None
-        if flight is None:
+    def complete(self, _: object = None) -> None:
+        """Answer, whatever has become of the text."""
+        pending, self._pending = self._pending, None
+        if pending is None:
             return
         self._path.unwatch(self)
         try:
-            outcome = self._classifier.finish(flight)
+            outcome = self._classifier.finish(pending)
             if isinstance(outcome, ServiceError):
                 self.refuse(outcome)
             else:
@@ -214,13 +214,13 @@ class FastRequest:
 
     def set(self) -> None:
         """Uvicorn's event: the client may be gone, and then nobody needs the answer."""
-        flight = self._flight
-        if not self.disconnected or flight is None:
+        pending = self._pending
+        if not self.disconnected or pending is None:
             return
-        self._flight = None
+        self._pending = None
         self._path.unwatch(self)
-        flight.ticket.remove_done_callback(self.land)
-        self._classifier.leave(flight)
+        pending.ticket.remove_done_callback(self.complete)
+        self._classifier.leave(pending)
         self._over(499)
 
     def answer(self, body: bytes) -> None:

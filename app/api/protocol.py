@@ -87,7 +87,7 @@ class ServiceProtocol(BoundedHttpProtocol):
 
     def _turned_away(self, method: bytes) -> ServiceError | None:
         """Why the request is refused unread; decided by its head, and answered when its body has passed."""
-        refusal = self._fast_path.doorway.refusal(method, self.url, self.headers)
+        refusal = self._fast_path.load_shedder.refusal(method, self.url, self.headers)
         reusable = refusal and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
         return refusal if reusable else None
 

@@ -11,10 +11,10 @@ from app import metrics, tracing
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
 from app.sentiment import Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
+from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
 from app.serving.engine import Engine, EngineInfo
-from app.serving.flights import Flight, Listener, Outcome, Request, land_or_pass, outcome_of, trace_tickets
-from app.serving.terminal import Terminal
+from app.serving.pending import Listener, Outcome, PendingText, Request, outcome_of, trace_tickets, wait_for_all
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 
@@ -66,7 +66,7 @@ class Classifier:
         self._key_info: EngineInfo | None = None
         self._in_flight = 0
         labels = model.config.labels
-        self._terminal = Terminal(engine, tokenizer, len(labels), limits.timeout, self._keep)
+        self._dispatcher = Dispatcher(engine, tokenizer, len(labels), limits.timeout, self._keep)
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
         self._predicted = metrics.TEXTS.labels("predicted")
         self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
@@ -90,13 +90,12 @@ class Classifier:
         """The same model and engine without caches and with bounds of its own, for texts that will not come again."""
         return Classifier(self.model, self._tokenizer, self._engine, self._limits)
 
-    def begin(self, text: str) -> Prediction | Flight | None:
+    def begin(self, text: str) -> Prediction | PendingText | None:
         """Answer one text from this process' cache, or start it, without waiting for anything.
 
         Returns:
-            the cached prediction; or the flight the text is on, which the caller hands to ``finish`` once, landed or
-            given up; or None, and nothing has happened, where only ``classify`` can tell (a shared cache to ask, a
-            text that is refused).
+            the cached prediction; or the pending text, which the caller hands to ``finish`` once, done or not; or None,
+            and nothing has happened, where only ``classify`` can tell (a shared cache to ask, a text that is refused).
 
         Raises:
             OverloadedError: refused; nothing has happened.
@@ -116,33 +115,33 @@ class Classifier:
         if (self._shared is not None and self._shared.in_use) or self._refuse(text):
             return None
         self._check_in_flight(1)
-        flight = self._terminal.begin(key, text)
-        if flight is not None and key is not None:
+        pending = self._dispatcher.begin(key, text)
+        if pending is not None and key is not None:
             self._memory_misses.inc()
             if self._shared is not None:
                 self._shared.skip()
-        self._in_flight += flight is not None
-        return flight
+        self._in_flight += pending is not None
+        return pending
 
-    def finish(self, flight: Flight) -> Outcome:
-        """The outcome of a flight of ``begin``; one that is still in the air is given up, with a ``DeadlineError``."""
+    def finish(self, pending: PendingText) -> Outcome:
+        """The outcome of a pending text of ``begin``; one that is not done is given up, with a ``DeadlineError``."""
         try:
-            outcome = outcome_of(flight)
+            outcome = outcome_of(pending)
         finally:
-            self._terminal.leave(flight)
+            self._dispatcher.leave(pending)
             self._in_flight -= 1
         self._count([outcome])
         return outcome
 
-    def leave(self, flight: Flight) -> None:
-        """Give up a flight of ``begin`` whose caller is gone."""
-        self._terminal.leave(flight)
+    def leave(self, pending: PendingText) -> None:
+        """Give up a pending text of ``begin`` whose caller is gone."""
+        self._dispatcher.leave(pending)
         self._in_flight -= 1
 
     def admit(self, texts: int, tokens: int) -> None:
         """Say whether a request that needs the engine for so much would be taken now. See ``Engine.admit``."""
         self._check_in_flight(texts)
-        self._terminal.admit(texts, tokens)
+        self._dispatcher.admit(texts, tokens)
 
     async def classify(
         self, texts: Sequence[str], *, timeout: float | None = None, early: Listener | None = None
@@ -180,20 +179,20 @@ class Classifier:
             await self._look_up(request, self._memory)
         started = time.monotonic()
         try:
-            await self._terminal.board(request)
-            await land_or_pass(request.tickets(), deadline)
+            await self._dispatcher.dispatch(request)
+            await wait_for_all(request.tickets(), deadline)
             if tracing.enabled():
                 trace_tickets(request.tickets(), started)
-            for index, flight in request.flights.items():
-                request.outcomes[index] = outcome_of(flight)
-            for convoy in request.convoys:
-                if convoy.ticket.scores is None:
-                    convoy.fail(request.outcomes)
+            for index, pending in request.pending.items():
+                request.outcomes[index] = outcome_of(pending)
+            for submitted in request.tables:
+                if submitted.ticket.scores is None:
+                    submitted.fail(request.outcomes)
         finally:
-            for flight in request.flights.values():
-                self._terminal.leave(flight)
-            for convoy in request.convoys:
-                convoy.ticket.cancel()
+            for pending in request.pending.values():
+                self._dispatcher.leave(pending)
+            for submitted in request.tables:
+                submitted.ticket.cancel()
         self._count([found for index, found in enumerate(request.outcomes) if found and index not in counted])
         return [outcome for outcome in request.outcomes if outcome is not None]
 

@@ -37,11 +37,11 @@ class _Shared:
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
         self.waiting: list[tuple[_Connection, int]] = []
-        ticket.add_done_callback(self._land)
+        ticket.add_done_callback(self._deliver)
 
-    def _land(self, ticket: Ticket) -> None:
+    def _deliver(self, ticket: Ticket) -> None:
         for connection, number in self.waiting:
-            connection.land(number, ticket)
+            connection.deliver(number, ticket)
 
     def leave(self, connection: _Connection, number: int) -> None:
         """One waiter less; a text that nobody waits for is given up."""
@@ -111,8 +111,8 @@ class EngineServer:
         if now < self._quiet_until:
             self.batcher.settle(min(now + _QUIET_SECONDS, self._quiet_until))
 
-    def board(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
-        """One flight per text, shared with identical texts already in flight. All or none.
+    def submit(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
+        """Submit texts, each shared with an identical one already in flight. All or none.
 
         Admission was the workers' affair: the sum of their bounds is the bound here.
 
@@ -143,7 +143,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: EngineServer) -> None:
         self._server = server
         self._reader = frames.FrameReader(self._handle)
-        self._flights: dict[int, _Shared] = {}
+        self._texts: dict[int, _Shared] = {}
         self._tables: dict[int, Ticket[ScoreTable]] = {}
         self._outbox: list[list[object]] = []
         self._transport: asyncio.Transport | None = None
@@ -157,7 +157,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._server.left(self)
-        self._cancel([*self._flights, *self._tables])
+        self._cancel([*self._texts, *self._tables])
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -181,14 +181,14 @@ class _Connection(asyncio.Protocol):
     def _submit(self, submission: frames.Submission) -> None:
         self._server.heard(submission.sent)
         try:
-            flights = self._server.board(submission.texts, submission.deadline)
+            texts = self._server.submit(submission.texts, submission.deadline)
         except ServiceError as error:
             for number in submission.ids:
                 self._answer([number, error.code])
             return
-        for number, flight in zip(submission.ids, flights, strict=True):
-            self._flights[number] = flight
-            flight.waiting.append((self, number))
+        for number, shared in zip(submission.ids, texts, strict=True):
+            self._texts[number] = shared
+            shared.waiting.append((self, number))
 
     def _submit_table(self, submission: frames.TableSubmission) -> None:
         self._server.heard(submission.sent)
@@ -199,9 +199,9 @@ class _Connection(asyncio.Protocol):
             self._answer([number, error.code])
             return
         self._tables[number] = ticket
-        ticket.add_done_callback(lambda ticket: self._land_table(number, ticket))
+        ticket.add_done_callback(lambda ticket: self._deliver_table(number, ticket))
 
-    def _land_table(self, number: int, ticket: Ticket[ScoreTable]) -> None:
+    def _deliver_table(self, number: int, ticket: Ticket[ScoreTable]) -> None:
         del self._tables[number]
         scores = ticket.scores
         if scores is None:
@@ -215,13 +215,13 @@ class _Connection(asyncio.Protocol):
             if number in self._tables:
                 self._tables[number].cancel()
                 continue
-            flight = self._flights.pop(number, None)
-            if flight is not None:
-                flight.leave(self, number)
+            shared = self._texts.pop(number, None)
+            if shared is not None:
+                shared.leave(self, number)
 
-    def land(self, number: int, ticket: Ticket) -> None:
+    def deliver(self, number: int, ticket: Ticket) -> None:
         """Tell the worker what became of a text."""
-        del self._flights[number]
+        del self._texts[number]
         scores = ticket.scores
         if scores is not None:
             self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])

@@ -138,7 +138,7 @@ async def test_a_text_is_answered_when_it_has_landed(setting: Setting) -> None:
     assert json.loads(setting.connection.body) == {**first, "cached": True}
 
 
-async def test_identical_texts_share_a_flight(setting: Setting) -> None:
+async def test_identical_texts_are_computed_once(setting: Setting) -> None:
     """Two requests, one computed text; one of the clients may leave."""
     first, second = setting.begin(), setting.begin()
     assert first is not None

@@ -10,7 +10,7 @@ from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedEr
 from app.sentiment import Prediction
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.flights import Flight
+from app.serving.pending import PendingText
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.api.shapes import sample
@@ -123,13 +123,13 @@ async def test_admission_is_decided_for_the_whole_request(tiny_model: StoredMode
 
 
 async def test_long_texts_are_tokenized_off_the_loop(tiny_model: StoredModel) -> None:
-    """A request beyond the size for the event loop gives the same answers, shared flights included."""
+    """A request beyond the size for the event loop gives the same answers, joined texts included."""
     engine = HandEngine()
     classifier = make(tiny_model, engine, max_characters=1_000_000)
     long = "good film " * 20_000
     calls = asyncio.gather(classifier.classify([long]), classifier.classify([long, "good"]))
     async with asyncio.timeout(10):
-        while len(engine.waiting) < 2 or len(classifier._terminal.flights) < 2:  # noqa: ASYNC110 - no event says so
+        while len(engine.waiting) < 2 or len(classifier._dispatcher.pending) < 2:  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     engine.compute()
@@ -170,8 +170,8 @@ async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: Stored
     assert classifier.begin("good film") is None
     while cache.in_use:
         await cache.get_many([b"key"])
-    flight = classifier.begin("good film")
-    assert isinstance(flight, Flight)
+    pending = classifier.begin("good film")
+    assert isinstance(pending, PendingText)
     assert skipped() == before + 1
-    classifier.leave(flight)
+    classifier.leave(pending)
     await cache.close()

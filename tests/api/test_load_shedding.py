@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.api.doorway import MIN_BODY, Doorway
+from app.api.load_shedding import MIN_BODY, LoadShedder
 from app.errors import OverloadedError
 from app.settings import Settings
 from tests.api.shapes import assert_problem
@@ -30,13 +30,13 @@ TEXTS = ["good film"] * 16
 
 
 class Setting:
-    """A doorway of a service with room for ``room`` texts more."""
+    """The load shedder of a service with room for ``room`` texts more."""
 
     def __init__(self, **settings: Any) -> None:
         self.room = 0
         self.classifier = FakeClassifier()
         self.classifier.admit = self._admit  # type: ignore[method-assign]
-        self.doorway = Doorway("/classify", lambda: self.classifier, Settings(**settings))
+        self.load_shedder = LoadShedder("/classify", lambda: self.classifier, Settings(**settings))
 
     def _admit(self, texts: int, tokens: int) -> None:
         if texts > self.room:
@@ -44,12 +44,12 @@ class Setting:
 
     def refused(self, times: int = 1) -> None:
         for _ in range(times):
-            self.doorway.refused(LENGTH, TEXTS, self.classifier)
+            self.load_shedder.refused(LENGTH, TEXTS, self.classifier)
 
     def turns_away(
         self, length: int = LENGTH, *more: tuple[bytes, bytes], start: tuple[bytes, bytes] = (b"POST", b"/classify")
     ) -> bool:
-        return self.doorway.refusal(*start, [(b"content-length", b"%d" % length), *more]) is not None
+        return self.load_shedder.refusal(*start, [(b"content-length", b"%d" % length), *more]) is not None
 
 
 async def test_nothing_is_refused_unread_before_something_was_refused() -> None:
@@ -70,7 +70,7 @@ async def test_other_requests_are_read() -> None:
     """Other operations, bodies whose size is not what it seems, and those that are refused for their size anyway."""
     setting = Setting(cache=False, max_body=LENGTH + 1)
     setting.refused()
-    setting.doorway.refused(100, TEXTS, setting.classifier)
+    setting.load_shedder.refused(100, TEXTS, setting.classifier)
     assert setting.turns_away(LENGTH + 1)
     assert not setting.turns_away(LENGTH + 2)
     assert not setting.turns_away(100)
@@ -106,19 +106,19 @@ async def test_what_caches_may_answer_is_read() -> None:
     assert not any(setting.turns_away() for _ in range(16))
     setting.refused(40)
     assert sum(setting.turns_away() for _ in range(160)) == 150
-    assert setting.doorway.full(LENGTH)
-    setting.doorway.answered(LENGTH)
+    assert setting.load_shedder.full(LENGTH)
+    setting.load_shedder.answered(LENGTH)
     assert not any(setting.turns_away() for _ in range(16))
 
 
 async def test_a_service_with_room_is_not_full() -> None:
     """So that what is answered then says nothing about caches."""
     setting = Setting()
-    assert not setting.doorway.full(LENGTH)
+    assert not setting.load_shedder.full(LENGTH)
     setting.refused()
-    assert setting.doorway.full(LENGTH)
+    assert setting.load_shedder.full(LENGTH)
     setting.room = len(TEXTS)
-    assert not setting.doorway.full(LENGTH)
+    assert not setting.load_shedder.full(LENGTH)
 
 
 BODY = json.dumps({"texts": ["good film " * 100] * 6}).encode()

@@ -14,7 +14,7 @@ from app.sentiment import Encoding, Prediction
 from app.serving.ticket import Ticket
 
 if TYPE_CHECKING:
-    from app.serving.convoy import Convoy
+    from app.serving.submitted_table import SubmittedTable
 
 Outcome = Prediction | TextError | ServiceError
 
@@ -25,7 +25,7 @@ Listener = Callable[[Sequence[tuple[int, Outcome]]], None]
 """Told places of texts in a request, and what became of them."""
 
 
-class Flight:
+class PendingText:
     """One text on its way through the engine, with everybody who waits for it."""
 
     __slots__ = ("encoding", "key", "ticket", "waiters")
@@ -45,16 +45,16 @@ class Request:
         texts: the texts.
         keys: cache key of each, where it has one.
         outcomes: outcome of each, where it has one yet.
-        flights: the flight each is on, by index; filled as soon as it is boarded, so that all can be left again.
-        convoys: those that texts of a long request are in; likewise.
-        arrived: told of the texts of each convoy as soon as the engine is done with them.
+        pending: the pending text of each, by index; filled as soon as it is submitted, so that all can be left again.
+        tables: those that texts of a long request are in; likewise.
+        arrived: told of the texts of each table as soon as the engine is done with them.
     """
 
     texts: Sequence[str]
     keys: list[bytes | None]
     outcomes: list[Outcome | None]
-    flights: dict[int, Flight]
-    convoys: list[Convoy]
+    pending: dict[int, PendingText]
+    tables: list[SubmittedTable]
     arrived: Listener
 
     def wanted(self) -> Wanted:
@@ -69,7 +69,7 @@ class Request:
 
     def tickets(self) -> set[Ticket[Any]]:
         """The tickets that the request waits for."""
-        return {flight.ticket for flight in self.flights.values()} | {convoy.ticket for convoy in self.convoys}
+        return {pending.ticket for pending in self.pending.values()} | {submitted.ticket for submitted in self.tables}
 
 
 def pieces(wanted: Wanted, texts: Sequence[str], most: Callable[[int, int], int], characters: int) -> Iterator[Wanted]:
@@ -97,7 +97,7 @@ def pieces(wanted: Wanted, texts: Sequence[str], most: Callable[[int, int], int]
         yield piece
 
 
-async def land_or_pass(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
+async def wait_for_all(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
     """Wait until all tickets are done or the deadline has passed; cancels none."""
     tickets = [ticket for ticket in tickets if not ticket.done()]
     if not tickets:
@@ -109,21 +109,21 @@ async def land_or_pass(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
         if not over.done():
             over.set_result(None)
 
-    def landed(_: Ticket[Any]) -> None:
+    def on_done(_: Ticket[Any]) -> None:
         nonlocal left
         left -= 1
         if not left:
             end()
 
     for ticket in tickets:
-        ticket.add_done_callback(landed)
+        ticket.add_done_callback(on_done)
     timer = loop.call_later(max(0.0, deadline - time.monotonic()), end)
     try:
         await over
     finally:
         timer.cancel()
         for ticket in tickets:
-            ticket.remove_done_callback(landed)
+            ticket.remove_done_callback(on_done)
 
 
 def trace_tickets(tickets: Iterable[Ticket[Any]], submitted: float) -> None:
@@ -133,23 +133,23 @@ def trace_tickets(tickets: Iterable[Ticket[Any]], submitted: float) -> None:
         tickets: those with scores count.
         submitted: ``time.monotonic()`` when the first left.
     """
-    landed = [ticket.scores.computed for ticket in tickets if ticket.scores is not None]
-    times = [computed for computed in landed if computed]
+    found = [ticket.scores.computed for ticket in tickets if ticket.scores is not None]
+    times = [computed for computed in found if computed]
     if times:
         began, ended = min(time[0] for time in times), max(time[1] for time in times)
         tracing.past_span("queue", submitted, max(submitted, began), len(times))
         tracing.past_span("forward", began, ended, len(times))
 
 
-def outcome_of(flight: Flight) -> Outcome:
-    """What became of a text: one that has not landed is a ``DeadlineError``."""
-    scores = flight.ticket.scores
+def outcome_of(pending: PendingText) -> Outcome:
+    """What became of a text: one that is not done is a ``DeadlineError``."""
+    scores = pending.ticket.scores
     if scores is not None:
-        tokens, truncated = flight.encoding.tokens, flight.encoding.truncated
+        tokens, truncated = pending.encoding.tokens, pending.encoding.truncated
         return Prediction(scores.probabilities, tokens, truncated, False, scores.rating)
-    if not flight.ticket.done() or flight.ticket.cancelled():
+    if not pending.ticket.done() or pending.ticket.cancelled():
         return DeadlineError("the deadline passed before the text was classified")
-    error = flight.ticket.exception()
+    error = pending.ticket.exception()
     if isinstance(error, ServiceError):
         return error
     raise error or RuntimeError("a text is done and nothing became of it")

@@ -1,4 +1,4 @@
-"""Texts of one long request on their way through the engine together."""
+"""Texts of one long request that are submitted to the engine as one table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import repeat
 
 from app.errors import DeadlineError, InferenceError, ServiceError
 from app.sentiment import Prediction, ScoreTable
-from app.serving.flights import Outcome, Wanted
+from app.serving.pending import Outcome, Wanted
 from app.serving.ticket import Ticket
 
 LONG_REQUEST = 32
@@ -18,7 +18,7 @@ MOST_TEXTS = 64
 _FIRST_TEXTS, _FEWEST_TEXTS, _SHARE = 16, 16, 4
 
 
-class Convoy:
+class SubmittedTable:
     """Texts that were submitted as one table.
 
     Args:
@@ -37,7 +37,7 @@ class Convoy:
         self.ticket = ticket
 
     def outcomes(self, classes: int) -> Iterator[tuple[bytes | int, list[int], Outcome]]:
-        """Keys and places of a convoy that has its scores, and what became of each text."""
+        """Keys and places of the texts of a table that has its scores, and what became of each."""
         scores = self.ticket.result()
         # A flat matrix, cut into rows.
         rows = zip(*[iter(scores.probabilities)] * classes, strict=True)
@@ -50,7 +50,7 @@ class Convoy:
                 yield key, indices, InferenceError("the forward pass failed for this text")
 
     def fail(self, outcomes: list[Outcome | None]) -> None:
-        """Fill in what became of a convoy without scores: one that has not arrived is late."""
+        """Fill in what became of a table without scores: one that is not done is late."""
         failure: Exception | None
         if not self.ticket.done() or self.ticket.cancelled():
             failure = DeadlineError("the deadline passed before the text was classified")

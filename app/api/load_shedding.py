@@ -1,4 +1,4 @@
-"""Refuses requests before they are read, while requests of their size are refused.
+"""Load shedding: refuses requests before they are read, while requests of their size are refused.
 
 Three times more than the engine computes arrives, and two thirds of it are refused: reading and parsing those would
 take the processor from the texts that were admitted. So what is refused is remembered, by the size of its body, and a
@@ -49,7 +49,7 @@ class _Size:
     turn: int = 0
 
 
-class Doorway:
+class LoadShedder:
     """What an operation refuses unread.
 
     Args:
