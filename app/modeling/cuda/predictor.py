@@ -65,7 +65,7 @@ class TritonPredictor(LogitsPredictor):
         lane = self._lanes.get()
         try:
             # Within the lane: its next batch goes into the same memory.
-            found = lane.compute(starts, ids).sum(0, dtype=np.float64)
+            found: NDArray[np.float64] = lane.compute(starts, ids).sum(0, dtype=np.float64)
         except torch.OutOfMemoryError as error:
             raise MemoryError(f"no memory for a batch of {len(batch)} texts") from error
         finally:
