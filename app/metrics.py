@@ -56,7 +56,9 @@ class BatchHistogram(Histogram):
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """Observe each of the amounts."""
-        if amounts:
+        if len(amounts) == 1:
+            self.observe_times(amounts[0], 1)
+        elif amounts:
             self._sum.inc(sum(amounts))
             # Counted without leaving C.
             for bucket, count in Tally(map(bisect_left, repeat(self._upper_bounds), amounts)).items():
