@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(default=16_384, ge=1, le=100_000_000)
     """Token budget of one micro-batch: its texts times the length of its longest."""
     max_batch_age: float = Field(default=0.1, ge=0, le=60)
-    """Seconds after which a waiting text is no longer passed over for neighbours of better length."""
+    """Seconds after which a waiting text is no longer passed over for others of better length, where padding costs."""
     max_queue: int = Field(default=5_000, ge=1, le=1_000_000)
     """Most texts that wait for the engine; a request beyond that is refused at once."""
     max_queue_tokens: int = Field(default=2_000_000, ge=1, le=1_000_000_000)
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     explain_idle: float = Field(default=600.0, ge=1, le=86_400)
     """Seconds without an explanation after which the process that explains ends; the next one starts it again."""
     explain_device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """Where explanations are computed: as device, but the CPU unless told otherwise, so that the GPU stays free."""
+    """Where explanations are computed: as the device, but the CPU unless told otherwise, so that the GPU stays free."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["auto", "text", "json"] = "auto"

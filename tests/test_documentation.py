@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import os
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,21 @@ def test_every_setting_is_in_a_table(name: str) -> None:
     for row in rows:
         assert row[1].strip("`") == shown
         assert row[2]
+
+
+def test_settings_are_said_as_in_the_code() -> None:
+    """The table of all of them has the words that ``serve --help`` has, whose markup differs."""
+    body = next(node for node in ast.parse(inspect.getsource(Settings)).body if isinstance(node, ast.ClassDef)).body
+    said = {
+        setting.target.id: words.value.value
+        for setting, words in pairwise(body)
+        if isinstance(setting, ast.AnnAssign) and isinstance(setting.target, ast.Name)
+        if isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant)
+    }
+    table = (ROOT / "docs" / "operations.md").read_text().replace("`", "")
+    assert said.keys() == Settings.model_fields.keys()
+    for name, words in said.items():
+        assert f"| {str(words).replace('`', '')} |\n" in table, name
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -35,6 +35,16 @@ from app.version import VERSION
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
+TAKEN_HEADERS = (
+    "Authorization",
+    "Content-Encoding",
+    "Content-Type",
+    "Inference-Header-Content-Length",
+    "X-API-Key",
+    "X-Request-ID",
+    "X-Timeout-Seconds",
+)
+"""What a page of another origin may send: all that is looked at, beside what every page may."""
 EXPOSED_HEADERS = (
     "Accept-Encoding",
     "Allow",
@@ -111,7 +121,7 @@ def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
             CORSMiddleware,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Timeout-Seconds"],
+            allow_headers=TAKEN_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )
 

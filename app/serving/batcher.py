@@ -1,9 +1,9 @@
 """The micro-batcher: texts of all callers, merged into batches of like length whenever the device is free.
 
-A batch begins with the text that has waited longest and is filled with its neighbours in length, so that little of it
-is padding, within a size cap and a token budget (texts times the longest text). Texts older than an age cap are taken
-before better neighbours. Nothing waits for a batch to fill: under load batches grow by themselves, because texts
-arrive while the device computes.
+A batch begins with the text that has waited longest and is filled within a size cap and a token budget (texts times
+the longest text): with the next oldest, or, where a predictor pads, with neighbours in length, so that little of it is
+padding; texts older than an age cap are taken before better neighbours. Nothing waits for a batch to fill: under load
+batches grow by themselves, because texts arrive while the device computes.
 
 Tables, the texts of long requests, are computed as they are where likeness in length is worth nothing, in turn with
 batches of single texts; elsewhere they are taken apart.
@@ -122,6 +122,7 @@ class MicroBatcher:
         self._info = EngineInfo(predictors[0].runtime, predictors[0].precision, predictors[0].device)
         self._waiting.predictors = len(predictors)
         self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
+        self._waiting.by_length = not self._takes_tables
         self._threads = ComputeThreads(len(predictors))
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True

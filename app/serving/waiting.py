@@ -39,10 +39,12 @@ class WaitingTexts:
 
     Attributes:
         predictors: how many draw; what waits is divided among them.
+        by_length: whether batches of like length are worth passing over older texts; no text is passed over otherwise.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
         self.predictors = 1
+        self.by_length = True
         self._limits = limits
         self._queue = LengthQueue()
         self._tables = TableQueue()
@@ -136,10 +138,11 @@ class WaitingTexts:
 
     def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
         for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
-            if now - entry.arrived <= self._limits.max_batch_age:
+            if self.by_length and now - entry.arrived <= self._limits.max_batch_age:
                 break
             yield entry
-        yield from self._queue.neighbours(first)
+        if self.by_length:
+            yield from self._queue.neighbours(first)
 
     def _take_oldest(self, now: float) -> Entry | None:
         while (entry := self._queue.oldest()) is not None:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.cores import usable_cores
 from app.errors import DataError
 from app.settings import CORPUS_VARIABLE, default_of
 from app.store import Architecture, ModelStore
@@ -186,7 +187,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
         run=args.folder or Path("runs") / f"{name}-{args.preset}",
         device=resolve_device(args.device),
         seed=args.seed,
-        threads=args.threads or os.cpu_count() or 1,
+        threads=args.threads or usable_cores(),
         resume=args.resume,
         finish=args.finish,
         balanced=args.balanced,

@@ -291,6 +291,9 @@ async def test_origins_that_are_set_are_let_in(keys: Path) -> None:
     async with guarded(keys, cors_origins="https://a.example, https://b.example") as client:
         allowed = await client.options("/classify", headers=PREFLIGHT)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://a.example")
+        wanted = "content-encoding, inference-header-content-length, x-timeout-seconds"
+        compressed = await client.options("/", headers={**PREFLIGHT, "Access-Control-Request-Headers": wanted})
+        assert compressed.status_code == 200
         refused = await client.options("/classify", headers={**PREFLIGHT, "Origin": "https://c.example"})
         assert "access-control-allow-origin" not in refused.headers
         for key, status in ((USER, 200), ("x", 401)):

@@ -107,6 +107,17 @@ async def test_single_texts_and_tables_take_turns() -> None:
     assert order == ["table", "text", "text", "table", "table"]
 
 
+async def test_texts_of_a_predictor_of_tables_go_by_age() -> None:
+    """Where unlike lengths cost nothing, nobody is passed over for a better neighbour."""
+    recorder = TableRecorder()
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(length) for length in (100, 8, 101, 9, 102, 10, 103, 11)], FAR)
+        recorder.gate.set()
+        await asyncio.gather(held, *futures)
+    assert [sorted(batch) for batch in recorder.batches] == [[1], [8, 9, 100, 101], [10, 11, 102, 103]]
+
+
 async def test_the_next_table_is_with_the_thread_before_the_last_is_done() -> None:
     """Also one that comes while the last is computed: the thread goes on without the event loop."""
     recorder = TableRecorder()
