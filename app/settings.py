@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     file_folder: Path | None = None
     """Folder for files while they are scored; unset for the system's, which should not be in memory."""
     file_stall: float = Field(default=60.0, gt=0, le=3_600)
-    """Seconds in which a client of POST /files must send something, or take 64 KiB of what it gets."""
+    """Seconds in which a client of POST /files must send something, 4 KiB/s on average, or take 64 KiB of its rows."""
     file_patience: float = Field(default=120.0, gt=0, le=3_600)
     """Seconds that rows of a file wait for their turn before the file is broken off."""
     max_batch_size: int = Field(default=64, ge=1, le=8_192)

@@ -11,6 +11,8 @@ from app.api.body import BodyTooLargeError, ClientGoneError
 from app.api.problems import Problem
 
 _WRITE_BYTES = 1 << 20
+_LEAST_RATE = 4_096
+"""Bytes per second that must come on average: drop by drop, a few clients could keep all places for files for ever."""
 
 
 async def spool_body(scope: Scope, receive: Receive, file: IO[bytes], limit: int, stall: float) -> int:
@@ -21,7 +23,7 @@ async def spool_body(scope: Scope, receive: Receive, file: IO[bytes], limit: int
         receive: gives the body.
         file: takes it; written in threads, a megabyte at a time.
         limit: most bytes.
-        stall: most seconds between two pieces of the body.
+        stall: most seconds between two pieces of the body, and that all may take longer than at 4 KiB/s.
 
     Returns:
         The body's size in bytes.
@@ -33,12 +35,17 @@ async def spool_body(scope: Scope, receive: Receive, file: IO[bytes], limit: int
     """
     _check_headers(scope, limit)
     size, waiting, more = 0, bytearray(), True
+    loop = asyncio.get_running_loop()
+    started = loop.time()
     while more:
+        too_slow = started + stall + size / _LEAST_RATE
         try:
-            async with asyncio.timeout(stall):
+            async with asyncio.timeout_at(min(loop.time() + stall, too_slow)):
                 message = await receive()
         except TimeoutError:
             detail = f"nothing of the body arrived for {stall:g} seconds"
+            if loop.time() >= too_slow:
+                detail = f"the body comes at less than {_LEAST_RATE} bytes per second"
             raise Problem(408, "upload_stalled", detail, headers={"Connection": "close"}) from None
         if message["type"] == "http.disconnect":
             raise ClientGoneError

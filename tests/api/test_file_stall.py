@@ -57,6 +57,25 @@ def test_an_upload_that_stops(service: Service) -> None:
     assert_problem(response, 408, "upload_stalled")
 
 
+def test_an_upload_drop_by_drop(service: Service) -> None:
+    """Is refused, though it never stops: others want the place."""
+    with connect(service) as connection:
+        connection.sendall(request(CLOSE, b"Content-Length: 8000", start=POST, length=False) + b"text\n")
+        connection.settimeout(0.2)
+        received = b""
+        for _ in range(100):
+            try:
+                received = connection.recv(1 << 16)
+                break
+            except TimeoutError:
+                connection.sendall(b"a")
+        connection.settimeout(60)
+        while piece := connection.recv(1 << 16):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b"less than 4096 bytes per second" in received
+
+
 def test_other_bodies_keep_their_deadline(service: Service) -> None:
     """A pause that a file may have is too long for them."""
     responses = exchange(service.url, request(b"Content-Length: 80", length=False) + b"{")
