@@ -18,7 +18,7 @@ from app.sentiment import Prediction, Scores, ScoreTable, TextTable, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.engine import EngineInfo
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
-from app.serving.pending import Listener, Outcome
+from app.serving.outcomes import Listener, Outcome
 from app.serving.tables import gather
 from app.serving.ticket import Ticket
 from app.settings import Settings

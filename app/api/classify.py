@@ -23,7 +23,7 @@ from app.errors import EngineUnavailableError, OverloadedError, ServiceError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
-from app.serving.pending import Outcome
+from app.serving.outcomes import Outcome
 from app.settings import Settings
 from app.store import StoredModel
 

@@ -15,7 +15,7 @@ from app.errors import ExplainerUnavailableError, ServiceError
 from app.sentiment import ExplanationKind, Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import ExplanationRequest, Explanations
-from app.serving.pending import Outcome
+from app.serving.outcomes import Outcome
 from app.settings import Settings
 from app.store import StoredModel
 

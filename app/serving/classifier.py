@@ -14,7 +14,8 @@ from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
 from app.serving.engine import Engine, EngineInfo
-from app.serving.pending import Listener, Outcome, PendingText, Request, outcome_of, trace_tickets, wait_for_all
+from app.serving.outcomes import Listener, Outcome
+from app.serving.pending import PendingText, Request, outcome_of, trace_tickets, wait_for_all
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 

@@ -14,7 +14,8 @@ from app.errors import NoWordsError
 from app.sentiment import Encoding, Prediction, TextTable
 from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
 from app.serving.engine import Engine
-from app.serving.pending import Outcome, PendingText, Request, Wanted, outcome_of, pieces
+from app.serving.outcomes import Outcome, Wanted
+from app.serving.pending import PendingText, Request, outcome_of, pieces
 from app.serving.submitted_table import LONG_REQUEST, SubmittedTable, size_of_next
 from app.serving.ticket import Ticket
 from app.text.tokenizer import Tokenizer

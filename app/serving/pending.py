@@ -6,23 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app import tracing
-from app.errors import DeadlineError, ServiceError, TextError
+from app.errors import DeadlineError, ServiceError
 from app.sentiment import Encoding, Prediction
+from app.serving.outcomes import Listener, Outcome, Wanted
+from app.serving.submitted_table import SubmittedTable
 from app.serving.ticket import Ticket
-
-if TYPE_CHECKING:
-    from app.serving.submitted_table import SubmittedTable
-
-Outcome = Prediction | TextError | ServiceError
-
-Wanted = dict[bytes | int, list[int]]
-"""Places of equal texts in a request by their cache key, or by the first of the places where there are no keys."""
-
-Listener = Callable[[Sequence[tuple[int, Outcome]]], None]
-"""Told places of texts in a request, and what became of them."""
 
 
 class PendingText:

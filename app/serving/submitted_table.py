@@ -8,7 +8,7 @@ from itertools import repeat
 
 from app.errors import DeadlineError, InferenceError, ServiceError
 from app.sentiment import Prediction, ScoreTable
-from app.serving.pending import Outcome, Wanted
+from app.serving.outcomes import Outcome, Wanted
 from app.serving.ticket import Ticket
 
 LONG_REQUEST = 32

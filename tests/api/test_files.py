@@ -20,7 +20,7 @@ from starlette.types import Message
 from app.api.files import FilesEndpoint
 from app.errors import DeadlineError, OverloadedError
 from app.sentiment import Prediction
-from app.serving.pending import Listener, Outcome
+from app.serving.outcomes import Listener, Outcome
 from app.settings import Settings
 from tests.api.shapes import assert_problem, sample
 from tests.fakes import MODEL, FakeClassifier, application, client_of

@@ -21,7 +21,7 @@ from app.serving import frames
 from app.serving.batcher import MicroBatcher
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.pending import Outcome
+from app.serving.outcomes import Outcome
 from app.serving.submitted_table import LONG_REQUEST, MOST_TEXTS
 from app.serving.ticket import Ticket
 from app.store import StoredModel
