@@ -75,7 +75,7 @@ REQUEST_SECONDS = Histogram(
     "sentiment_request_duration_seconds", "Time from request to response.", ["route"], buckets=_SECONDS
 )
 REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
-TEXTS = Counter("sentiment_texts", "Texts answered, by outcome.", ["outcome"])
+TEXTS = Counter("sentiment_texts", "Texts by outcome; those of long requests once they are computed.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
 FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
 FILES_IN_PROGRESS = Gauge("sentiment_files_in_progress", "Files being scored.", multiprocess_mode="livesum")

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
     """Shared cache behind the in-process one, for instance redis://localhost:6379/0; unset for none."""
     redis_timeout: float = Field(default=0.05, gt=0, le=10)
-    """Seconds a connection to Redis, or an answer from it, may take before it counts as a miss."""
+    """Seconds a connection to Redis, or an answer from it, may take before it is an error and the text computed."""
     redis_ttl: int = Field(default=86_400, ge=1, le=31_536_000)
     """Seconds a result stays in Redis."""
     max_characters: int = Field(default=100_000, ge=1, le=10_000_000)

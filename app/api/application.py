@@ -120,7 +120,7 @@ def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "HEAD", "POST"],
             allow_headers=TAKEN_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )

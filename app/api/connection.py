@@ -23,6 +23,7 @@ from app.api.file_request import FILES_PATH
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.problems import Problem, internal_error
 from app.api.raw import ServerHeaders, raw_problem
+from app.api.slow_client import LEAST_RATE as LEAST_FILE_RATE
 
 MAX_HEAD = 65_536
 """Longest request line and headers together, in bytes."""
@@ -36,7 +37,7 @@ LINGER_SECONDS = 1.0
 """How long a refused connection is kept for its client to read why: closing it while data arrives would reset it."""
 
 _FILES = FILES_PATH.encode()
-_STALL_GRACE = 1.0
+_STALL_GRACE = 6.0
 """Seconds in which the operation itself says that a file's client stalled, before the connection ends without it."""
 _ALWAYS_ANSWERED = frozenset({"/health/live", "/health/ready", "/metrics"})
 """What an operator needs just when there are too many connections."""
@@ -98,7 +99,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._piece = 0
         self._follows = False
         self._body_bytes = 0
-        self._body_since = 0.0
+        self._body_since = self._last_data = 0.0
         self._is_file = False
         self._running: Running | None = None
         self._refusal: Problem | None = None
@@ -138,9 +139,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._piece, self._follows = len(data), False
         self._unread += len(data)
         self._body_bytes += len(data)
-        if self._is_file:
-            # What counts is the time since the last of it, however long the whole takes.
-            self._body_since = self.loop.time()
+        self._last_data = self.loop.time()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -153,7 +152,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._reading and self._unread > MAX_HEAD:
             self._refuse(_head_too_large(f"exceed {MAX_HEAD} bytes"))
         elif self._timer is None and (self._reading or self._idle()):
-            self._arm(self._body_seconds() if self._reading == "body" else self.limits.head_seconds)
+            self._arm(self.limits.body_seconds if self._reading == "body" else self.limits.head_seconds)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -169,7 +168,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.take_head()
         self._disarm()
         self._reading, self._unread, self._body_bytes = "body", 0, 0
-        self._body_since = self.loop.time()
+        self._body_since = self._last_data = self.loop.time()
         self._is_file = self.url.startswith(_FILES) and self.url[len(_FILES) : len(_FILES) + 1] in b"?"
 
     def on_body(self, body: bytes) -> None:
@@ -252,10 +251,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _body_seconds(self) -> float:
-        """In which the rest of a body must arrive; of a file, anything more of it."""
-        if self._is_file:
-            return self.limits.stall_seconds + _STALL_GRACE
-        return self.limits.body_seconds + self._body_bytes / LEAST_RATE
+        """Left for the rest of the body that is being read; of a file, for more of it."""
+        now, limits = self.loop.time(), self.limits
+        # What nobody reads any more is no file.
+        if not self._is_file or self.cycle.response_complete:
+            return self._body_since + limits.body_seconds + self._body_bytes / LEAST_RATE - now
+        seconds = limits.stall_seconds + _STALL_GRACE
+        return min(self._last_data + seconds, self._body_since + seconds + self._body_bytes / LEAST_FILE_RATE) - now
 
     def _arm(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._expire)
@@ -268,12 +270,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _expire(self) -> None:
         self._timer = None
         if self._reading == "body":
-            left = self._body_since + self._body_seconds() - self.loop.time()
+            left = self._body_seconds()
             if self.flow.read_paused:
                 # It is this side that does not read.
                 left = max(left, 1.0)
             if left > 0:
-                self._arm(left)
+                # Looked at often enough to see that the response is complete.
+                self._arm(min(left, self.limits.body_seconds))
             else:
                 limits = self.limits
                 self._refuse(_too_slow("body", limits.stall_seconds if self._is_file else limits.body_seconds))

@@ -15,7 +15,7 @@ from app.files.layout import Format
 
 _RETRY = {"Retry-After": "5"}
 _PROBLEMS = (
-    Problem(408, "upload_stalled", "nothing of the body arrived for 60 seconds"),
+    Problem(408, "upload_stalled", "the client sent nothing for 60 seconds"),
     Problem(413, "body_too_large", "body must not exceed 536870912 bytes"),
     Problem(415, "unsupported_media_type", "the body is the file itself, not a form"),
     Problem(415, "unsupported_encoding", "compressed bodies are refused"),

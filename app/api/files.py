@@ -21,6 +21,7 @@ from app.api.file_request import ANSWERS, FileRequest, parse_file_request
 from app.api.meter import Meter, meter_of
 from app.api.piecewise import BrokenOffError, Piecewise
 from app.api.problems import Problem, problem_of
+from app.api.slow_client import SlowClient, TooSlowError
 from app.api.spool import spool_body
 from app.errors import DataError, EngineUnavailableError, OverloadedError, ServiceError
 from app.files.layout import Format, Layout
@@ -149,28 +150,30 @@ class FilesEndpoint:
         # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
         piecewise = Piecewise(classifier.uncached(), patience, gone, meter.within(longest_window))
         await send(_start(answer, table, columns, classifier.model.reference))
-        await self._send(send, encoder.head(), gone)
+        client = SlowClient(self._settings.file_stall, "took")
+        await _send(send, encoder.head(), gone, client)
         windows = table.windows(_WINDOW_ROWS, _WINDOW_CHARACTERS)
         try:
             while (window := await _next(windows)) is not None:
                 results = [columns.result(outcome) for outcome in await piecewise.classify(window.texts)]
-                await self._send(send, await asyncio.to_thread(encoder.encode, window, results), gone)
+                await _send(send, await asyncio.to_thread(encoder.encode, window, results), gone, client)
                 metrics.FILE_ROWS.inc(len(results))
         except DataError as error:
             raise BrokenOffError(str(error)) from error
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send(self, send: Send, data: bytes, gone: asyncio.Task[None]) -> None:
-        """Send a part of the response, waiting within bounds for a client that reads slowly."""
-        for start in range(0, len(data), _SENT_BYTES):
-            if gone.done():
-                raise ClientGoneError
-            piece = data[start : start + _SENT_BYTES]
-            try:
-                async with asyncio.timeout(self._settings.file_stall):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            except TimeoutError:
-                raise BrokenOffError(f"the client took nothing for {self._settings.file_stall:g} s") from None
+
+async def _send(send: Send, data: bytes, gone: asyncio.Task[None], client: SlowClient) -> None:
+    """Send a part of the response, waiting within bounds for a client that reads slowly."""
+    for start in range(0, len(data), _SENT_BYTES):
+        if gone.done():
+            raise ClientGoneError
+        piece = data[start : start + _SENT_BYTES]
+        try:
+            await client.wait_for(send({"type": "http.response.body", "body": piece, "more_body": True}))
+        except TooSlowError as error:
+            raise BrokenOffError(str(error)) from None
+        client.moved(len(piece))
 
 
 async def _open(file: IO[bytes], request: FileRequest) -> Table:

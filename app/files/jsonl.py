@@ -26,6 +26,8 @@ _INTEGERS = range(-(2**63), 2**63)
 _LEAST_LONG = float(2**63)
 _LONGEST_PARSED = 30
 """Digits beyond which nobody needs to look whether 64 bits hold a number."""
+_DEEP = 250
+"""Brackets from which on it is worth looking whether orjson, which reads deeper than it writes, can write it again."""
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
 _KINDS: dict[type, Kind] = {str: Kind.TEXT, float: Kind.NUMBER, bool: Kind.BOOLEAN, type(None): Kind.EMPTY}
 
@@ -117,7 +119,11 @@ def parse(line: str) -> Any:
         if not _LONG_NUMBER.search(line):
             raise
         return _parse_exactly(line)
-    return _parse_exactly(line) if _may_have_long(document) else document
+    if _may_have_long(document):
+        return _parse_exactly(line)
+    if line.count("[") + line.count("{") > _DEEP:
+        _check_writable(document, line)
+    return document
 
 
 def _may_have_long(document: Any) -> bool:
@@ -138,11 +144,18 @@ def _may_have_long(document: Any) -> bool:
 def _parse_exactly(line: str) -> Any:
     try:
         document = json.loads(line, parse_int=_whole_number, parse_float=orjson.loads, parse_constant=orjson.loads)
-        orjson.dumps(document)
-    except (RecursionError, TypeError) as error:
-        # Nested too deep, or half of a surrogate pair: no JSON to orjson either.
+    except RecursionError as error:
         raise json.JSONDecodeError(str(error), line, 0) from None
+    _check_writable(document, line)
     return document
+
+
+def _check_writable(document: Any, line: str) -> None:
+    """Refuse what orjson does not write: what is nested too deep, or has half of a surrogate pair."""
+    try:
+        orjson.dumps(document)
+    except TypeError as error:
+        raise json.JSONDecodeError(str(error), line, 0) from None
 
 
 def _whole_number(digits: str) -> Any:

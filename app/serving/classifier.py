@@ -194,8 +194,9 @@ class Classifier:
                 self._dispatcher.leave(pending)
             for submitted in request.tables:
                 submitted.ticket.cancel()
-        self._count([found for index, found in enumerate(request.outcomes) if found and index not in counted])
-        return [outcome for outcome in request.outcomes if outcome is not None]
+        outcomes = request.all_outcomes()
+        self._count([outcome for index, outcome in enumerate(outcomes) if index not in counted])
+        return outcomes
 
     def _check_in_flight(self, texts: int) -> None:
         if self._in_flight + texts > self._limits.max_texts_in_flight:

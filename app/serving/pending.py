@@ -58,6 +58,17 @@ class Request:
                 wanted.setdefault(self.keys[index] or index, []).append(index)
         return wanted
 
+    def all_outcomes(self) -> list[Outcome]:
+        """The outcome of each text.
+
+        Raises:
+            RuntimeError: one has none; left out, it would shift the others' places.
+        """
+        outcomes = [outcome for outcome in self.outcomes if outcome is not None]
+        if len(outcomes) < len(self.texts):
+            raise RuntimeError(f"{len(self.texts) - len(outcomes)} texts have no outcome")
+        return outcomes
+
     def tickets(self) -> set[Ticket[Any]]:
         """The tickets that the request waits for."""
         return {pending.ticket for pending in self.pending.values()} | {submitted.ticket for submitted in self.tables}
@@ -79,8 +90,8 @@ def pieces(wanted: Wanted, texts: Sequence[str], most: Callable[[int, int], int]
     for key, indices in wanted.items():
         length = len(texts[indices[0]])
         if piece and (found + length > characters or len(piece) == bound):
-            yield piece
             taken, left = taken + len(piece), left - len(piece)
+            yield piece  # and it is the caller's from here on
             piece, found, bound = {}, 0, most(taken, left)
         piece[key] = indices
         found += length

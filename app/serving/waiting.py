@@ -39,7 +39,7 @@ class WaitingTexts:
 
     Attributes:
         predictors: how many draw; what waits is divided among them.
-        by_length: whether batches of like length are worth passing over older texts; no text is passed over otherwise.
+        by_length: whether batches of like length are worth passing over older texts; otherwise none is that fits.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
@@ -119,7 +119,7 @@ class WaitingTexts:
         if alone and len(self._queue):
             return None
         if not self._tables or (self._table_was_last and len(self._queue)):
-            self._table_was_last = False
+            self._table_was_last = self._table_was_last and alone
             return None
         while (entry := self._tables.take()) is not None:
             if entry.wanted(now):

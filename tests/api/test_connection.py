@@ -143,10 +143,11 @@ def test_a_slow_body(service: Service, path: str, announced: bytes, dripping: bo
         assert_problem(only(read_responses(connection)), 408, "request_timeout")
 
 
-def test_a_slow_body_that_nobody_waits_for(service: Service) -> None:
-    """Who had an answer cannot hold the connection by the rest of a body."""
+@pytest.mark.parametrize("start", [b"POST /health/live HTTP/1.1", b"PUT /files HTTP/1.1"])
+def test_a_slow_body_that_nobody_waits_for(service: Service, start: bytes) -> None:
+    """Who had an answer cannot hold the connection by the rest of a body, a file's neither."""
     with connect(service) as connection:
-        head = request(b"Content-Length: 500", start=b"POST /health/live HTTP/1.1", length=False)
+        head = request(b"Content-Length: 500", start=start, length=False)
         connection.sendall(head)
         drip(connection, b" " * 60)
         [response] = read_responses(connection)

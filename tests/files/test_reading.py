@@ -72,6 +72,7 @@ BROKEN = [
     (b"PK\x03\x04rest", CSV, "this is a spreadsheet"),
     (b"PAR1rest", CSV, "this is Parquet"),
     (b'{"review":"a"}\n{"review":\n', JSONL, "reviews, line 2: not JSON ("),
+    (b'{"review":"a"}\n{"review":"b","x":%b1%b}\n' % (b"[" * 300, b"]" * 300), JSONL, "reviews, line 2: not JSON ("),
     (b'{"review":"a"}\n["b"]\n', JSONL, "reviews, line 2: not a JSON object"),
     (b"not parquet", PARQUET, "reviews: not a readable Parquet file"),
 ]

@@ -10,7 +10,7 @@ from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedEr
 from app.sentiment import Prediction
 from app.serving.cache import MemoryCache, RedisCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.pending import PendingText
+from app.serving.pending import PendingText, Request
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.api.shapes import sample
@@ -175,3 +175,10 @@ async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: Stored
     assert skipped() == before + 1
     classifier.leave(pending)
     await cache.close()
+
+
+def test_a_text_without_an_outcome_is_a_defect() -> None:
+    """It must not let the others' outcomes move up."""
+    request = Request(["a", "b"], [None, None], [None, NoWordsError()], {}, [], lambda _: None)
+    with pytest.raises(RuntimeError, match="1 texts have no outcome"):
+        request.all_outcomes()

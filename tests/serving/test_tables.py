@@ -135,6 +135,23 @@ async def test_the_next_table_is_with_the_thread_before_the_last_is_done() -> No
         await asyncio.gather(first, second, third)
 
 
+async def test_a_text_that_came_first_goes_before_the_next_table() -> None:
+    """Also one that came while a table was computed with nothing behind it."""
+    recorder = TableRecorder()
+    order: list[str] = []
+    async with running(recorder) as batcher:
+        recorder.gate.clear()
+        first = batcher.submit_table(table(4), FAR)
+        await asyncio.sleep(0.01)
+        [single] = batcher.submit([text(1)], FAR)
+        second = batcher.submit_table(table(5), FAR)
+        single.add_done_callback(lambda _: order.append("text"))
+        second.add_done_callback(lambda _: order.append("table"))
+        recorder.gate.set()
+        await asyncio.gather(first, single, second)
+    assert order == ["text", "table"]
+
+
 async def test_what_nobody_waits_for_is_not_computed() -> None:
     """A table that was given up leaves the queue, and one whose deadline has passed fails with that."""
     recorder = TableRecorder()
