@@ -148,11 +148,13 @@ class FilesEndpoint:
         longest_window = patience / 2
         await meter.beyond(longest_window).request(table.rows or 0)
         # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
-        piecewise = Piecewise(classifier.uncached(), patience, gone, meter.within(longest_window))
+        limited = meter.within(longest_window)
+        piecewise = Piecewise(classifier.uncached(), patience, gone, limited)
         await send(_start(answer, table, columns, classifier.model.reference))
         client = SlowClient(self._settings.file_stall, "took")
         await _send(send, encoder.head(), gone, client)
-        windows = table.windows(_WINDOW_ROWS, _WINDOW_CHARACTERS)
+        # Rows that have to wait for each other's allowance are not to wait for all of a window's.
+        windows = table.windows(min(_WINDOW_ROWS, limited.most), _WINDOW_CHARACTERS)
         try:
             while (window := await _next(windows)) is not None:
                 results = [columns.result(outcome) for outcome in await piecewise.classify(window.texts)]
