@@ -27,7 +27,7 @@ from app.files.results import ResultColumns, Summary
 from app.files.scorer import LocalScorer, Scorer
 from app.files.table import Table
 from app.files.writing import encoder_for
-from app.settings import choices_of, default_of
+from app.settings import add_store_argument, choices_of, default_of
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 
@@ -48,13 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delimiter", default=",", help="between the values of a CSV file (default: %(default)s)")
     parser.add_argument("--encoding", default="utf-8", help="of INPUT (default: %(default)s); OUT is UTF-8")
     local = parser.add_argument_group("scored by this machine")
-    model, store = default_of("model"), Path(default_of("model_store"))
+    model = default_of("model")
     local.add_argument(
         "--model", default=model, help="NAME or NAME/VERSION (default: $SENTIMENT_MODEL, now %(default)s)"
     )
-    local.add_argument(
-        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
-    )
+    add_store_argument(local)
     local.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     for name in ("runtime", "precision"):
         local.add_argument(f"--{name}", choices=choices_of(name), default="auto", help="default: %(default)s")

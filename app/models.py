@@ -13,17 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import CheckpointError
-from app.settings import default_of
+from app.settings import add_store_argument, default_of
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
-
-_STORE_HELP = "model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``models``."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--store", type=Path, default=Path(default_of("model_store")), help=_STORE_HELP)
+    add_store_argument(shared)
     listing = commands.add_parser("list", parents=[shared], help="all versions, with size and test accuracy")
     listing.set_defaults(action=_list, served=default_of("model"))
     show = commands.add_parser("show", parents=[shared], help="configuration and figures of one version")

@@ -3,6 +3,7 @@ the values it needs."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import warnings
@@ -178,6 +179,14 @@ def choices_of(name: str) -> tuple[str, ...]:
 def default_of(name: str) -> str:
     """What a setting is without a flag: its variable's value, which is not checked here, or else its default."""
     return os.environ.get(f"{PREFIX}{name.upper()}") or str(Settings.model_fields[name].default)
+
+
+def add_store_argument(parser: argparse._ActionsContainer) -> None:
+    """Add the flag of commands that says where models are."""
+    store = Path(default_of("model_store"))
+    parser.add_argument(
+        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
+    )
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

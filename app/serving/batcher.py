@@ -1,4 +1,4 @@
-"""The micro-batcher: texts of all callers, merged into batches of like length whenever the device is free.
+"""The micro-batcher: texts of all callers, merged into batches whenever the device is free.
 
 A batch begins with the text that has waited longest and is filled within a size cap and a token budget (texts times
 the longest text): with the next oldest, or, where a predictor pads, with neighbours in length, so that little of it is

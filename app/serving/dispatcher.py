@@ -144,7 +144,7 @@ class Dispatcher:
 
     def _join(self, wanted: Wanted, joined: dict[int, PendingText]) -> None:
         """Move what is pending already from ``wanted`` to ``joined``."""
-        for key in self.pending.keys() & wanted.keys() if self.pending else ():
+        for key in self.pending.keys() & wanted.keys():
             indices = wanted.pop(key)
             pending = self.pending[key]
             pending.waiters += len(indices)

@@ -104,26 +104,19 @@ async def wait_for_all(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
     tickets = [ticket for ticket in tickets if not ticket.done()]
     if not tickets:
         return
-    loop = asyncio.get_running_loop()
-    left, over = len(tickets), loop.create_future()
-
-    def end() -> None:
-        if not over.done():
-            over.set_result(None)
+    left, all_done = len(tickets), asyncio.get_running_loop().create_future()
 
     def on_done(_: Ticket[Any]) -> None:
         nonlocal left
         left -= 1
-        if not left:
-            end()
+        if not left and not all_done.done():
+            all_done.set_result(None)
 
     for ticket in tickets:
         ticket.add_done_callback(on_done)
-    timer = loop.call_later(max(0.0, deadline - time.monotonic()), end)
     try:
-        await over
+        await asyncio.wait([all_done], timeout=max(0.0, deadline - time.monotonic()))
     finally:
-        timer.cancel()
         for ticket in tickets:
             ticket.remove_done_callback(on_done)
 

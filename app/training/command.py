@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from app.cores import usable_cores
 from app.errors import DataError
-from app.settings import CORPUS_VARIABLE, default_of
+from app.settings import CORPUS_VARIABLE, add_store_argument
 from app.store import Architecture, ModelStore
 
 if TYPE_CHECKING:
@@ -114,14 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
-
-
-def add_store_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says where models are."""
-    store = Path(default_of("model_store"))
-    parser.add_argument(
-        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
-    )
 
 
 def add_column_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from app.cores import usable_cores
 from app.errors import DataError
-from app.settings import choices_of
+from app.settings import add_store_argument, choices_of
 from app.store import METRICS_FILE, ModelStore
-from app.training.command import add_column_arguments, add_store_argument, corpus_path, require_extra
+from app.training.command import add_column_arguments, corpus_path, require_extra
 
 if TYPE_CHECKING:
     from app.training.labelled import Examples

@@ -75,6 +75,16 @@ async def busy(batcher: MicroBatcher, recorder: Recorder) -> Ticket:
     return future
 
 
+async def batches_of(recorder: Recorder, lengths: Sequence[int]) -> list[list[int]]:
+    """Batches that texts make which arrive while the device is busy with another."""
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(length) for length in lengths], FAR)
+        recorder.gate.set()
+        await asyncio.gather(held, *futures)
+    return recorder.batches
+
+
 async def test_every_text_gets_its_own_score() -> None:
     """Futures resolve with the score of the text they belong to, whatever the order in the batch."""
     async with running(Recorder()) as batcher:
@@ -85,13 +95,8 @@ async def test_every_text_gets_its_own_score() -> None:
 
 async def test_batches_form_while_the_device_is_busy() -> None:
     """Texts that arrive during a forward pass go out together in the next, neighbours in length first."""
-    recorder = Recorder()
-    async with running(recorder) as batcher:
-        held = await busy(batcher, recorder)
-        futures = batcher.submit([text(length) for length in (100, 8, 101, 9, 102, 10, 103, 11)], FAR)
-        recorder.gate.set()
-        await asyncio.gather(held, *futures)
-    assert recorder.batches == [[1], [100, 101, 102, 103], [8, 9, 10, 11]]
+    batches = await batches_of(Recorder(), [100, 8, 101, 9, 102, 10, 103, 11])
+    assert batches == [[1], [100, 101, 102, 103], [8, 9, 10, 11]]
 
 
 async def test_old_texts_are_not_passed_over() -> None:

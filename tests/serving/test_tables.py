@@ -6,8 +6,7 @@ import asyncio
 import math
 import time
 from array import array
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, NoWordsError
 from app.sentiment import Prediction, Scores, ScoreTable, TablePredictor, TextTable
 from app.serving import frames
-from app.serving.batcher import MicroBatcher
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.outcomes import Outcome
@@ -27,7 +25,7 @@ from app.serving.ticket import Ticket
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.fakes import HandEngine
-from tests.serving.test_batcher import FAR, Recorder, busy, limits, text
+from tests.serving.test_batcher import FAR, Recorder, batches_of, busy, running, text
 from tests.serving.test_remote import engine, until, worker
 
 
@@ -50,17 +48,6 @@ class TableRecorder(Recorder):
         first = [math.nan if length == 13 else 1 / length for length in table.lengths]
         flat = [number for part in first for number in (part, 1 - part)]
         return ScoreTable(array("d", flat), array("d", [5.0] * len(first)))
-
-
-@asynccontextmanager
-async def running(recorder: Recorder, **changes: float) -> AsyncIterator[MicroBatcher]:
-    batcher = MicroBatcher(lambda: [recorder], limits(**changes))
-    await batcher.start()
-    try:
-        yield batcher
-    finally:
-        recorder.gate.set()
-        await batcher.close()
 
 
 def firsts(scores: ScoreTable) -> list[float]:
@@ -109,13 +96,8 @@ async def test_single_texts_and_tables_take_turns() -> None:
 
 async def test_texts_of_a_predictor_of_tables_go_by_age() -> None:
     """Where unlike lengths cost nothing, nobody is passed over for a better neighbour."""
-    recorder = TableRecorder()
-    async with running(recorder) as batcher:
-        held = await busy(batcher, recorder)
-        futures = batcher.submit([text(length) for length in (100, 8, 101, 9, 102, 10, 103, 11)], FAR)
-        recorder.gate.set()
-        await asyncio.gather(held, *futures)
-    assert [sorted(batch) for batch in recorder.batches] == [[1], [8, 9, 100, 101], [10, 11, 102, 103]]
+    batches = await batches_of(TableRecorder(), [100, 8, 101, 9, 102, 10, 103, 11])
+    assert [sorted(batch) for batch in batches] == [[1], [8, 9, 100, 101], [10, 11, 102, 103]]
 
 
 async def test_the_next_table_is_with_the_thread_before_the_last_is_done() -> None:
