@@ -39,6 +39,10 @@ _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
 """What is left of the slowest forward pass with every further one."""
+_HTTP_SECONDS = 0.00015
+"""What a request costs an HTTP worker, of one core, about: measured on several processors."""
+_COST_MEMORY = 0.9
+"""What is left of the measured cost of a text with every further batch."""
 
 
 class _TimedTable(NamedTuple):
@@ -78,7 +82,9 @@ class MicroBatcher:
         self._info: EngineInfo | None = None
         self._waiting = WaitingTexts(limits)
         self._takes_tables = False
-        self._arrival = asyncio.Event()
+        self._asleep: list[asyncio.Future[None]] = []
+        self._batches = 0
+        self._text_seconds: float | None = None
         self._lanes: list[_Lane] = []
         self._runners: list[asyncio.Task[None]] = []
         self._threads: ComputeThreads | None = None
@@ -131,7 +137,8 @@ class MicroBatcher:
     async def close(self) -> None:
         """Compute what is queued, then stop; texts submitted from now on are refused."""
         self._accepting = False
-        self._arrival.set()
+        while self._asleep:
+            self._wake_one()
         await asyncio.gather(*self._runners, return_exceptions=True)
         if self._threads is not None:
             self._threads.close()
@@ -159,7 +166,8 @@ class MicroBatcher:
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entries = self._waiting.add(texts, deadline, time.monotonic())
-        self._arrival.set()
+        if self._worth_a_thread():
+            self._wake_one()
         return entries
 
     def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
@@ -173,7 +181,7 @@ class MicroBatcher:
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entry = self._waiting.add_table(table, deadline, time.monotonic())
-        self._arrival.set()
+        self._wake_one()
         if len(self._lanes) == len(self._runners):
             self._fill(min(self._lanes, key=lambda lane: len(lane.tables)))
         return entry
@@ -186,17 +194,61 @@ class MicroBatcher:
             if pause <= 0 and (table := self._waiting.draw_table(time.monotonic())):
                 tell = await self._compute_tables(cast("TablePredictor", predictor), table, tell)
                 continue
-            if pause <= 0 and (batch := self._waiting.draw(time.monotonic())):
-                tell = await self._compute(predictor, batch, tell)
+            if pause <= 0 and self._worth_a_thread() and (batch := self._waiting.draw(time.monotonic())):
+                tell = await self._compute_batch(predictor, batch, tell)
                 continue
             tell()
             tell = _nothing
             if pause > 0:
                 await asyncio.sleep(pause)
-            elif self._accepting and not self.queued:
-                self._arrival.clear()
-                await self._arrival.wait()
+            elif self._accepting and not self._worth_a_thread():
+                await self._sleep()
         tell()
+
+    def _worth_a_thread(self) -> bool:
+        """Whether single texts wait that one more thread should take.
+
+        Receiving and answering a text takes a core's time as computing it does. With as many threads at work on small
+        batches as there are cores, both sides would be put aside again and again, and batches be as small as can be;
+        so threads get the cores in that proportion, and more of them where more waits than the next batch takes.
+        """
+        waiting = self._waiting.singles
+        if not waiting:
+            return False
+        if self._batches < self._prompt_threads() or not self._accepting:
+            return True
+        return waiting >= self._limits.max_batch_size
+
+    def _prompt_threads(self) -> int:
+        """Threads that take single texts as soon as there are any."""
+        threads, cost = len(self._runners), self._text_seconds
+        return threads if cost is None else max(1, round(threads * cost / (cost + _HTTP_SECONDS)))
+
+    async def _sleep(self) -> None:
+        """Until there is something to compute."""
+        waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asleep.append(waker)
+        await waker
+
+    def _wake_one(self) -> None:
+        """Wake the thread that went to sleep last: its core's caches are the warmest."""
+        while self._asleep:
+            waker = self._asleep.pop()
+            if not waker.done():
+                waker.set_result(None)
+                break
+
+    async def _compute_batch(
+        self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Compute a batch of single texts; see ``_compute``."""
+        self._batches += 1
+        if self._worth_a_thread():
+            self._wake_one()
+        try:
+            return await self._compute(predictor, batch, meanwhile)
+        finally:
+            self._batches -= 1
 
     async def _compute(
         self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
@@ -206,7 +258,7 @@ class MicroBatcher:
         try:
             computing = self._hand_over(partial(_predict, predictor, batch))
             meanwhile()
-            scores = await self._computed(computing)
+            scores, seconds = await self._computed(computing)
         except MemoryError:
             await self._split(predictor, batch)
             return _nothing
@@ -214,6 +266,9 @@ class MicroBatcher:
             logger.exception("forward pass failed for a batch of %d texts", len(batch))
             metrics.INFERENCE_ERRORS.labels("model").inc()
             return partial(_fail, batch)
+        cost = seconds / len(batch)
+        known = cost if self._text_seconds is None else self._text_seconds
+        self._text_seconds = _COST_MEMORY * known + (1 - _COST_MEMORY) * cost
         return partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
 
     def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
@@ -336,11 +391,13 @@ def _nothing() -> None:
     """There is nobody to tell."""
 
 
-def _predict(predictor: Predictor, batch: list[Entry]) -> list[Scores]:
+def _predict(predictor: Predictor, batch: list[Entry]) -> tuple[list[Scores], float]:
+    """Scores, and the seconds of a core that they took."""
+    started = time.thread_time()
     scores = predictor.predict([entry.ids for entry in batch])
     if len(scores) != len(batch):
         raise RuntimeError(f"{len(scores)} scores for {len(batch)} texts")
-    return scores
+    return scores, time.thread_time() - started
 
 
 def _fail(batch: Sequence[Ticket[Any]]) -> None:

@@ -54,6 +54,11 @@ class WaitingTexts:
         return len(self._queue) + self._tables.texts
 
     @property
+    def singles(self) -> int:
+        """Single texts that wait, without the tables."""
+        return len(self._queue)
+
+    @property
     def tokens(self) -> int:
         """Tokens of all that waits."""
         return self._queue.tokens + self._tables.tokens
