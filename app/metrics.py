@@ -71,7 +71,7 @@ class BatchHistogram(Histogram):
 
 
 REQUESTS = Counter("sentiment_requests", "HTTP requests by route template and status.", ["route", "method", "status"])
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = BatchHistogram(
     "sentiment_request_duration_seconds", "Time from request to response.", ["route"], buckets=_SECONDS
 )
 REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
@@ -206,7 +206,7 @@ REFERENCE_TRUNCATED = Gauge(
 
 
 @functools.lru_cache(maxsize=64)
-def request_seconds(route: str) -> Histogram:
+def request_seconds(route: str) -> BatchHistogram:
     """``REQUEST_SECONDS`` of one route; the set of routes is fixed."""
     return REQUEST_SECONDS.labels(route)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import metrics, tracing
+from app import metrics, tally, tracing
 from app.api.problems import internal_error
 from app.logs import request_id
 
@@ -51,7 +51,9 @@ class RequestRecorder:
                 return str(value, "ascii")
         return f"{self._prefix}-{next(self._numbers):x}"
 
-    def record(self, template: str, method: str, status: int, seconds: float, number: str) -> None:
+    def record(
+        self, template: str, method: str, status: int, seconds: float, number: str, *, together: bool = False
+    ) -> None:
         """Count a request that was answered, or whose client left (499).
 
         Args:
@@ -60,14 +62,19 @@ class RequestRecorder:
             status: HTTP status.
             seconds: from its head to the end of its response.
             number: its id.
+            together: whether to count it with all others of this turn of the event loop.
         """
         method = method if method in _METHODS else "other"
         key = (template, method, status)
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
-        counter.inc()
-        metrics.request_seconds(template).observe(seconds)
+        if together:
+            tally.count(counter)
+            tally.observe(metrics.request_seconds(template), seconds)
+        else:
+            counter.inc()
+            metrics.request_seconds(template).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
         level = logging.WARNING if status >= 500 and template not in _PROBES else logging.DEBUG
         if status in _REFUSALS and level == logging.WARNING:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app import metrics, tracing
+from app import metrics, tally, tracing
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
 from app.sentiment import Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
@@ -110,15 +110,15 @@ class Classifier:
             key = self._key_maker()(text)
             found = self._memory.get(key)
             if found is not None:
-                self._memory_hits.inc()
-                self._count([found])
+                tally.count(self._memory_hits)
+                self._count_one(found)
                 return found
         if (self._shared is not None and self._shared.in_use) or self._refuse(text):
             return None
         self._check_in_flight(1)
         pending = self._dispatcher.begin(key, text)
         if pending is not None and key is not None:
-            self._memory_misses.inc()
+            tally.count(self._memory_misses)
             if self._shared is not None:
                 self._shared.skip()
         self._in_flight += pending is not None
@@ -131,7 +131,7 @@ class Classifier:
         finally:
             self._dispatcher.leave(pending)
             self._in_flight -= 1
-        self._count([outcome])
+        self._count_one(outcome)
         return outcome
 
     def leave(self, pending: PendingText) -> None:
@@ -257,6 +257,16 @@ class Classifier:
             self._memory.put(key, prediction)
         if self._shared is not None:
             self._shared.put(key, prediction)
+
+    def _count_one(self, outcome: Outcome) -> None:
+        """What ``_count`` does of one text, with all others of this turn of the event loop."""
+        if isinstance(outcome, Prediction):
+            label, score = outcome.best(self.model.config.labels)
+            tally.count(self._predicted)
+            tally.count(self._label_counters[label])
+            tally.observe(metrics.CONFIDENCE, score)
+        else:
+            metrics.TEXTS.labels(outcome.code).inc()
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         labels = self.model.config.labels

@@ -63,7 +63,7 @@ class Dispatcher:
             self._coalesced.inc()
             return pending
         self.admit(1, self._most_tokens([text]))
-        encoding = self._encoder.encode_now([text])[0]
+        encoding = self._encoder.encode_one(text)
         if isinstance(encoding, NoWordsError):
             return None
         ticket = self._engine.submit([encoding.ids], time.monotonic() + self._timeout)[0]

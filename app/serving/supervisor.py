@@ -338,9 +338,5 @@ def end_with_parent() -> None:
 
 
 def default_workers() -> int:
-    """HTTP workers for this machine: the usable cores less one for the engine, but two where there are two cores.
-
-    On two cores a second worker is worth a third of the throughput: HTTP costs more of a core there than the engine.
-    """
-    cores = usable_cores()
-    return max(min(2, cores), cores - 1)
+    """HTTP workers for this machine: the usable cores less one for the engine, at least one."""
+    return max(1, usable_cores() - 1)

@@ -60,26 +60,42 @@ class CompiledVocabulary:
             at += kept
         return results
 
+    def encode_one(self, text: bytes, most: int, head: int) -> Encoding | NoWordsError:
+        """``encode`` of one text, without what several need."""
+        length = len(text)
+        room = min(length, most) + max(0, length - most)
+        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES))
+        self._call(text, array(_INT64, [length]), most, head, ids, counts)
+        tokens, kept, unknown = counts
+        del ids[kept:]
+        return Encoding(ids, tokens, tokens > kept, unknown) if tokens else NoWordsError()
+
     def encode_table(self, texts: Sequence[bytes], most: int, head: int) -> EncodingTable:
         """Token ids of texts in one piece. See ``encode``."""
         lengths = list(map(len, texts))
         ends = array(_INT64, accumulate(lengths))
         room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
         ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES * len(lengths)))
+        self._call(b"".join(texts), ends, most, head, ids, counts)
+        tokens, kept, unknown = (counts[at::3].tolist() for at in range(3))
+        del ids[sum(kept) :]
+        return EncodingTable(ids, kept, tokens, unknown)
+
+    def _call(
+        self, texts: bytes, ends: array[int], most: int, head: int, ids: array[int], counts: array[int]
+    ) -> None:
+        """Fill ``ids`` and ``counts`` for texts that end at ``ends``."""
         self._encode(
             self._words,
-            b"".join(texts),
+            texts,
             ends.buffer_info()[0],
-            len(lengths),
+            len(ends),
             UNKNOWN_ID,
             most,
             head,
             ids.buffer_info()[0],
             counts.buffer_info()[0],
         )
-        tokens, kept, unknown = (counts[at::3].tolist() for at in range(3))
-        del ids[sum(kept) :]
-        return EncodingTable(ids, kept, tokens, unknown)
 
 
 def compiled_vocabulary(words: Sequence[str], first: int) -> CompiledVocabulary | None:

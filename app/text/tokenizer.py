@@ -64,10 +64,17 @@ class Tokenizer:
         Raises:
             NoWordsError: there is no word in the text.
         """
-        [encoding] = self.encode_all([text])
+        encoding = self.encode_one(text)
         if isinstance(encoding, NoWordsError):
             raise encoding
         return encoding
+
+    def encode_one(self, text: str) -> Encoding | NoWordsError:
+        """Token ids of one text, or why there are none."""
+        ready = None if self._compiled is None else plain(text)
+        if self._compiled is None or ready is None:
+            return self._encode(text)
+        return self._compiled.encode_one(ready, *self._limits)
 
     def encode_all(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
         """Token ids of each text, or why there are none; cheaper than one call for each."""
