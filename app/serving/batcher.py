@@ -25,6 +25,7 @@ from app.errors import EngineUnavailableError, InferenceError
 from app.sentiment import Predictor, Scores, ScoreTable, TablePredictor, TextTable, TokenIds
 from app.serving.admission import DrainRate, drain_seconds
 from app.serving.compute_threads import ComputeThreads
+from app.serving.core_share import CoreShare
 from app.serving.engine import EngineInfo
 from app.serving.length_queue import Entry
 from app.serving.tables import TableEntry, gather
@@ -39,10 +40,6 @@ _LATE_SECONDS = 1.5
 """How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
 _SLOWEST_MEMORY = 0.95
 """What is left of the slowest forward pass with every further one."""
-_HTTP_SECONDS = 0.00015
-"""What a request costs an HTTP worker, of one core, about: measured on several processors."""
-_COST_MEMORY = 0.9
-"""What is left of the measured cost of a text with every further batch."""
 
 
 class _TimedTable(NamedTuple):
@@ -84,7 +81,7 @@ class MicroBatcher:
         self._takes_tables = False
         self._asleep: list[asyncio.Future[None]] = []
         self._batches = 0
-        self._text_seconds: float | None = None
+        self._share = CoreShare(1)
         self._lanes: list[_Lane] = []
         self._runners: list[asyncio.Task[None]] = []
         self._threads: ComputeThreads | None = None
@@ -129,6 +126,7 @@ class MicroBatcher:
         self._waiting.predictors = len(predictors)
         self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
         self._waiting.by_length = not self._takes_tables
+        self._share = CoreShare(len(predictors))
         self._threads = ComputeThreads(len(predictors))
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
@@ -206,32 +204,23 @@ class MicroBatcher:
         tell()
 
     def _worth_a_thread(self) -> bool:
-        """Whether single texts wait that one more thread should take.
+        """Whether one more thread should take of the single texts that wait; see ``CoreShare``.
 
-        Receiving and answering a text takes a core's time as computing it does. With as many threads at work on small
-        batches as there are cores, both sides would be put aside again and again, and batches be as small as can be;
-        so threads get the cores in that proportion, and more of them where more waits than the next batch takes.
+        Where a whole batch of them waits, computing is what everybody waits for, and no thread should rest.
         """
         waiting = self._waiting.singles
-        if not waiting:
-            return False
-        if self._batches < self._prompt_threads() or not self._accepting:
-            return True
+        if self._batches < self._share.prompt_threads or not self._accepting:
+            return waiting > 0
         return waiting >= self._limits.max_batch_size
 
-    def _prompt_threads(self) -> int:
-        """Threads that take single texts as soon as there are any."""
-        threads, cost = len(self._runners), self._text_seconds
-        return threads if cost is None else max(1, round(threads * cost / (cost + _HTTP_SECONDS)))
-
     async def _sleep(self) -> None:
-        """Until there is something to compute."""
+        """Wait for something to compute."""
         waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asleep.append(waker)
         await waker
 
     def _wake_one(self) -> None:
-        """Wake the thread that went to sleep last: its core's caches are the warmest."""
+        """Wake who went to sleep last: what it needs is most likely still in a cache."""
         while self._asleep:
             waker = self._asleep.pop()
             if not waker.done():
@@ -244,6 +233,7 @@ class MicroBatcher:
         """Compute a batch of single texts; see ``_compute``."""
         self._batches += 1
         if self._worth_a_thread():
+            # Nobody was woken for what this batch has left.
             self._wake_one()
         try:
             return await self._compute(predictor, batch, meanwhile)
@@ -266,9 +256,7 @@ class MicroBatcher:
             logger.exception("forward pass failed for a batch of %d texts", len(batch))
             metrics.INFERENCE_ERRORS.labels("model").inc()
             return partial(_fail, batch)
-        cost = seconds / len(batch)
-        known = cost if self._text_seconds is None else self._text_seconds
-        self._text_seconds = _COST_MEMORY * known + (1 - _COST_MEMORY) * cost
+        self._share.observe(len(batch), seconds)
         return partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
 
     def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:

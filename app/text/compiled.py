@@ -81,9 +81,7 @@ class CompiledVocabulary:
         del ids[sum(kept) :]
         return EncodingTable(ids, kept, tokens, unknown)
 
-    def _call(
-        self, texts: bytes, ends: array[int], most: int, head: int, ids: array[int], counts: array[int]
-    ) -> None:
+    def _call(self, texts: bytes, ends: array[int], most: int, head: int, ids: array[int], counts: array[int]) -> None:
         """Fill ``ids`` and ``counts`` for texts that end at ``ends``."""
         self._encode(
             self._words,
