@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port to listen on; 0 picks a free one."""
     workers: int = Field(default=0, ge=0, le=256)
-    """HTTP worker processes; 0 means usable cores less one, two of two."""
+    """HTTP worker processes; 0 means usable cores less one, at least one."""
     model_store: Path = Path("model_store")
     """Folder of the model store."""
     model: str = Field(default="imdb-gru", min_length=1)

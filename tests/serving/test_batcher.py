@@ -99,6 +99,57 @@ async def test_batches_form_while_the_device_is_busy() -> None:
     assert batches == [[1], [100, 101, 102, 103], [8, 9, 10, 11]]
 
 
+def burn(seconds: float) -> Callable[[Sequence[TokenIds[int]]], None]:
+    """A forward pass that costs a core so much, whatever else it does meanwhile."""
+
+    def work(_: Sequence[TokenIds[int]]) -> None:
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    return work
+
+
+@pytest.mark.parametrize(("seconds", "more", "at_work"), [(0.0, 3, 1), (0.0, 4, 2), (0.02, 1, 2)])
+async def test_another_thread_begins_where_texts_are_worth_it(seconds: float, more: int, at_work: int) -> None:
+    """Where texts cost little, only when a whole batch waits; the thread at work takes what is less."""
+    predictors = [Recorder(burn(seconds)), Recorder(burn(seconds))]
+    batcher = MicroBatcher(lambda: predictors, limits())
+    await batcher.start()
+    await asyncio.gather(*batcher.submit([text(1)], FAR))
+    for recorder in predictors:
+        recorder.gate.clear()
+    tickets = [*batcher.submit([text(2)], FAR)]
+    await asyncio.sleep(0.01)
+    tickets += batcher.submit([text(3)] * more, FAR)
+    await asyncio.sleep(0.01)
+    waiting = batcher.queued
+    for recorder in predictors:
+        recorder.gate.set()
+    await asyncio.gather(*tickets)
+    await batcher.close()
+    assert waiting == (0 if at_work == 2 else more)
+    assert sum(len(batch) for recorder in predictors for batch in recorder.batches) == 2 + more
+
+
+async def test_a_thread_that_was_not_woken_takes_what_a_batch_has_left() -> None:
+    """Texts that came together are computed at once, as many as make two batches."""
+    predictors = [Recorder(), Recorder()]
+    batcher = MicroBatcher(lambda: predictors, limits())
+    await batcher.start()
+    await asyncio.gather(*batcher.submit([text(1)], FAR))
+    for recorder in predictors:
+        recorder.gate.clear()
+    tickets = batcher.submit([text(2)] * 8, FAR)
+    await asyncio.sleep(0.01)
+    waiting = batcher.queued
+    for recorder in predictors:
+        recorder.gate.set()
+    await asyncio.gather(*tickets)
+    await batcher.close()
+    assert waiting == 0
+
+
 async def test_old_texts_are_not_passed_over() -> None:
     """Beyond the age cap texts go by age, not by length."""
     recorder = Recorder()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from app.serving import supervisor
 from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES, bind
 
 PARENT = """
@@ -149,6 +150,13 @@ def test_a_child_that_will_not_end_is_killed_after_the_grace_time() -> None:
     parent.terminate()
     parent.communicate(timeout=10)
     assert parent.returncode == 1
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (3, 2), (16, 15)])
+def test_workers_leave_a_core_to_the_engine(cores: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one at least."""
+    monkeypatch.setattr(supervisor, "usable_cores", lambda: cores)
+    assert supervisor.default_workers() == workers
 
 
 def test_bind_picks_a_free_port_and_refuses_a_taken_one() -> None:
