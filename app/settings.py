@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     """Model to serve: NAME for its highest version, or NAME/VERSION."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
-    runtime: Literal["auto", "native", "triton", "torch"] = "auto"
-    """What computes the forward pass: auto is native on the CPU, torch on a GPU; triton is an unmeasured GPU kernel."""
+    runtime: Literal["auto", "native", "torch"] = "auto"
+    """What computes the forward pass: auto is native on the CPU, torch on a GPU."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic: auto is bfloat16 where the CPU computes it natively, else float32; float16 is for GPUs."""
     threads: int = Field(default=0, ge=0, le=1024)

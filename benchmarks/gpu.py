@@ -1,8 +1,8 @@
-"""Forward passes alone, on an NVIDIA GPU: the kernel beside cuDNN through PyTorch, and FlashRNN where it is installed.
+"""Forward passes alone, on an NVIDIA GPU: cuDNN through PyTorch, and FlashRNN where it is installed.
 
 ``python -m benchmarks.gpu [--model NAME[/VERSION]]`` measures reviews per second by batch size and writes markdown.
 Every contestant computes embedding, recurrent layer, pooling and output of texts whose token ids are on the device
-already; the last row is the whole way from ids in the host's memory to scores. Texts of a batch come in no order;
+already; the last column is the whole way from ids in the host's memory to scores. Texts of a batch come in no order;
 what needs them sorted sorts them in its time. Contestants take turns; a figure is the median of the rounds, each the
 median of several calls, with the lowest and the highest round beside it.
 
@@ -12,9 +12,9 @@ Without ``--model`` the weights are random. Lengths and ids are those of ``bench
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import time
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from app.modeling.batching import pad
-from app.modeling.cuda.network import KernelNetwork
-from app.modeling.cuda.predictor import TritonPredictor
-from app.modeling.logits import joined, longest_first
 from app.modeling.networks import SentimentNetwork
 from app.modeling.predictor import TorchPredictor
-from app.sentiment import TextTable
 from app.store import ModelConfig
 from benchmarks.engine import Batch, chance_texts, stored_network
 from benchmarks.machine import versions
@@ -66,7 +62,7 @@ class Cudnn:
 
 
 class FlashRnn:
-    """FlashRNN's fused CUDA kernel over padded texts, in bfloat16, the input half from the same table as the kernel's.
+    """FlashRNN's fused CUDA kernel over padded texts, in bfloat16, the input half from a table.
 
     Raises:
         ImportError: not installed.
@@ -94,20 +90,6 @@ class FlashRnn:
         )[0][0]
         states = states.squeeze(-2).transpose(0, 1).float()
         return self._network.head(self._network.pool(states, self._lengths)).logits
-
-
-class Kernel:
-    """The kernel, and the order it needs."""
-
-    def __init__(self, network: KernelNetwork, batch: Batch) -> None:
-        self._network = network
-        order, lengths = longest_first(batch)
-        ids, starts = joined(batch, order, lengths, network.config.vocabulary_size)
-        self._ids = torch.from_numpy(ids.copy()).cuda()
-        self._starts = torch.from_numpy(starts.astype(np.int32)).cuda()
-
-    def __call__(self) -> Tensor:
-        return self._network.logits(self._starts, self._ids)
 
 
 def main() -> None:
@@ -148,10 +130,9 @@ def contestants(network: SentimentNetwork, batch: Batch) -> dict[str, Contestant
     """All that can be measured here; says what cannot and why."""
     config = network.config
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    predictor = TritonPredictor(config, weights, "cuda")
-    table = TextTable(array("i", b"".join(batch)), [len(ids) for ids in batch])
+    predictor = TorchPredictor(copy.deepcopy(network), "cuda", "float16")
     single, half = on_gpu(config, weights, "float32"), on_gpu(config, weights, "float16")
-    found: dict[str, Contestant] = {"kernel, float16": Kernel(predictor.network, batch)}
+    found: dict[str, Contestant] = {}
     if config.layers == config.directions == 1 and config.architecture == "gru":
         for backend in ("cuda_fused", "cuda"):
             try:
@@ -165,7 +146,7 @@ def contestants(network: SentimentNetwork, batch: Batch) -> dict[str, Contestant
         "cuDNN packed, float16": Cudnn(half, "float16", batch, packed=True),
         "cuDNN padded, float32": Cudnn(single, "float32", batch, packed=False),
         "cuDNN packed, float32": Cudnn(single, "float32", batch, packed=True),
-        "kernel, ids to scores": lambda: predictor.predict_table(table),
+        "cuDNN, float16, ids to scores": lambda: predictor.predict(batch),
     }
     return found
 

@@ -28,8 +28,8 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
     Args:
         model: an opened version.
         device: ``auto``, ``cpu`` or ``cuda[:index]``.
-        runtime: ``auto``, ``native`` (the C kernel, on the CPU), ``triton`` (the kernel for GPUs) or
-            ``torch``; auto is native on the CPU and torch on a GPU.
+        runtime: ``auto``, ``native`` (the C kernel, on the CPU) or ``torch``; auto is native on the CPU and torch on a
+            GPU.
         precision: ``auto`` (the fastest that the runtime has here; of torch, float32), ``float32``, ``bfloat16`` (on
             the CPU) or ``float16`` (on a GPU).
         threads: threads of all predictors together, at least 1.
@@ -42,8 +42,6 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
     predictors = None
     if device == "cpu" and runtime in ("auto", "native"):
         predictors = _native(model, precision, threads, runtime)
-    elif device != "cpu" and runtime == "triton" and precision in ("auto", "float16"):
-        predictors = _triton(model, device)
     if predictors is None:
         predictors = [_torch(model, device, runtime, precision, threads)]
     _warm_up(predictors[0], model.config.max_tokens)
@@ -97,29 +95,9 @@ def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> l
     return [first, *(first.share() for _ in range(threads - 1))]
 
 
-def _triton(model: StoredModel, device: str) -> list[Predictor]:
-    """Predictors of the kernel for GPUs."""
-    from app.modeling.weights import read_weights
-
-    weights = read_weights(model.path, model.config)
-    try:
-        from app.modeling.cuda.predictor import LANES, TritonPredictor
-
-        predictor = TritonPredictor(model.config, weights, device)
-        # Compiles the kernel, in the end with a C compiler. What can fail there is Triton's affair, and of many kinds.
-        _warm_up(predictor, model.config.max_tokens)
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise SettingsError(
-            f"SENTIMENT_RUNTIME: triton cannot compute {model.reference} on {device}: {error}"
-        ) from error
-    return [predictor] * LANES
-
-
 def _torch(model: StoredModel, device: str, runtime: str, precision: str, threads: int) -> Predictor:
     half = precision == "float16" and device != "cpu"
-    if runtime in ("native", "triton") or not (half or precision in ("auto", "float32")):
+    if runtime == "native" or not (half or precision in ("auto", "float32")):
         raise SettingsError(
             f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: no {runtime} runtime in {precision} on {device}; "
             f"torch in float32 {'' if device == 'cpu' else 'or float16 '}is what there is"

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from app.compiler import KERNEL
 from tests import native
-
-# Triton's kernels run on the CPU; it looks at this when they are defined.
-os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")
