@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import metrics
+from app.metrics import BatchHistogram, Tally
 
 ROOT = Path(__file__).parent.parent
 OURS = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
@@ -139,3 +141,65 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
     assert '\nsentiment_process_restarts_total{role="worker"} 1.0\n' in output
     assert '\nsentiment_cache_lookups_total{result="error",tier="redis"} 0.0\n' in output
     assert re.search(r'\nsentiment_process_seen_timestamp_seconds\{process="worker-3"\} \d', output)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+async def test_what_a_turn_counted_is_written_at_its_end(registry: CollectorRegistry) -> None:
+    """Once for all of it; what comes in the next turn is added."""
+    tally, counter = Tally(), Counter("texts", "Texts.", registry=registry)
+    for _ in range(3):
+        tally.count(counter)
+    tally.count(counter, 4)
+    assert registry.get_sample_value("texts_total") == 0
+    await asyncio.sleep(0)
+    assert registry.get_sample_value("texts_total") == 7
+    tally.count(counter)
+    await asyncio.sleep(0)
+    assert registry.get_sample_value("texts_total") == 8
+
+
+async def test_a_gauge_goes_up_and_down(registry: CollectorRegistry) -> None:
+    """What came and went within a turn leaves it as it was."""
+    tally, gauge = Tally(), Gauge("waiting", "Waiting.", registry=registry)
+    tally.count(gauge, 2)
+    tally.count(gauge, -1)
+    await asyncio.sleep(0)
+    assert registry.get_sample_value("waiting") == 1
+    tally.count(gauge)
+    tally.count(gauge, -1)
+    await asyncio.sleep(0)
+    assert registry.get_sample_value("waiting") == 1
+
+
+async def test_every_observation_counts(registry: CollectorRegistry) -> None:
+    """Each goes into its bucket and into the sum."""
+    tally, histogram = Tally(), BatchHistogram("seconds", "Seconds.", buckets=(1, 2), registry=registry)
+    for amount in (0.5, 1.5, 1.75, 9):
+        tally.observe(histogram, amount)
+    await asyncio.sleep(0)
+    counts = [registry.get_sample_value("seconds_bucket", {"le": bound}) for bound in ("1.0", "2.0", "+Inf")]
+    assert (counts, registry.get_sample_value("seconds_sum")) == ([1, 3, 4], 12.75)
+
+
+def test_what_a_loop_left_is_written_by_the_next(registry: CollectorRegistry) -> None:
+    """An event loop that ends before its turn is over takes nothing with it."""
+    tally, counter = Tally(), Counter("texts", "Texts.", registry=registry)
+    ended = asyncio.new_event_loop()
+
+    async def count() -> None:
+        tally.count(counter)
+
+    def count_and_end() -> None:
+        ended.stop()
+        tally.count(counter)
+
+    ended.call_soon(count_and_end)
+    ended.run_forever()
+    ended.close()
+    assert registry.get_sample_value("texts_total") == 0
+    asyncio.run(count())
+    assert registry.get_sample_value("texts_total") == 2

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from app import metrics, tally, tracing
+from app import metrics, tracing
 from app.api.classify import CLASSIFY_PATH, single_answer
 from app.api.load_shedding import LoadShedder
 from app.api.middleware import SECURITY_HEADERS, RequestRecorder
@@ -176,7 +176,7 @@ class FastRequest:
         self._pending: PendingText | None = None
         self.response_complete = self.disconnected = False
         self.keep_alive = True
-        tally.count(metrics.REQUESTS_IN_FLIGHT)
+        metrics.tally.count(metrics.REQUESTS_IN_FLIGHT)
 
     @property
     def message_event(self) -> FastRequest:
@@ -236,7 +236,7 @@ class FastRequest:
 
     def _over(self, status: int) -> None:
         self.response_complete = True
-        tally.count(metrics.REQUESTS_IN_FLIGHT, -1)
+        metrics.tally.count(metrics.REQUESTS_IN_FLIGHT, -1)
         seconds = time.perf_counter() - self._started
         self._path.recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, together=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import metrics, tally, tracing
+from app import metrics, tracing
 from app.api.problems import internal_error
 from app.logs import request_id
 
@@ -70,8 +70,8 @@ class RequestRecorder:
         if counter is None:
             counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
         if together:
-            tally.count(counter)
-            tally.observe(metrics.request_seconds(template), seconds)
+            metrics.tally.count(counter)
+            metrics.tally.observe(metrics.request_seconds(template), seconds)
         else:
             counter.inc()
             metrics.request_seconds(template).observe(seconds)

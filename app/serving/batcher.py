@@ -18,28 +18,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
 from app.sentiment import Predictor, Scores, ScoreTable, TablePredictor, TextTable, TokenIds
 from app.serving.admission import DrainRate, drain_seconds
-from app.serving.compute_threads import ComputeThreads
 from app.serving.core_share import CoreShare
 from app.serving.engine import EngineInfo
+from app.serving.forward_passes import ForwardPasses, predict
 from app.serving.length_queue import Entry
+from app.serving.sleepers import Sleepers
 from app.serving.tables import TableEntry, gather
 from app.serving.ticket import Ticket
 from app.serving.waiting import BatchLimits, WaitingTexts
 
 logger = logging.getLogger(__name__)
-
-_Computed = TypeVar("_Computed")
-
-_LATE_SECONDS = 1.5
-"""How much longer than the slowest so far a forward pass may take before the engine is taken for hung."""
-_SLOWEST_MEMORY = 0.95
-"""What is left of the slowest forward pass with every further one."""
 
 
 class _TimedTable(NamedTuple):
@@ -79,17 +73,15 @@ class MicroBatcher:
         self._info: EngineInfo | None = None
         self._waiting = WaitingTexts(limits)
         self._takes_tables = False
-        self._asleep: list[asyncio.Future[None]] = []
+        self._asleep = Sleepers()
         self._batches = 0
         self._share = CoreShare(1)
         self._lanes: list[_Lane] = []
         self._runners: list[asyncio.Task[None]] = []
-        self._threads: ComputeThreads | None = None
+        self._passes = ForwardPasses()
         self._rate = DrainRate()
         self._accepting = False
         self._resume_at = 0.0
-        self._under_way: dict[asyncio.Future[Any], float] = {}
-        self._slowest = 0.0
 
     @property
     def info(self) -> EngineInfo:
@@ -116,8 +108,7 @@ class MicroBatcher:
     @property
     def hung(self) -> bool:
         """Whether a forward pass takes far longer than any before."""
-        oldest = min(self._under_way.values(), default=math.inf)
-        return time.monotonic() - oldest > self._slowest + _LATE_SECONDS
+        return self._passes.hung
 
     async def start(self) -> None:
         """Load and warm up the predictors in a thread, then accept texts."""
@@ -127,7 +118,7 @@ class MicroBatcher:
         self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
         self._waiting.by_length = not self._takes_tables
         self._share = CoreShare(len(predictors))
-        self._threads = ComputeThreads(len(predictors))
+        self._passes.start(len(predictors))
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
         metrics.QUEUE_LIMIT.set(self._limits.queue.max_texts)
@@ -135,11 +126,9 @@ class MicroBatcher:
     async def close(self) -> None:
         """Compute what is queued, then stop; texts submitted from now on are refused."""
         self._accepting = False
-        while self._asleep:
-            self._wake_one()
+        self._asleep.wake_all()
         await asyncio.gather(*self._runners, return_exceptions=True)
-        if self._threads is not None:
-            self._threads.close()
+        self._passes.close()
 
     async def crashed(self) -> None:
         """Return when a predictor's task has ended that should run for ever: a defect, but nobody may wait for it."""
@@ -165,7 +154,7 @@ class MicroBatcher:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entries = self._waiting.add(texts, deadline, time.monotonic())
         if self._worth_a_thread():
-            self._wake_one()
+            self._asleep.wake_one()
         return entries
 
     def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
@@ -179,7 +168,7 @@ class MicroBatcher:
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entry = self._waiting.add_table(table, deadline, time.monotonic())
-        self._wake_one()
+        self._asleep.wake_one()
         if len(self._lanes) == len(self._runners):
             self._fill(min(self._lanes, key=lambda lane: len(lane.tables)))
         return entry
@@ -200,7 +189,7 @@ class MicroBatcher:
             if pause > 0:
                 await asyncio.sleep(pause)
             elif self._accepting and not self._worth_a_thread():
-                await self._sleep()
+                await self._asleep.sleep()
         tell()
 
     def _worth_a_thread(self) -> bool:
@@ -213,20 +202,6 @@ class MicroBatcher:
             return waiting > 0
         return waiting >= self._limits.max_batch_size
 
-    async def _sleep(self) -> None:
-        """Wait for something to compute."""
-        waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asleep.append(waker)
-        await waker
-
-    def _wake_one(self) -> None:
-        """Wake who went to sleep last: what it needs is most likely still in a cache."""
-        while self._asleep:
-            waker = self._asleep.pop()
-            if not waker.done():
-                waker.set_result(None)
-                break
-
     async def _compute_batch(
         self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
@@ -234,7 +209,7 @@ class MicroBatcher:
         self._batches += 1
         if self._worth_a_thread():
             # Nobody was woken for what this batch has left.
-            self._wake_one()
+            self._asleep.wake_one()
         try:
             return await self._compute(predictor, batch, meanwhile)
         finally:
@@ -246,9 +221,9 @@ class MicroBatcher:
         """Compute a batch, and do something meanwhile. What is returned tells its callers."""
         started, saturated = time.monotonic(), self.queued > 0
         try:
-            computing = self._hand_over(partial(_predict, predictor, batch))
+            computing = self._passes.begin(partial(predict, predictor, [entry.ids for entry in batch]))
             meanwhile()
-            scores, seconds = await self._computed(computing)
+            scores, seconds = await self._passes.end(computing)
         except MemoryError:
             await self._split(predictor, batch)
             return _nothing
@@ -310,12 +285,12 @@ class MicroBatcher:
             scores = predictor.predict_table(entry.table)
             return _TimedTable(scores, started, time.monotonic(), saturated)
 
-        lane.tables.append((entry, self._hand_over(compute)))
+        lane.tables.append((entry, self._passes.begin(compute)))
 
     async def _end_table(self, entry: TableEntry, computing: asyncio.Future[_TimedTable | None]) -> Callable[[], None]:
         texts = len(entry.table.lengths)
         try:
-            timed = await self._computed(computing)
+            timed = await self._passes.end(computing)
         except MemoryError:
             # Text by text it may fit: batches of those are split.
             gather(self._waiting.add(entry.table.texts(), entry.deadline, time.monotonic()), entry)
@@ -338,19 +313,6 @@ class MicroBatcher:
             entry.set_result(scores._replace(computed=(started, ended)) if self._timed else scores)
 
         return tell
-
-    def _hand_over(self, compute: Callable[[], _Computed]) -> asyncio.Future[_Computed]:
-        assert self._threads is not None  # noqa: S101 - nothing is handed over before the start
-        computing = self._threads.submit(compute)
-        self._under_way[computing] = time.monotonic()
-        return computing
-
-    async def _computed(self, computing: asyncio.Future[_Computed]) -> _Computed:
-        try:
-            return await computing
-        finally:
-            seconds = time.monotonic() - self._under_way.pop(computing)
-            self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
 
     async def _split(self, predictor: Predictor, batch: list[Entry]) -> None:
         """Retry the halves of a batch that exhausted memory; a single text that does so fails alone."""
@@ -377,15 +339,6 @@ class MicroBatcher:
 
 def _nothing() -> None:
     """There is nobody to tell."""
-
-
-def _predict(predictor: Predictor, batch: list[Entry]) -> tuple[list[Scores], float]:
-    """Scores, and the seconds of a core that they took."""
-    started = time.thread_time()
-    scores = predictor.predict([entry.ids for entry in batch])
-    if len(scores) != len(batch):
-        raise RuntimeError(f"{len(scores)} scores for {len(batch)} texts")
-    return scores, time.thread_time() - started
 
 
 def _fail(batch: Sequence[Ticket[Any]]) -> None:

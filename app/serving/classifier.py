@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app import metrics, tally, tracing
+from app import metrics, tracing
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
 from app.sentiment import Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
@@ -110,7 +110,7 @@ class Classifier:
             key = self._key_maker()(text)
             found = self._memory.get(key)
             if found is not None:
-                tally.count(self._memory_hits)
+                metrics.tally.count(self._memory_hits)
                 self._count_one(found)
                 return found
         if (self._shared is not None and self._shared.in_use) or self._refuse(text):
@@ -118,7 +118,7 @@ class Classifier:
         self._check_in_flight(1)
         pending = self._dispatcher.begin(key, text)
         if pending is not None and key is not None:
-            tally.count(self._memory_misses)
+            metrics.tally.count(self._memory_misses)
             if self._shared is not None:
                 self._shared.skip()
         self._in_flight += pending is not None
@@ -262,9 +262,9 @@ class Classifier:
         """What ``_count`` does of one text, with all others of this turn of the event loop."""
         if isinstance(outcome, Prediction):
             label, score = outcome.best(self.model.config.labels)
-            tally.count(self._predicted)
-            tally.count(self._label_counters[label])
-            tally.observe(metrics.CONFIDENCE, score)
+            metrics.tally.count(self._predicted)
+            metrics.tally.count(self._label_counters[label])
+            metrics.tally.observe(metrics.CONFIDENCE, score)
         else:
             metrics.TEXTS.labels(outcome.code).inc()
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from operator import lt
 
-from app import metrics, tally, tracing
+from app import metrics, tracing
 from app.errors import NoWordsError
 from app.sentiment import Encoding, EncodingTable
 from app.text.tokenizer import Tokenizer
@@ -52,13 +52,13 @@ class Encoder:
         """The encoding of one text, or why there is none. For the thread of the event loop."""
         started = time.perf_counter()
         encoding = self._tokenizer.encode_one(text)
-        tally.observe(metrics.TOKENIZE_SECONDS, time.perf_counter() - started)
+        metrics.tally.observe(metrics.TOKENIZE_SECONDS, time.perf_counter() - started)
         if isinstance(encoding, Encoding):
             kept, tokens = len(encoding.ids), encoding.tokens
-            tally.observe(metrics.TEXT_TOKENS, tokens)
-            tally.observe(metrics.UNKNOWN_RATIO, encoding.unknown / kept)
+            metrics.tally.observe(metrics.TEXT_TOKENS, tokens)
+            metrics.tally.observe(metrics.UNKNOWN_RATIO, encoding.unknown / kept)
             if kept < tokens:
-                tally.count(metrics.TRUNCATED)
+                metrics.tally.count(metrics.TRUNCATED)
         return encoding
 
     def encode_now(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
-from app.serving import batcher as batcher_module
+from app.serving import forward_passes
 from app.serving.admission import QueueLimits
 from app.serving.batcher import MicroBatcher
 from app.serving.length_queue import Entry, LengthQueue
@@ -211,7 +211,7 @@ async def test_a_long_expected_wait_refuses() -> None:
 
 async def test_a_forward_pass_that_does_not_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine counts as hung while a batch takes far longer than any before, and no longer."""
-    monkeypatch.setattr(batcher_module, "_LATE_SECONDS", 0.1)
+    monkeypatch.setattr(forward_passes, "_LATE_SECONDS", 0.1)
     recorder = Recorder()
     async with running(recorder) as batcher:
         assert not batcher.hung

@@ -14,7 +14,7 @@ import pytest
 
 from app.errors import EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
-from app.serving import batcher as batcher_module
+from app.serving import forward_passes
 from app.serving import remote as remote_module
 from app.serving.admission import QueueLimits
 from app.serving.batcher import MicroBatcher
@@ -238,7 +238,7 @@ async def test_a_silent_engine_is_not_ready(tmp_path: Path, monkeypatch: pytest.
 
 async def test_an_engine_whose_forward_pass_hangs_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that lives and computes nothing gives no signs of life."""
-    monkeypatch.setattr(batcher_module, "_LATE_SECONDS", 0.1)
+    monkeypatch.setattr(forward_passes, "_LATE_SECONDS", 0.1)
     path, predictor = tmp_path / "s", Gate()
     async with engine(path, predictor), worker(path) as remote:
         await until(lambda: remote.ready)

@@ -256,7 +256,7 @@ async def test_tables_in_flight_are_sent_once_more_to_the_next_engine(tmp_path: 
             await until(lambda: remote.ready)
             ticket = remote.submit_table(table(9, 2), FAR)
             await until(lambda: server._connections)
-            await until(lambda: server.batcher._under_way)
+            await until(lambda: bool(server.batcher._passes._under_way))
             for connection in list(server._connections):
                 assert connection._transport is not None
                 connection._transport.abort()
