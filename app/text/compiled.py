@@ -62,10 +62,8 @@ class CompiledVocabulary:
 
     def encode_one(self, text: bytes, most: int, head: int) -> Encoding | NoWordsError:
         """``encode`` of one text, without what several need."""
-        length = len(text)
-        room = min(length, most) + max(0, length - most)
-        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES))
-        self._call(text, array(_INT64, [length]), most, head, ids, counts)
+        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * len(text))), array(_INT64, bytes(_COUNTS_BYTES))
+        self._call(text, array(_INT64, [len(text)]), most, head, ids, counts)
         tokens, kept, unknown = counts
         del ids[kept:]
         return Encoding(ids, tokens, tokens > kept, unknown) if tokens else NoWordsError()
