@@ -188,7 +188,8 @@ class MicroBatcher:
             tell = _nothing
             if pause > 0:
                 await asyncio.sleep(pause)
-            elif self._accepting and not self._worth_a_thread():
+            elif self._accepting and self.queued == self._waiting.singles and not self._worth_a_thread():
+                # A table that waits had to give way to single texts, which another thread takes.
                 await self._asleep.sleep()
         tell()
 

@@ -17,6 +17,7 @@ from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, NoWordsError
 from app.sentiment import Prediction, Scores, ScoreTable, TablePredictor, TextTable
 from app.serving import frames
+from app.serving.batcher import MicroBatcher
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.outcomes import Outcome
@@ -25,7 +26,7 @@ from app.serving.ticket import Ticket
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.fakes import HandEngine
-from tests.serving.test_batcher import FAR, Recorder, batches_of, busy, running, text
+from tests.serving.test_batcher import FAR, Recorder, batches_of, busy, limits, running, text
 from tests.serving.test_remote import engine, until, worker
 
 
@@ -132,6 +133,31 @@ async def test_a_text_that_came_first_goes_before_the_next_table() -> None:
         recorder.gate.set()
         await asyncio.gather(first, single, second)
     assert order == ["text", "table"]
+
+
+async def test_a_table_does_not_wait_for_texts_that_another_thread_takes() -> None:
+    """A thread that leaves single texts to the one at work on them computes tables meanwhile."""
+    singles, tables = TableRecorder(), TableRecorder()
+    batcher = MicroBatcher(lambda: [tables, singles], limits())
+    await batcher.start()
+    await asyncio.gather(*batcher.submit([text(1)], FAR))  # and the cost of a text is known
+    for recorder in (singles, tables):
+        recorder.gate.clear()
+    [held] = batcher.submit([text(2)], FAR)
+    await asyncio.sleep(0.01)
+    first = batcher.submit_table(table(4), FAR)
+    await asyncio.sleep(0.01)
+    [single] = batcher.submit([text(3)], FAR)
+    second = batcher.submit_table(table(5), FAR)
+    idle, at_work = sorted((singles, tables), key=lambda recorder: len(recorder.batches))
+    assert [batcher.queued, idle.batches] == [2, []]
+    idle.gate.set()
+    assert [firsts(await ticket) for ticket in (first, second)] == [[1 / 4], [1 / 5]]
+    assert not held.done()
+    assert not single.done()
+    at_work.gate.set()
+    await asyncio.gather(held, single)
+    await batcher.close()
 
 
 async def test_what_nobody_waits_for_is_not_computed() -> None:
