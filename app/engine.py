@@ -27,9 +27,12 @@ from app.store import ModelStore, StoredModel
 
 logger = logging.getLogger(__name__)
 
+_INLINE_SECONDS = 0.004
+"""How long the event loop may compute: it has nothing else to do here than to take texts and give answers."""
 
-def make_batcher(model: StoredModel, settings: Settings) -> MicroBatcher:
-    """An engine in this process, not yet started."""
+
+def make_batcher(model: StoredModel, settings: Settings, inline_seconds: float = 0.0) -> MicroBatcher:
+    """An engine in this process, not yet started. See ``MicroBatcher``."""
 
     def load() -> Sequence[Predictor]:
         # HTTP workers import this module through ``main`` and must never import torch.
@@ -40,7 +43,7 @@ def make_batcher(model: StoredModel, settings: Settings) -> MicroBatcher:
 
     queue = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.max_queue_seconds)
     limits = BatchLimits(settings.max_batch_size, settings.max_batch_tokens, settings.max_batch_age, queue)
-    return MicroBatcher(load, limits, timed=tracing.asked_for())
+    return MicroBatcher(load, limits, timed=tracing.asked_for(), inline_seconds=inline_seconds)
 
 
 def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
@@ -73,7 +76,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
     with metrics.MODEL_LOAD_FAILURES.count_exceptions():
         model = ModelStore(settings.model_store).open(settings.model)
         logs.context["model"] = model.reference
-        batcher = make_batcher(model, settings)
+        batcher = make_batcher(model, settings, _INLINE_SECONDS)
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
         await batcher.start()

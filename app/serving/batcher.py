@@ -15,10 +15,9 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from app import metrics
 from app.errors import EngineUnavailableError, InferenceError
@@ -29,31 +28,11 @@ from app.serving.engine import EngineInfo
 from app.serving.forward_passes import ForwardPasses, predict
 from app.serving.length_queue import Entry
 from app.serving.sleepers import Sleepers
-from app.serving.tables import TableEntry, gather
+from app.serving.tables import TableEntry, TableLane, TimedTable, gather
 from app.serving.ticket import Ticket
 from app.serving.waiting import BatchLimits, WaitingTexts
 
 logger = logging.getLogger(__name__)
-
-
-class _TimedTable(NamedTuple):
-    scores: ScoreTable
-    started: float
-    ended: float
-    saturated: bool
-
-
-class _Lane:
-    """Tables that one predictor computes or is about to, two at the most.
-
-    Attributes:
-        predictor: computes them.
-        tables: each with its future, the one at work first.
-    """
-
-    def __init__(self, predictor: TablePredictor) -> None:
-        self.predictor = predictor
-        self.tables: deque[tuple[TableEntry, asyncio.Future[_TimedTable | None]]] = deque()
 
 
 class MicroBatcher:
@@ -64,19 +43,28 @@ class MicroBatcher:
             several threads at once.
         limits: bounds.
         timed: whether scores say when they were computed.
+        inline_seconds: longest batch that the event loop computes itself, see ``CoreShare``; 0 for none.
     """
 
-    def __init__(self, load: Callable[[], Sequence[Predictor]], limits: BatchLimits, *, timed: bool = False) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Sequence[Predictor]],
+        limits: BatchLimits,
+        *,
+        timed: bool = False,
+        inline_seconds: float = 0.0,
+    ) -> None:
         self._load = load
         self._limits = limits
         self._timed = timed
+        self._inline_seconds = inline_seconds
         self._info: EngineInfo | None = None
         self._waiting = WaitingTexts(limits)
         self._takes_tables = False
         self._asleep = Sleepers()
         self._batches = 0
-        self._share = CoreShare(1)
-        self._lanes: list[_Lane] = []
+        self._share = CoreShare(1, limits.max_batch_size)
+        self._lanes: list[TableLane] = []
         self._runners: list[asyncio.Task[None]] = []
         self._passes = ForwardPasses()
         self._rate = DrainRate()
@@ -117,7 +105,7 @@ class MicroBatcher:
         self._waiting.predictors = len(predictors)
         self._takes_tables = all(isinstance(predictor, TablePredictor) for predictor in predictors)
         self._waiting.by_length = not self._takes_tables
-        self._share = CoreShare(len(predictors))
+        self._share = CoreShare(len(predictors), self._limits.max_batch_size, self._inline_seconds)
         self._passes.start(len(predictors))
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in predictors]
         self._accepting = True
@@ -194,37 +182,29 @@ class MicroBatcher:
         tell()
 
     def _worth_a_thread(self) -> bool:
-        """Whether one more thread should take of the single texts that wait; see ``CoreShare``.
-
-        Where a whole batch of them waits, computing is what everybody waits for, and no thread should rest.
-        """
+        """Whether one more thread should take of the single texts that wait; all should at the end."""
         waiting = self._waiting.singles
-        if self._batches < self._share.prompt_threads or not self._accepting:
-            return waiting > 0
-        return waiting >= self._limits.max_batch_size
+        return self._share.worth_another(waiting) or (waiting > 0 and not self._accepting)
 
     async def _compute_batch(
         self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
         """Compute a batch of single texts; see ``_compute``."""
-        self._batches += 1
-        if self._worth_a_thread():
-            # Nobody was woken for what this batch has left.
-            self._asleep.wake_one()
-        try:
+        with self._share.at_work():
+            if self._worth_a_thread():
+                # Nobody was woken for what this batch has left.
+                self._asleep.wake_one()
             return await self._compute(predictor, batch, meanwhile)
-        finally:
-            self._batches -= 1
 
     async def _compute(
         self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
         """Compute a batch, and do something meanwhile. What is returned tells its callers."""
         started, saturated = time.monotonic(), self.queued > 0
+        inline = self._takes_tables and self._share.belongs_inline(len(batch), self._waiting.singles)
+        work = partial(predict, predictor, [entry.ids for entry in batch])
         try:
-            computing = self._passes.begin(partial(predict, predictor, [entry.ids for entry in batch]))
-            meanwhile()
-            scores, seconds = await self._passes.end(computing)
+            scores, seconds = await self._passes.compute(work, meanwhile, inline=inline)
         except MemoryError:
             await self._split(predictor, batch)
             return _nothing
@@ -233,7 +213,13 @@ class MicroBatcher:
             metrics.INFERENCE_ERRORS.labels("model").inc()
             return partial(_fail, batch)
         self._share.observe(len(batch), seconds)
-        return partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
+        tell = partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
+        if not inline:
+            return tell
+        tell()
+        # Answers leave, and what has arrived is taken, before the next batch is drawn.
+        await asyncio.sleep(0)
+        return _nothing
 
     def _tell(self, batch: list[Entry], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
         started, ended = times
@@ -255,7 +241,7 @@ class MicroBatcher:
 
         The next one is handed over before the last is done, so that the thread goes on without waiting for this one.
         """
-        lane = _Lane(predictor)
+        lane = TableLane(predictor)
         self._begin_table(lane, first)
         self._lanes.append(lane)
         tell = meanwhile
@@ -269,26 +255,26 @@ class MicroBatcher:
             self._lanes.remove(lane)
         return tell
 
-    def _fill(self, lane: _Lane) -> None:
+    def _fill(self, lane: TableLane) -> None:
         """Hand one more table over where only one is at work and it is a table's turn."""
         now = time.monotonic()
         if len(lane.tables) == 1 and self._resume_at <= now and (entry := self._waiting.draw_table(now, alone=True)):
             self._begin_table(lane, entry)
 
-    def _begin_table(self, lane: _Lane, entry: TableEntry) -> None:
+    def _begin_table(self, lane: TableLane, entry: TableEntry) -> None:
         """Hand a table over as one batch."""
         predictor, saturated = lane.predictor, self.queued > 0
 
-        def compute() -> _TimedTable | None:
+        def compute() -> TimedTable | None:
             started = time.monotonic()
             if not entry.wanted(started):
                 return None
             scores = predictor.predict_table(entry.table)
-            return _TimedTable(scores, started, time.monotonic(), saturated)
+            return TimedTable(scores, started, time.monotonic(), saturated)
 
         lane.tables.append((entry, self._passes.begin(compute)))
 
-    async def _end_table(self, entry: TableEntry, computing: asyncio.Future[_TimedTable | None]) -> Callable[[], None]:
+    async def _end_table(self, entry: TableEntry, computing: asyncio.Future[TimedTable | None]) -> Callable[[], None]:
         texts = len(entry.table.lengths)
         try:
             timed = await self._passes.end(computing)

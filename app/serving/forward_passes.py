@@ -52,6 +52,17 @@ class ForwardPasses:
             seconds = time.monotonic() - self._under_way.pop(computing)
             self._slowest = max(seconds, self._slowest * _SLOWEST_MEMORY)
 
+    async def compute(
+        self, compute: Callable[[], _Computed], meanwhile: Callable[[], None], *, inline: bool
+    ) -> _Computed:
+        """Hand one over and do something meanwhile; or do both here, one after the other, where it is to be inline."""
+        if inline:
+            meanwhile()
+            return compute()
+        computing = self.begin(compute)
+        meanwhile()
+        return await self.end(computing)
+
     def close(self) -> None:
         """End the threads as soon as they have computed what was handed over. Does not wait."""
         if self._threads is not None:

@@ -6,14 +6,15 @@ forward pass itself where there are hundreds of them in a request.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import InferenceError
-from app.sentiment import SCORE_TYPECODE, ScoreTable, TextTable
+from app.sentiment import SCORE_TYPECODE, ScoreTable, TablePredictor, TextTable
 from app.serving.ticket import Ticket
 
 
@@ -128,3 +129,25 @@ def _assemble(parts: Sequence[Ticket], whole: Ticket[ScoreTable]) -> None:
     probabilities = array(SCORE_TYPECODE, [number for row in rows for number in row.probabilities])
     ratings = array(SCORE_TYPECODE, [row.rating for row in rows if row.rating is not None])
     whole.set_result(ScoreTable(probabilities, ratings, known.computed))
+
+
+class TimedTable(NamedTuple):
+    """A table's scores, when it was computed, and whether others waited behind it."""
+
+    scores: ScoreTable
+    started: float
+    ended: float
+    saturated: bool
+
+
+class TableLane:
+    """Tables that one predictor computes or is about to, two at the most.
+
+    Attributes:
+        predictor: computes them.
+        tables: each with its future, the one at work first.
+    """
+
+    def __init__(self, predictor: TablePredictor) -> None:
+        self.predictor = predictor
+        self.tables: deque[tuple[TableEntry, asyncio.Future[TimedTable | None]]] = deque()

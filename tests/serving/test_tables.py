@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, NoWordsError
-from app.sentiment import Prediction, Scores, ScoreTable, TablePredictor, TextTable
+from app.sentiment import Prediction, Scores, ScoreTable, TablePredictor, TextTable, TokenIds
 from app.serving import frames
 from app.serving.batcher import MicroBatcher
 from app.serving.cache import MemoryCache
@@ -386,3 +387,49 @@ async def test_texts_of_a_long_request_fail_as_the_engine_says(tiny_model: Store
     for ticket in engine.waiting:
         ticket.set_exception(EngineUnavailableError("gone"))
     assert all(isinstance(one, EngineUnavailableError) for one in await call)
+
+
+class ThreadRecorder(TableRecorder):
+    """Remembers in which threads single texts were computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[bool] = []
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        self.threads.append(threading.current_thread() is threading.main_thread())
+        return super().predict(batch)
+
+
+async def test_a_short_batch_is_computed_where_it_arrived() -> None:
+    """By the event loop itself, once it is known to be short; not where a whole batch is left for another thread."""
+    recorders = [ThreadRecorder(), ThreadRecorder()]
+    batcher = MicroBatcher(lambda: recorders, limits(), inline_seconds=0.5)
+    await batcher.start()
+    for texts in (1, 1, 4, 8):
+        lengths = range(1, texts + 1)
+        scores = await asyncio.gather(*batcher.submit([text(length) for length in lengths], FAR))
+        assert [score.probabilities[0] for score in scores] == [1 / length for length in lengths]
+    at_work = [recorder for recorder in recorders if len(recorder.threads) > 1]
+    assert [recorder.threads[:3] for recorder in at_work] == [[False, True, True]]
+    assert at_work[0].threads[3] is False
+    await batcher.close()
+
+
+async def test_an_error_of_a_short_batch_fails_it_alone() -> None:
+    """As that of any other; the event loop goes on."""
+    faults = iter([None, ValueError("on purpose"), None])
+
+    class Faulty(TableRecorder):
+        def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+            if (fault := next(faults)) is not None:
+                raise fault
+            return super().predict(batch)
+
+    batcher = MicroBatcher(lambda: [Faulty()], limits(), inline_seconds=0.5)
+    await batcher.start()
+    await asyncio.gather(*batcher.submit([text(1)], FAR))
+    with pytest.raises(InferenceError):
+        await batcher.submit([text(1)], FAR)[0]
+    assert (await batcher.submit([text(2)], FAR)[0]).probabilities == (0.5, 0.5)
+    await batcher.close()
