@@ -27,7 +27,7 @@ from app.store import ModelStore, StoredModel
 
 logger = logging.getLogger(__name__)
 
-_INLINE_SECONDS = 0.004
+_INLINE_SECONDS = 0.008
 """How long the event loop may compute: it has nothing else to do here than to take texts and give answers."""
 
 

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 
 _HTTP_SECONDS = 0.00015
 """What a request costs outside the forward pass, in seconds of a core, about; as measured on several processors."""
+_MANY_BATCHES = 4
+"""Batches that wait where every thread should compute: with fewer, the others are about as busy with HTTP."""
 _MEMORY = 0.9
 """What is left of the measured cost of a text with every further batch."""
 
@@ -57,9 +59,9 @@ class CoreShare:
     def worth_another(self, waiting: int) -> bool:
         """Whether one more thread should take of so many texts that wait.
 
-        Where they make a whole batch, computing is what everybody waits for, and no thread should rest.
+        Where they make several batches, computing is what everybody waits for, and no thread should rest.
         """
-        return waiting >= (1 if self._batches < self.prompt_threads else self._batch_size)
+        return waiting >= (1 if self._batches < self.prompt_threads else _MANY_BATCHES * self._batch_size)
 
     def belongs_inline(self, texts: int, waiting: int) -> bool:
         """Whether the event loop should compute a batch itself, with so many texts left waiting."""

@@ -42,9 +42,9 @@ def test_another_thread_begins_where_one_is_free_or_a_batch_waits() -> None:
     """Of one that should compute; and not for nothing."""
     share = CoreShare(2, 32)
     share.observe(16, 16 * 0.0001)
-    assert [share.worth_another(waiting) for waiting in (0, 1, 31, 32)] == [False, True, True, True]
+    assert [share.worth_another(waiting) for waiting in (0, 1, 127, 128)] == [False, True, True, True]
     with share.at_work():
-        assert [share.worth_another(waiting) for waiting in (0, 1, 31, 32)] == [False, False, False, True]
+        assert [share.worth_another(waiting) for waiting in (0, 1, 127, 128)] == [False, False, False, True]
     assert share.worth_another(1)
 
 
@@ -55,7 +55,7 @@ def test_the_event_loop_computes_what_is_short() -> None:
     share.observe(16, 16 * 0.0001)
     with share.at_work():
         assert [share.belongs_inline(texts, 0) for texts in (1, 32, 39, 41)] == [True, True, True, False]
-        assert [share.belongs_inline(8, waiting) for waiting in (31, 32)] == [True, False]
+        assert [share.belongs_inline(8, waiting) for waiting in (127, 128)] == [True, False]
     large, never = CoreShare(16, 32, inline_seconds=0.004), CoreShare(2, 32)
     for other in (large, never):
         other.observe(1, 0.0001)

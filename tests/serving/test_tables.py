@@ -402,11 +402,11 @@ class ThreadRecorder(TableRecorder):
 
 
 async def test_a_short_batch_is_computed_where_it_arrived() -> None:
-    """By the event loop itself, once it is known to be short; not where a whole batch is left for another thread."""
+    """By the event loop itself, once it is known to be short; not where so many are left that each thread should."""
     recorders = [ThreadRecorder(), ThreadRecorder()]
     batcher = MicroBatcher(lambda: recorders, limits(), inline_seconds=0.5)
     await batcher.start()
-    for texts in (1, 1, 4, 8):
+    for texts in (1, 1, 4, 20):
         lengths = range(1, texts + 1)
         scores = await asyncio.gather(*batcher.submit([text(length) for length in lengths], FAR))
         assert [score.probabilities[0] for score in scores] == [1 / length for length in lengths]
