@@ -11,8 +11,8 @@ from app.sentiment import Prediction, ScoreTable
 from app.serving.outcomes import Outcome, Wanted
 from app.serving.ticket import Ticket
 
-LONG_REQUEST = 32
-"""Texts from which on a request goes in tables: fewer are better mixed with those of others."""
+LONG_REQUEST = 8
+"""Texts from which on a request goes in tables, by any thread: fewer are better mixed with those of others."""
 MOST_TEXTS = 64
 """Texts of one table: a long request has work for every thread of the engine, and others get their turn."""
 _FIRST_TEXTS, _FEWEST_TEXTS, _SHARE = 16, 16, 4
