@@ -110,43 +110,44 @@ def burn(seconds: float) -> Callable[[Sequence[TokenIds[int]]], None]:
     return work
 
 
+@asynccontextmanager
+async def held_pair(seconds: float = 0.0) -> AsyncIterator[tuple[MicroBatcher, list[Recorder]]]:
+    """Two threads that know what a text costs, and compute nothing more before the end of the block."""
+    recorders = [Recorder(burn(seconds)), Recorder(burn(seconds))]
+    batcher = MicroBatcher(lambda: recorders, limits())
+    await batcher.start()
+    await asyncio.gather(*batcher.submit([text(1)], FAR))
+    for recorder in recorders:
+        recorder.gate.clear()
+    try:
+        yield batcher, recorders
+    finally:
+        for recorder in recorders:
+            recorder.gate.set()
+        await batcher.close()
+
+
 @pytest.mark.parametrize(("seconds", "more", "at_work"), [(0.0, 15, 1), (0.0, 16, 2), (0.02, 1, 2)])
 async def test_another_thread_begins_where_texts_are_worth_it(seconds: float, more: int, at_work: int) -> None:
     """Where texts cost little, only when four batches wait; the thread at work takes what is less."""
-    predictors = [Recorder(burn(seconds)), Recorder(burn(seconds))]
-    batcher = MicroBatcher(lambda: predictors, limits())
-    await batcher.start()
-    await asyncio.gather(*batcher.submit([text(1)], FAR))
-    for recorder in predictors:
-        recorder.gate.clear()
-    tickets = [*batcher.submit([text(2)], FAR)]
-    await asyncio.sleep(0.01)
-    tickets += batcher.submit([text(3)] * more, FAR)
-    await asyncio.sleep(0.01)
-    waiting = batcher.queued
-    for recorder in predictors:
-        recorder.gate.set()
+    async with held_pair(seconds) as (batcher, recorders):
+        tickets = [*batcher.submit([text(2)], FAR)]
+        await asyncio.sleep(0.01)
+        tickets += batcher.submit([text(3)] * more, FAR)
+        await asyncio.sleep(0.01)
+        waiting = batcher.queued
     await asyncio.gather(*tickets)
-    await batcher.close()
     assert waiting == (max(0, more - 4) if at_work == 2 else more)
-    assert sum(len(batch) for recorder in predictors for batch in recorder.batches) == 2 + more
+    assert sum(len(batch) for recorder in recorders for batch in recorder.batches) == 2 + more
 
 
 async def test_a_thread_that_was_not_woken_takes_what_a_batch_has_left() -> None:
     """Of so many texts that came together that each thread should, the first batch leaves the others."""
-    predictors = [Recorder(), Recorder()]
-    batcher = MicroBatcher(lambda: predictors, limits())
-    await batcher.start()
-    await asyncio.gather(*batcher.submit([text(1)], FAR))
-    for recorder in predictors:
-        recorder.gate.clear()
-    tickets = batcher.submit([text(2)] * 20, FAR)
-    await asyncio.sleep(0.01)
-    waiting = batcher.queued
-    for recorder in predictors:
-        recorder.gate.set()
+    async with held_pair() as (batcher, _):
+        tickets = batcher.submit([text(2)] * 20, FAR)
+        await asyncio.sleep(0.01)
+        waiting = batcher.queued
     await asyncio.gather(*tickets)
-    await batcher.close()
     assert waiting == 20 - 2 * 4
 
 
