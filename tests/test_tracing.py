@@ -96,13 +96,15 @@ def test_a_request_leaves_its_way_in_a_trace(service: Service, collector: Collec
     assert spans["queue"].end_time_unix_nano == pytest.approx(spans["forward"].start_time_unix_nano, abs=1e6)
 
 
-def test_several_texts_share_their_spans(service: Service, collector: Collector) -> None:
-    """One span of each kind however many texts; it says how many, and never which."""
-    trace = "1" * 32
-    texts = [f"quite a secret film {number}" for number in range(20)]
+@pytest.mark.parametrize("number", [3, 20, 200])
+def test_several_texts_share_their_spans(service: Service, collector: Collector, number: int) -> None:
+    """One span of each kind however many texts, and however they travel; it says how many, and never which."""
+    trace = f"{number:032}"
+    texts = [f"quite a secret film {word} {number}" for word in range(number)]
     classify(service, trace, *texts)
     spans = collector.of_trace(trace, 5)
-    assert {item.key: item.value.int_value for item in spans["forward"].attributes} == {"sentiment.texts": 20}
+    for name in ("tokenize", "queue", "forward"):
+        assert {item.key: item.value.int_value for item in spans[name].attributes} == {"sentiment.texts": number}
     assert not any("secret" in str(span) for span in collector.spans)
 
 

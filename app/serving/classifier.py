@@ -15,7 +15,7 @@ from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
 from app.serving.engine import Engine, EngineInfo
 from app.serving.outcomes import Listener, Outcome
-from app.serving.pending import PendingText, Request, outcome_of, trace_tickets, wait_for_all
+from app.serving.pending import PendingText, Request, outcome_of, trace_request, wait_for_all
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 
@@ -183,7 +183,7 @@ class Classifier:
             await self._dispatcher.dispatch(request)
             await wait_for_all(request.tickets(), deadline)
             if tracing.enabled():
-                trace_tickets(request.tickets(), started)
+                trace_request(request, started)
             for index, pending in request.pending.items():
                 request.outcomes[index] = outcome_of(pending)
             for submitted in request.tables:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-from app import metrics
+from app import metrics, tracing
 from app.errors import NoWordsError
 from app.sentiment import Encoding, Prediction, TextTable
 from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
@@ -88,7 +88,9 @@ class Dispatcher:
         self._dispatching_texts += count
         self._dispatching_tokens += tokens
         try:
-            await (self._dispatch_tables if count >= LONG_REQUEST else self._dispatch_pieces)(request, wanted)
+            # One span for all pieces: how a request is cut says nothing about it.
+            with tracing.span("tokenize", count):
+                await (self._dispatch_tables if count >= LONG_REQUEST else self._dispatch_pieces)(request, wanted)
         finally:
             self._dispatching_texts -= count
             self._dispatching_tokens -= tokens

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from operator import lt
 
-from app import metrics, tracing
+from app import metrics
 from app.errors import NoWordsError
 from app.sentiment import Encoding, EncodingTable
 from app.text.tokenizer import Tokenizer
@@ -30,17 +30,15 @@ class Encoder:
 
     async def encode(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
         """One encoding per text, or why there is none; in a thread where the texts are long."""
-        with tracing.span("tokenize", len(texts)):
-            if sum(map(len, texts)) > LONG_CHARACTERS:
-                return await asyncio.to_thread(self.encode_now, texts)
-            return self.encode_now(texts)
+        if sum(map(len, texts)) > LONG_CHARACTERS:
+            return await asyncio.to_thread(self.encode_now, texts)
+        return self.encode_now(texts)
 
     async def encode_table(self, texts: Sequence[str]) -> EncodingTable:
         """Encodings of several texts in one piece; in a thread where they are long."""
-        with tracing.span("tokenize", len(texts)):
-            if sum(map(len, texts)) > LONG_TABLE:
-                return await asyncio.to_thread(self._encode_table, texts)
-            return self._encode_table(texts)
+        if sum(map(len, texts)) > LONG_TABLE:
+            return await asyncio.to_thread(self._encode_table, texts)
+        return self._encode_table(texts)
 
     def _encode_table(self, texts: Sequence[str]) -> EncodingTable:
         started = time.perf_counter()

@@ -121,19 +121,22 @@ async def wait_for_all(tickets: Iterable[Ticket[Any]], deadline: float) -> None:
             ticket.remove_done_callback(on_done)
 
 
-def trace_tickets(tickets: Iterable[Ticket[Any]], submitted: float) -> None:
-    """Spans of the queue and the forward passes that the texts of one request were in.
+def trace_request(request: Request, submitted: float) -> None:
+    """Spans of the queue and the forward passes that the texts of a request were in; those with scores count.
 
     Args:
-        tickets: those with scores count.
-        submitted: ``time.monotonic()`` when the first left.
+        request: the request.
+        submitted: ``time.monotonic()`` when the first text left.
     """
-    found = [ticket.scores.computed for ticket in tickets if ticket.scores is not None]
-    times = [computed for computed in found if computed]
+    sizes: dict[Ticket[Any], int] = dict.fromkeys([pending.ticket for pending in request.pending.values()], 1)
+    sizes |= {table.ticket: table.texts for table in request.tables}
+    found = [(ticket.scores.computed, texts) for ticket, texts in sizes.items() if ticket.scores is not None]
+    times = [computed for computed, _ in found if computed]
     if times:
         began, ended = min(time[0] for time in times), max(time[1] for time in times)
-        tracing.past_span("queue", submitted, max(submitted, began), len(times))
-        tracing.past_span("forward", began, ended, len(times))
+        texts = sum(texts for computed, texts in found if computed)
+        tracing.past_span("queue", submitted, max(submitted, began), texts)
+        tracing.past_span("forward", began, ended, texts)
 
 
 def outcome_of(pending: PendingText) -> Outcome:

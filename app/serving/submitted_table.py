@@ -36,6 +36,11 @@ class SubmittedTable:
         self._kept = kept
         self.ticket = ticket
 
+    @property
+    def texts(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
     def outcomes(self, classes: int) -> Iterator[tuple[bytes | int, list[int], Outcome]]:
         """Keys and places of the texts of a table that has its scores, and what became of each."""
         scores = self.ticket.result()
