@@ -34,13 +34,17 @@ class Encoding(NamedTuple):
         ids: token ids of what is left after truncation, ``array('i')`` of length at most ``max_tokens``.
         tokens: number of tokens the whole text has, before truncation.
         truncated: whether tokens were left out.
-        unknown: how many of ``ids`` are the unknown token.
+        words: how many words the text has: tokens with letters (of preprocessing version 1, all tokens in ``ids``).
+        unknown: how many of the words are not in the vocabulary.
+        foreign: how many of the words are, but belong to other languages more than to English.
     """
 
     ids: TokenIds[int]
     tokens: int
     truncated: bool
+    words: int
     unknown: int
+    foreign: int
 
 
 class TextTable(NamedTuple):
@@ -67,13 +71,15 @@ class EncodingTable(NamedTuple):
         ids: token ids of all texts, one text's behind the other's.
         kept: how many of ``ids`` each text has.
         tokens: number of tokens each whole text has.
-        unknown: how many of each text's ``ids`` are the unknown token.
+        words, unknown, foreign: see ``Encoding``.
     """
 
     ids: TokenIds[int]
     kept: list[int]
     tokens: list[int]
+    words: list[int]
     unknown: list[int]
+    foreign: list[int]
 
 
 class Prediction(NamedTuple):
