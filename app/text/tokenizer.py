@@ -236,6 +236,10 @@ class Tokenizer:
         tail = self.max_tokens - self.head_tokens
         return items[: self.head_tokens] + items[len(items) - tail :]
 
+    def pieces(self, word: str) -> list[int]:
+        """Ids of the pieces of a word that the vocabulary may have as a whole; none where it cannot be cut."""
+        return [self._ids[piece] for piece in self._cut(word)]
+
     def save(self, path: Path) -> None:
         """Write the vocabulary as JSON (one word a line, so that versions can be compared)."""
         document: dict[str, object] = {"type": "word", "preprocessing": self.preprocessing}

@@ -25,16 +25,25 @@ def loss(outputs: Outputs, targets: Tensor, stars: Tensor, weights: Tensor | Non
     Args:
         outputs: of B texts.
         targets: (B, C) probability of each class.
-        stars: (B,) 1 to 10, or 0 for none.
+        stars: (B,) 1 to 10, fractions included, or 0 for none.
         weights: (C,) weight of each class; None: all 1.
     """
     value = nn.functional.cross_entropy(outputs.logits.float(), targets, weight=weights)
     if outputs.rating_logits is not None:
+        known = stars > 0
         ratings = nn.functional.cross_entropy(
-            outputs.rating_logits.float(), stars - 1, ignore_index=-1, reduction="sum"
+            outputs.rating_logits[known].float(),
+            star_targets(stars[known], outputs.rating_logits.shape[-1]),
+            reduction="sum",
         )
         value = value + _RATING_SHARE * ratings / len(stars)
     return value
+
+
+def star_targets(stars: Tensor, most: int) -> Tensor:
+    """Stars (B,), 1 to ``most``, as probabilities (B, most): a fraction lies between its two neighbours."""
+    steps = torch.arange(1, most + 1, device=stars.device)
+    return (1 - (stars.float().unsqueeze(-1) - steps).abs()).clamp_min(0)
 
 
 def word_target_loss(predicted: Tensor, word_targets: Tensor, lengths: Tensor) -> Tensor:
