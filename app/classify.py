@@ -159,7 +159,7 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     predictors = load_predictors(model, args.device, args.runtime, args.precision, args.threads or usable_cores())
     first, config = predictors[0], model.config
     identity = f"{model.reference}, {first.runtime} {first.precision} on {first.device}"
-    return LocalScorer(identity, config.labels, config.rating, load_tokenizer(model), predictors)
+    return LocalScorer(identity, config.labels, config.rating, load_tokenizer(model), config.thresholds, predictors)
 
 
 def _header(given: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -81,6 +81,36 @@ class EncodingTable(NamedTuple):
     unknown: list[int]
     foreign: list[int]
 
+    def with_words(self) -> EncodingTable:
+        """The same without the texts that have no tokens."""
+        rows = [row for row in zip(*self[1:], strict=True) if row[0]]
+        return EncodingTable(self.ids, *map(list, zip(*rows, strict=True))) if rows else self
+
+
+Judgement = Literal["ok", "unsure", "unreadable"]
+"""How far to trust an answer: ``unsure`` where no class is probable enough, ``unreadable`` where the text is hardly of
+words that the model knows: another language, code, random letters."""
+
+JUDGEMENTS: tuple[Judgement, ...] = get_args(Judgement)
+
+
+class Thresholds(NamedTuple):
+    """When an answer is not to be trusted.
+
+    Attributes:
+        unsure_below: probability of the most probable class below which an answer is ``unsure``.
+        unreadable_above: share of unknown and foreign words above which a text is ``unreadable``.
+    """
+
+    unsure_below: float
+    unreadable_above: float
+
+    def judge(self, probabilities: Sequence[float], words: int, strange: int) -> Judgement:
+        """The judgement of a text of so many words, of which so many are unknown or foreign."""
+        if strange > self.unreadable_above * words:
+            return "unreadable"
+        return "unsure" if max(probabilities) < self.unsure_below else "ok"
+
 
 class Prediction(NamedTuple):
     """What the service says about one text.
@@ -91,6 +121,8 @@ class Prediction(NamedTuple):
         truncated: whether the network saw only the head and the tail of the text.
         cached: whether the result came out of a cache.
         rating: expected star rating, where the checkpoint has that output.
+        unknown: share of the words that the model does not know.
+        judgement: how far to trust it.
     """
 
     probabilities: tuple[float, ...]
@@ -98,6 +130,8 @@ class Prediction(NamedTuple):
     truncated: bool
     cached: bool = False
     rating: float | None = None
+    unknown: float = 0.0
+    judgement: Judgement = "ok"
 
     def best(self, labels: Sequence[str]) -> tuple[str, float]:
         """The most probable label and its probability; the first of equals, so that ties are stable."""
@@ -131,6 +165,18 @@ class ScoreTable(NamedTuple):
     probabilities: array[float]
     ratings: array[float]
     computed: tuple[float, float] | None = None
+
+
+def prediction_of(
+    probabilities: tuple[float, ...],
+    rating: float | None,
+    encoding: Encoding,
+    thresholds: Thresholds,
+) -> Prediction:
+    """What is said of an encoded text that the network has scored."""
+    _, tokens, truncated, words, unknown, foreign = encoding
+    judgement = thresholds.judge(probabilities, words, unknown + foreign)
+    return Prediction(probabilities, tokens, truncated, False, rating, unknown / words if words else 0.0, judgement)
 
 
 class Predictor(Protocol):

@@ -31,6 +31,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.errors import CheckpointError
+from app.sentiment import Thresholds
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -79,6 +80,10 @@ class ModelConfig(BaseModel):
     """``PREPROCESSING_VERSION`` the vocabulary was built with."""
     temperature: float = Field(default=1.0, gt=0, le=100)
     """Divides the logits before the softmax (Guo et al. 2017), fitted on the validation split."""
+    unsure_below: float | None = Field(default=None, ge=0, le=1)
+    """An answer whose label is less probable is ``unsure``; None: a fifth above chance."""
+    unreadable_above: float = Field(default=0.5, ge=0, le=1)
+    """A text with a greater share of unknown and foreign words is ``unreadable``."""
     embedding_dropout: Rate = 0.0
     """Training only: probability that a whole embedding channel is zeroed for a text."""
     word_dropout: Rate = 0.0
@@ -97,6 +102,12 @@ class ModelConfig(BaseModel):
         if self.output == "sigmoid" and len(self.labels) != 2:
             raise ValueError("a sigmoid output needs exactly 2 labels")
         return self
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """When an answer is not to be trusted."""
+        unsure_below = 1.2 / len(self.labels) if self.unsure_below is None else self.unsure_below
+        return Thresholds(unsure_below, self.unreadable_above)
 
     @property
     def directions(self) -> int:

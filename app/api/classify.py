@@ -168,4 +168,5 @@ def _entry(outcome: Outcome, labels: Sequence[str]) -> dict[str, Any]:
     }
     if outcome.rating is not None:
         entry["rating"] = outcome.rating
+    entry["unknown"], entry["judgement"] = outcome.unknown, outcome.judgement
     return entry

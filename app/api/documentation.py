@@ -160,6 +160,8 @@ _PREDICTION = {
     "truncated": False,
     "cached": False,
     "rating": 9.864,
+    "unknown": 0.0,
+    "judgement": "ok",
 }
 _EXPLAINED = {
     "label": "negative",
@@ -169,6 +171,8 @@ _EXPLAINED = {
     "truncated": False,
     "cached": False,
     "rating": 3.068,
+    "unknown": 0.0,
+    "judgement": "ok",
     "explanation": EXAMPLE,
 }
 _IDENTITY = {"model": "imdb-gru", "version": 4}

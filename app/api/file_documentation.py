@@ -33,6 +33,8 @@ _ROW = {
     "score": 0.994,
     "tokens": 15,
     "truncated": False,
+    "unknown": 0.0,
+    "judgement": "ok",
     "error": None,
 }
 _DELIMITER = {"type": "string", "minLength": 1, "maxLength": 1, "pattern": r'^[^"\r\n]$', "default": ","}
@@ -62,7 +64,8 @@ FILES: dict[str, Any] = {
                 "X-Rows": {"description": "Rows that will come.", "schema": {"type": "integer"}},
                 "X-Result-Columns": {
                     "description": "Names of the added columns, separated by commas: label, score, rating where the "
-                    "model has one, tokens, truncated, error; with a prefix where the file has one of them already.",
+                    "model has one, tokens, truncated, unknown, judgement, error; with a prefix where the file has one "
+                    "of them already.",
                     "schema": {"type": "string"},
                 },
                 "X-Model": {"description": "Model and version.", "schema": {"type": "string"}},
@@ -71,7 +74,8 @@ FILES: dict[str, Any] = {
                 "application/x-ndjson": {"schema": {"type": "string"}, "example": orjson.dumps(_ROW).decode() + "\n"},
                 "text/csv": {
                     "schema": {"type": "string"},
-                    "example": f"id,review,label,score,tokens,truncated,error\n17,{REVIEW},positive,0.994,15,false,\n",
+                    "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
+                    f"17,{REVIEW},positive,0.994,15,false,0.0,ok,\n",
                 },
             },
         },

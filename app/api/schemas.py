@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from app.api.explain import ExplanationEntry
 from app.api.problems import Problem
-from app.sentiment import ExplanationKind
+from app.sentiment import ExplanationKind, Judgement
 
 REVIEW = "A wonderful little film. The acting is superb and I loved every minute of it."
 LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far too long!"
@@ -89,6 +89,14 @@ class PredictionEntry(BaseModel):
     truncated: Annotated[bool, Field(description="Whether only head and tail of the text were read.")]
     cached: Annotated[bool, Field(description="Whether the answer came out of a cache.")]
     rating: Annotated[float | None, Field(description="Expected stars, where the model has them.", ge=1, le=10)] = None
+    unknown: Annotated[float, Field(description="Share of the words that the model does not know.", ge=0, le=1)]
+    judgement: Annotated[
+        Judgement,
+        Field(
+            description="How far to trust the label: ok; unsure, where no class is probable enough; unreadable, where "
+            "the text is hardly of words that the model knows, such as another language."
+        ),
+    ]
     explanation: Annotated[ExplanationEntry | None, Field(description="Where the request has explain.")] = None
 
 

@@ -40,6 +40,8 @@ _RESULT_TYPES = {
     "rating": pa.float64(),
     "tokens": pa.int32(),
     "truncated": pa.bool_(),
+    "unknown": pa.float64(),
+    "judgement": pa.string(),
     "error": pa.string(),
 }
 

@@ -112,7 +112,14 @@ class RemoteScorer:
         if "error" in entry:
             return _error(entry["error"])
         probabilities = tuple(entry["scores"][label] for label in self.labels)
-        return Prediction(probabilities, entry["tokens"], entry["truncated"], rating=entry.get("rating"))
+        return Prediction(
+            probabilities,
+            entry["tokens"],
+            entry["truncated"],
+            rating=entry.get("rating"),
+            unknown=entry["unknown"],
+            judgement=entry["judgement"],
+        )
 
     def _send(self, method: str, path: str, document: Any = None) -> httpx.Response:
         """The answer to a request, sent again while the service cannot take it.

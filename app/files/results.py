@@ -15,7 +15,7 @@ Result = tuple[Any, ...]
 """Values of the added columns of one row, in their order."""
 
 PREFIX = "sentiment_"
-_NAMES = ("label", "score", "rating", "tokens", "truncated", "error")
+_NAMES = ("label", "score", "rating", "tokens", "truncated", "unknown", "judgement", "error")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class ResultColumns:
         if not isinstance(outcome, Prediction):
             return (*(None for _ in range(len(self.names) - 1)), outcome.code)
         label, score = outcome.best(self.labels)
-        if rating:
-            return label, score, outcome.rating, outcome.tokens, outcome.truncated, None
-        return label, score, outcome.tokens, outcome.truncated, None
+        stars = (outcome.rating,) if rating else ()
+        told = (outcome.tokens, outcome.truncated, outcome.unknown, outcome.judgement)
+        return (label, score, *stars, *told, None)
 
 
 @dataclass
@@ -63,12 +63,14 @@ class Summary:
         errors: rows without one, by the code of their error.
         score_sum: sum of the labels' probabilities.
         truncated: rows of which the network saw only a part.
+        judgements: rows with a label by how far to trust it.
     """
 
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     score_sum: float = 0.0
     truncated: int = 0
+    judgements: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -77,11 +79,12 @@ class Summary:
 
     def add(self, results: Iterable[Result]) -> None:
         """Count further rows, by what they got."""
-        for label, score, *_, truncated, error in results:
+        for label, score, *_, truncated, _, judgement, error in results:
             if error is None:
                 self.labels[label] += 1
                 self.score_sum += score
                 self.truncated += truncated
+                self.judgements[judgement] += 1
             else:
                 self.errors[error] += 1
 
@@ -98,4 +101,6 @@ class Summary:
         if scored:
             mean, part = self.score_sum / scored, self.truncated / scored
             lines.append(f"mean confidence {mean:.3f}, truncated {self.truncated:,} ({part:.1%})")
+            unreadable, unsure = self.judgements["unreadable"], self.judgements["unsure"]
+            lines.append(f"{unreadable:,} of {self.rows:,} rows unreadable, {unsure:,} unsure")
         return lines

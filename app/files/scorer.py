@@ -10,7 +10,7 @@ from typing import Protocol
 
 from app.errors import BlankTextError, InferenceError, TextError
 from app.files.results import Outcome
-from app.sentiment import Encoding, Prediction, Predictor, Scores, TokenIds
+from app.sentiment import Encoding, Predictor, Scores, Thresholds, TokenIds, prediction_of
 from app.text.tokenizer import Tokenizer
 
 _BATCH_TEXTS = 256
@@ -51,16 +51,24 @@ class LocalScorer:
         labels: see ``Scorer``.
         rating: see ``Scorer``.
         tokenizer: the model's tokenizer.
+        thresholds: when an answer is not to be trusted.
         predictors: forward passes, each for one thread at a time.
     """
 
     def __init__(
-        self, identity: str, labels: Sequence[str], rating: bool, tokenizer: Tokenizer, predictors: Sequence[Predictor]
+        self,
+        identity: str,
+        labels: Sequence[str],
+        rating: bool,
+        tokenizer: Tokenizer,
+        thresholds: Thresholds,
+        predictors: Sequence[Predictor],
     ) -> None:
         self.identity = identity
         self.labels = labels
         self.rating = rating
         self._tokenizer = tokenizer
+        self._thresholds = thresholds
         self._pool = ThreadPoolExecutor(len(predictors), thread_name_prefix="score")
         self._idle: SimpleQueue[Predictor] = SimpleQueue()
         for predictor in predictors:
@@ -87,7 +95,7 @@ class LocalScorer:
         def wait() -> list[Outcome]:
             for batch, future in begun:
                 for (index, encoding), scores in zip(batch, future.result(), strict=True):
-                    outcomes[index] = _outcome(encoding, scores)
+                    outcomes[index] = _outcome(encoding, scores, self._thresholds)
             return [outcome for outcome in outcomes if outcome is not None]
 
         return wait
@@ -124,7 +132,7 @@ def _predict_or_split(predictor: Predictor, batch: Sequence[TokenIds[int]]) -> l
     return _predict_or_split(predictor, batch[:middle]) + _predict_or_split(predictor, batch[middle:])
 
 
-def _outcome(encoding: Encoding, scores: Scores | None) -> Outcome:
+def _outcome(encoding: Encoding, scores: Scores | None, thresholds: Thresholds) -> Outcome:
     if scores is None or not all(map(math.isfinite, scores.probabilities)):
         return InferenceError("the forward pass failed for this text")
-    return Prediction(scores.probabilities, encoding.tokens, encoding.truncated, rating=scores.rating)
+    return prediction_of(scores.probabilities, scores.rating, encoding, thresholds)

@@ -24,11 +24,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app import metrics
-from app.sentiment import Prediction
+from app.sentiment import JUDGEMENTS, Prediction
 
 logger = logging.getLogger(__name__)
 
-VALUE_VERSION = 2
+VALUE_VERSION = 3
 """Version of the layout of cached values; part of every key."""
 
 _MAX_PENDING_WRITES = 10_000
@@ -309,7 +309,17 @@ def _redis_key(key: bytes) -> str:
 def encode_value(key: bytes, value: Prediction) -> bytes:
     """A prediction as it is kept in Redis (MessagePack)."""
     encoded: bytes = msgpack.packb(
-        [VALUE_VERSION, key, value.probabilities, value.tokens, value.truncated, value.rating], use_bin_type=True
+        [
+            VALUE_VERSION,
+            key,
+            value.probabilities,
+            value.tokens,
+            value.truncated,
+            value.rating,
+            value.unknown,
+            value.judgement,
+        ],
+        use_bin_type=True,
     )
     return encoded
 
@@ -319,7 +329,7 @@ def decode_value(key: bytes, raw: object, classes: int) -> Prediction | None:
     if not isinstance(raw, bytes) or len(raw) > _MAX_VALUE_BYTES:
         return None
     try:
-        version, of, probabilities, tokens, truncated, rating = msgpack.unpackb(raw)
+        version, of, probabilities, tokens, truncated, rating, unknown, judgement = msgpack.unpackb(raw)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
     well_formed = (
@@ -333,5 +343,10 @@ def decode_value(key: bytes, raw: object, classes: int) -> Prediction | None:
         and tokens >= 1
         and isinstance(truncated, bool)
         and (rating is None or (isinstance(rating, float) and 1.0 <= rating <= 10.0))
+        and isinstance(unknown, float)
+        and 0.0 <= unknown <= 1.0
+        and judgement in JUDGEMENTS
     )
-    return Prediction(tuple(probabilities), tokens, truncated, cached=True, rating=rating) if well_formed else None
+    return (
+        Prediction(tuple(probabilities), tokens, truncated, True, rating, unknown, judgement) if well_formed else None
+    )

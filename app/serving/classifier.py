@@ -67,7 +67,8 @@ class Classifier:
         self._key_info: EngineInfo | None = None
         self._in_flight = 0
         labels = model.config.labels
-        self._dispatcher = Dispatcher(engine, tokenizer, len(labels), limits.timeout, self._keep)
+        self._thresholds = model.config.thresholds
+        self._dispatcher = Dispatcher(engine, tokenizer, len(labels), self._thresholds, limits.timeout, self._keep)
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
         self._predicted = metrics.TEXTS.labels("predicted")
         self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
@@ -127,7 +128,7 @@ class Classifier:
     def finish(self, pending: PendingText) -> Outcome:
         """The outcome of a pending text of ``begin``; one that is not done is given up, with a ``DeadlineError``."""
         try:
-            outcome = outcome_of(pending)
+            outcome = outcome_of(pending, self._thresholds)
         finally:
             self._dispatcher.leave(pending)
             self._in_flight -= 1
@@ -185,7 +186,7 @@ class Classifier:
             if tracing.enabled():
                 trace_request(request, started)
             for index, pending in request.pending.items():
-                request.outcomes[index] = outcome_of(pending)
+                request.outcomes[index] = outcome_of(pending, self._thresholds)
             for submitted in request.tables:
                 if submitted.ticket.scores is None:
                     submitted.fail(request.outcomes)

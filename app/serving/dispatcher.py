@@ -11,7 +11,7 @@ from typing import Any
 
 from app import metrics, tracing
 from app.errors import NoWordsError
-from app.sentiment import Encoding, Prediction, TextTable
+from app.sentiment import Encoding, Prediction, TextTable, Thresholds
 from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
 from app.serving.engine import Engine
 from app.serving.outcomes import Outcome, Wanted
@@ -28,6 +28,7 @@ class Dispatcher:
         engine: where they are computed.
         tokenizer: the model's.
         classes: how many the model tells apart.
+        thresholds: when an answer is not to be trusted.
         timeout: seconds until a text is given up by the engine.
         keep: told the key and the prediction of every text that has both.
     """
@@ -37,6 +38,7 @@ class Dispatcher:
         engine: Engine,
         tokenizer: Tokenizer,
         classes: int,
+        thresholds: Thresholds,
         timeout: float,
         keep: Callable[[bytes, Prediction], None],
     ) -> None:
@@ -45,6 +47,7 @@ class Dispatcher:
         self._encoder = Encoder(tokenizer)
         self._max_tokens = tokenizer.max_tokens
         self._classes = classes
+        self._thresholds = thresholds
         self._timeout = timeout
         self._keep = keep
         self._dispatching_texts = self._dispatching_tokens = 0
@@ -116,16 +119,15 @@ class Dispatcher:
             self._join(piece, request.pending)
             if not piece:
                 continue
-            ids, kept, tokens, _ = await self._encoder.encode_table(
-                [request.texts[indices[0]] for indices in piece.values()]
-            )
-            if not all(kept):
-                _leave_out(piece, kept, request.outcomes)
-                kept, tokens = list(filter(None, kept)), list(filter(None, tokens))
+            encoded = await self._encoder.encode_table([request.texts[indices[0]] for indices in piece.values()])
+            if not all(encoded.kept):
+                _leave_out(piece, encoded.kept, request.outcomes)
+                encoded = encoded.with_words()
             if piece:
                 self._coalesced.inc(sum(map(len, piece.values())) - len(piece))
-                ticket = self._engine.submit_table(TextTable(ids, kept), time.monotonic() + self._timeout)
-                submitted = SubmittedTable(piece, tokens, kept, ticket)
+                deadline = time.monotonic() + self._timeout
+                ticket = self._engine.submit_table(TextTable(encoded.ids, encoded.kept), deadline)
+                submitted = SubmittedTable(piece, encoded, ticket)
                 request.tables.append(submitted)
                 # What the engine is done with is made ready for the answer while it computes the rest.
                 ticket.add_done_callback(partial(self._note_outcomes, submitted, request))
@@ -136,7 +138,7 @@ class Dispatcher:
         if ticket.scores is None:
             return
         found = []
-        for key, indices, outcome in submitted.outcomes(self._classes):
+        for key, indices, outcome in submitted.outcomes(self._classes, self._thresholds):
             for index in indices:
                 request.outcomes[index] = outcome
                 found.append((index, outcome))
@@ -189,7 +191,7 @@ class Dispatcher:
         assert pending.key is not None  # noqa: S101 - the caller's condition, for the type checker
         if self.pending.get(pending.key) is pending:
             del self.pending[pending.key]
-        outcome = outcome_of(pending) if pending.ticket.scores is not None else None
+        outcome = outcome_of(pending, self._thresholds) if pending.ticket.scores is not None else None
         if isinstance(outcome, Prediction):
             self._keep(pending.key, outcome)
 

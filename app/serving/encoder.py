@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import Sequence
 from operator import lt
 
 from app import metrics
 from app.errors import NoWordsError
-from app.sentiment import Encoding, EncodingTable
+from app.sentiment import TOKEN_TYPECODE, Encoding, EncodingTable
 from app.text.tokenizer import Tokenizer
 
 LONG_CHARACTERS = 50_000
@@ -43,7 +44,7 @@ class Encoder:
     def _encode_table(self, texts: Sequence[str]) -> EncodingTable:
         started = time.perf_counter()
         table = self._tokenizer.encode_table(texts)
-        self._count(time.perf_counter() - started, table.kept, table.tokens, table.unknown)
+        self._count(time.perf_counter() - started, table)
         return table
 
     def encode_one(self, text: str) -> Encoding | NoWordsError:
@@ -54,7 +55,8 @@ class Encoder:
         if isinstance(encoding, Encoding):
             kept, tokens = len(encoding.ids), encoding.tokens
             metrics.tally.observe(metrics.TEXT_TOKENS, tokens)
-            metrics.tally.observe(metrics.UNKNOWN_RATIO, encoding.unknown / kept)
+            if encoding.words:
+                metrics.tally.observe(metrics.UNKNOWN_RATIO, encoding.unknown / encoding.words)
             if kept < tokens:
                 metrics.tally.count(metrics.TRUNCATED)
         return encoding
@@ -66,18 +68,18 @@ class Encoder:
         started = time.perf_counter()
         results = self._tokenizer.encode_all(texts)
         seconds = time.perf_counter() - started
-        found = [result for result in results if isinstance(result, Encoding)]
-        kept, tokens = [len(encoding.ids) for encoding in found], [encoding.tokens for encoding in found]
-        # A text without words has no encoding, and takes its time.
-        none = [0] * (len(texts) - len(found))
-        self._count(seconds, kept + none, tokens + none, [encoding.unknown for encoding in found] + none)
+        nothing = Encoding(array(TOKEN_TYPECODE), 0, False, 0, 0, 0)  # a text without words takes its time too
+        found = [result if isinstance(result, Encoding) else nothing for result in results]
+        columns = zip(*((len(ids), tokens, *counts) for ids, tokens, _, *counts in found), strict=True)
+        self._count(seconds, EncodingTable(nothing.ids, *map(list, columns)))
         return results
 
     @staticmethod
-    def _count(seconds: float, kept: list[int], tokens: list[int], unknown: list[int]) -> None:
-        """Count texts: how long all took to tokenize, and what ``EncodingTable`` says of each."""
-        metrics.TOKENIZE_SECONDS.observe_times(seconds / len(kept), len(kept))
-        metrics.TEXT_TOKENS.observe_all(list(filter(None, tokens)))
-        metrics.UNKNOWN_RATIO.observe_all([part / whole for part, whole in zip(unknown, kept, strict=True) if whole])
-        if truncated := sum(map(lt, kept, tokens)):
+    def _count(seconds: float, table: EncodingTable) -> None:
+        """Count texts: how long all took to tokenize, and what is known of each; ids do not matter."""
+        metrics.TOKENIZE_SECONDS.observe_times(seconds / len(table.kept), len(table.kept))
+        metrics.TEXT_TOKENS.observe_all(list(filter(None, table.tokens)))
+        shares = [part / whole for part, whole in zip(table.unknown, table.words, strict=True) if whole]
+        metrics.UNKNOWN_RATIO.observe_all(shares)
+        if truncated := sum(map(lt, table.kept, table.tokens)):
             metrics.TRUNCATED.inc(truncated)

@@ -10,7 +10,7 @@ from typing import Any
 
 from app import tracing
 from app.errors import DeadlineError, ServiceError
-from app.sentiment import Encoding, Prediction
+from app.sentiment import Encoding, Thresholds, prediction_of
 from app.serving.outcomes import Listener, Outcome, Wanted
 from app.serving.submitted_table import SubmittedTable
 from app.serving.ticket import Ticket
@@ -139,12 +139,11 @@ def trace_request(request: Request, submitted: float) -> None:
         tracing.past_span("forward", began, ended, texts)
 
 
-def outcome_of(pending: PendingText) -> Outcome:
+def outcome_of(pending: PendingText, thresholds: Thresholds) -> Outcome:
     """What became of a text: one that is not done is a ``DeadlineError``."""
     scores = pending.ticket.scores
     if scores is not None:
-        tokens, truncated = pending.encoding.tokens, pending.encoding.truncated
-        return Prediction(scores.probabilities, tokens, truncated, False, scores.rating)
+        return prediction_of(scores.probabilities, scores.rating, pending.encoding, thresholds)
     if not pending.ticket.done() or pending.ticket.cancelled():
         return DeadlineError("the deadline passed before the text was classified")
     error = pending.ticket.exception()

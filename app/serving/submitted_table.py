@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 from app.errors import DeadlineError, InferenceError, ServiceError
-from app.sentiment import Prediction, ScoreTable
+from app.sentiment import EncodingTable, Prediction, ScoreTable, Thresholds
 from app.serving.outcomes import Outcome, Wanted
 from app.serving.ticket import Ticket
 
@@ -23,34 +23,37 @@ class SubmittedTable:
 
     Args:
         wanted: their cache keys, or what stands for one, and their places in the request; in the order of the table.
-        tokens: number of tokens of each whole text.
-        kept: number of those in the table.
+        encoded: the texts after tokenizing, each with words.
         ticket: the promise of their scores.
     """
 
-    __slots__ = ("_kept", "_tokens", "_wanted", "ticket")
+    __slots__ = ("_encoded", "_wanted", "ticket")
 
-    def __init__(self, wanted: Wanted, tokens: Sequence[int], kept: Sequence[int], ticket: Ticket[ScoreTable]) -> None:
+    def __init__(self, wanted: Wanted, encoded: EncodingTable, ticket: Ticket[ScoreTable]) -> None:
         self._wanted = wanted
-        self._tokens = tokens
-        self._kept = kept
+        self._encoded = encoded
         self.ticket = ticket
 
     @property
     def texts(self) -> int:
         """How many there are."""
-        return len(self._kept)
+        return len(self._encoded.kept)
 
-    def outcomes(self, classes: int) -> Iterator[tuple[bytes | int, list[int], Outcome]]:
+    def outcomes(self, classes: int, thresholds: Thresholds) -> Iterator[tuple[bytes | int, list[int], Outcome]]:
         """Keys and places of the texts of a table that has its scores, and what became of each."""
         scores = self.ticket.result()
         # A flat matrix, cut into rows.
         rows = zip(*[iter(scores.probabilities)] * classes, strict=True)
-        ratings: Iterable[float | None] = scores.ratings or repeat(None, len(self._tokens))
-        texts = zip(self._wanted.items(), self._tokens, self._kept, rows, ratings, strict=True)
-        for (key, indices), tokens, kept, probabilities, rating in texts:
+        encoded = self._encoded
+        ratings: Iterable[float | None] = scores.ratings or repeat(None, self.texts)
+        counts = zip(encoded.kept, encoded.tokens, encoded.words, encoded.unknown, encoded.foreign, strict=True)
+        for (key, indices), (kept, tokens, words, unknown, foreign), probabilities, rating in zip(
+            self._wanted.items(), counts, rows, ratings, strict=True
+        ):
             if math.isfinite(sum(probabilities)):
-                yield key, indices, Prediction(probabilities, tokens, kept < tokens, False, rating)
+                judgement = thresholds.judge(probabilities, words, unknown + foreign)
+                share = unknown / words if words else 0.0
+                yield key, indices, Prediction(probabilities, tokens, kept < tokens, False, rating, share, judgement)
             else:
                 yield key, indices, InferenceError("the forward pass failed for this text")
 
