@@ -217,9 +217,9 @@ def behaviour_cases() -> list[Case]:
             text = _filled(_BASES[number % len(_BASES)], draw)
             phrase = _filled(phrases[number // len(_BASES) % len(phrases)], draw)
             cases.append(Case(capability, (text, f"{text} {phrase}"), moves=moves))
-    for capability, (place, variants, patterns) in _INVARIANT.items():
+    for capability, (place, variants, frames) in _INVARIANT.items():
         for number in range(_GROUPS):
-            text = _filled(patterns[number % len(patterns)].replace(place, "\0"), draw)
+            text = _filled(frames[number % len(frames)].replace(place, "\0"), draw)
             cases.append(Case(capability, tuple(text.replace("\0", variant) for variant in variants)))
     return cases
 

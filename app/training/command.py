@@ -202,7 +202,6 @@ def train(options: TrainOptions) -> WrittenVersion:
     """
     import torch
 
-    from app.text.tokenizer import Tokenizer
     from app.training.assembly import prepare
     from app.training.loop import STATE_FILE
     from app.training.pretraining import PRETRAINING_FILE
@@ -236,9 +235,9 @@ def train(options: TrainOptions) -> WrittenVersion:
     )
     network, tokenizer = trainer.network.cpu(), prepared.tokenizer
     if recipe.reads:
-        limits = {"max_tokens": recipe.reads, "head_tokens": recipe.reads // 3}
+        tokenizer = tokenizer.with_limits(recipe.reads, recipe.reads // 3)
+        limits = {"max_tokens": tokenizer.max_tokens, "head_tokens": tokenizer.head_tokens}
         network.config = network.config.model_copy(update=limits)
-        tokenizer = Tokenizer(tokenizer.vocabulary, **limits)
     return write_version(ModelStore(options.store), options.name, network, tokenizer, splits, record)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from app.errors import CheckpointError, NoWordsError
 from app.sentiment import UNKNOWN_ID
 from app.store import TOKENIZER_FILE, StoredModel
+from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
 from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer, build_vocabulary, load_tokenizer
 
 VOCABULARY = [PAD_TOKEN, UNKNOWN_TOKEN, "good", "bad", "film", "!"]
@@ -64,6 +65,46 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert loaded.encode("good 中").ids == tokenizer.encode("good 中").ids
 
 
+VERSION2 = [*VOCABULARY, *SPECIAL_TOKENS, NOT, "not", "<person>", "amazing", "love", "+un", "+bear", "+able", "la"]
+
+
+def tokens_of(text: str) -> list[str]:
+    tokenizer = Tokenizer(VERSION2, 20, 0, 2, {"<person>": ["carlos", "priya"]}, foreign=1)
+    return [tokenizer.vocabulary[token] for token in tokenizer.encode(text).ids]
+
+
+def test_other_words_with_one_id() -> None:
+    """Names that share a token are the same to the model."""
+    assert tokens_of("Carlos film") == tokens_of("Priya film") == ["<person>", "film"]
+
+
+def test_an_unknown_word_is_looked_up_with_single_letters_then_cut() -> None:
+    """A doubled letter is a slip of the finger; what is left unknown is cut into the longest known pieces."""
+    assert tokens_of("amazzing loooove") == ["amazing", "love"]
+    assert tokens_of("unbearable unbearables") == ["+un", "+bear", "+able", UNKNOWN_TOKEN]
+
+
+def test_words_are_counted_as_known_unknown_and_foreign() -> None:
+    """Numbers, tone and links are no words; pieces are one unknown word."""
+    encoding = Tokenizer(VERSION2, 20, 0, 2, {}, foreign=1).encode("Good, unbearable la zzz! 12 1999 http://a.b")
+    assert (encoding.words, encoding.unknown, encoding.foreign) == (4, 2, 1)
+
+
+def test_aliases_must_be_of_the_vocabulary() -> None:
+    """An alias of a word that is not there, or that is a word itself, is a mistake."""
+    for aliases in ({"nobody": ["carlos"]}, {"<person>": ["good"]}):
+        with pytest.raises(CheckpointError, match="aliases of"):
+            Tokenizer(VERSION2, 20, 0, 2, aliases)
+
+
+def test_version_2_is_saved_with_all_that_decides_ids(tmp_path: Path) -> None:
+    """What is loaded encodes as what was saved."""
+    tokenizer = Tokenizer(VERSION2, 20, 0, 2, {"<person>": ["carlos"]}, foreign=1)
+    tokenizer.save(tmp_path / "t.json")
+    text = "Carlos didn't la unbearable :) film"
+    assert Tokenizer.load(tmp_path / "t.json", 20, 0).encode(text) == tokenizer.encode(text)
+
+
 def test_another_preprocessing_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text('{"type": "word", "preprocessing": 999, "vocabulary": ["<pad>", "<unk>", "a"]}')
@@ -107,5 +148,5 @@ def test_load_tokenizer_checks_size_and_version(tiny_model: StoredModel) -> None
     with pytest.raises(CheckpointError, match=rf"{TOKENIZER_FILE}: .* words, config.json says 999"):
         load_tokenizer(StoredModel("tiny", 1, tiny_model.path, larger, {}))
     older = tiny_model.config.model_copy(update={"preprocessing": 0})
-    with pytest.raises(CheckpointError, match="preprocessing version 0"):
+    with pytest.raises(CheckpointError, match=r"preprocessing version 1, config\.json says 0"):
         load_tokenizer(StoredModel("tiny", 1, tiny_model.path, older, {}))

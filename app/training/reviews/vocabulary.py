@@ -58,14 +58,15 @@ def build_tokenizer(
 
 def build_pieces(counts: Mapping[str, int], size: int) -> list[str]:
     """All letters, and the runs of 2 to 10 letters that are in most different words, long ones first among equals."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
     for word, count in counts.items():
         if count < 3 or not (word.isascii() and word.isalpha()) or len(word) > _LONGEST_WORD:
             continue
         weight = math.log1p(count)
         for length in range(2, min(MAX_PIECE, len(word)) + 1):
             for start in range(len(word) - length + 1):
-                found[word[start : start + length]] += weight * (length - 1)
+                piece = word[start : start + length]
+                found[piece] = found.get(piece, 0.0) + weight * (length - 1)
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return [PIECE + piece for piece in [*letters, *(piece for piece, _ in ranked[: size - len(letters)])]]
