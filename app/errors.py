@@ -3,6 +3,8 @@
 SentimentError
 ├── TextError                a text that cannot be classified; says why, names the limit
 │   ├── BlankTextError         empty or only white space
+│   ├── EmptyCellError         a cell of a table that means nothing: empty, NA, null
+│   ├── BadRowError            a row of a table that is not as it should be
 │   ├── TextTooLongError       more characters than the limit
 │   └── NoWordsError           nothing in it that is a word (only punctuation, only emoji)
 ├── ServiceError             the service cannot answer now
@@ -14,6 +16,7 @@ SentimentError
 ├── CheckpointError          a stored model is missing, damaged or inconsistent; names the file
 ├── DataError                a corpus or data file is not as it should be; names the file
 └── SettingsError            a setting is malformed; names it
+    └── OptionError            an option of one command or request is; each interface spells its name its own way
 """
 
 from __future__ import annotations
@@ -42,6 +45,24 @@ class BlankTextError(TextError):
 
     def __init__(self) -> None:
         super().__init__("text must contain at least 1 non-blank character")
+
+
+class EmptyCellError(TextError):
+    """A cell of a table that means nothing: empty, NA, NaN, None, null, N/A, -."""
+
+    code: ClassVar[str] = "empty_cell"
+
+    def __init__(self) -> None:
+        super().__init__("there is no text in this row")
+
+
+class BadRowError(TextError):
+    """A row of a table that is not as it should be, and was to be marked as such."""
+
+    code: ClassVar[str] = "bad_row"
+
+    def __init__(self) -> None:
+        super().__init__("this row is not as it should be")
 
 
 class TextTooLongError(TextError):
@@ -112,8 +133,31 @@ class CheckpointError(SentimentError):
 
 
 class DataError(SentimentError):
-    """A corpus or data file is not as it should be. The message names the file."""
+    """A corpus or data file is not as it should be. The message names the file.
+
+    Attributes:
+        options: options of reading that may help, such as ``no_header``. The message does not name them, because every
+            interface spells them its own way.
+    """
+
+    def __init__(self, message: str, *options: str) -> None:
+        super().__init__(message)
+        self.options = options
 
 
 class SettingsError(SentimentError):
     """A setting is malformed. The message names it."""
+
+
+class OptionError(SettingsError):
+    """An option of one command or request is malformed.
+
+    Attributes:
+        option: its name, with underscores.
+        message: what is wrong with it.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(f"{option}: {message}")
+        self.option = option
+        self.message = message

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
 
-from app.errors import DataError
-from app.files.layout import Layout
-from app.files.lines import LONGEST_ROW, Lines
-from app.files.table import MOST_COLUMNS, WINDOW_CHARACTERS, WINDOW_ROWS, Kind, ValuesWindow, choose_text_column
+from app.errors import BadRowError, DataError
+from app.files.layout import Format, Layout
+from app.files.lines import HEAD_BYTES, LONGEST_ROW, TOO_LONG, Lines, RowError, TooLongError
+from app.files.options import Quoting, ReadOptions
+from app.files.sniffing import QUOTING, find_delimiter, looks_like_a_text, separator_line
+from app.files.table import (
+    MOST_COLUMNS,
+    WINDOW_CHARACTERS,
+    WINDOW_ROWS,
+    BadRows,
+    Kind,
+    ValuesWindow,
+    choose_text_column,
+    known_column,
+)
 
 # The library's own limit is 128 KiB a value and holds for the whole process; rows are bounded here.
 csv.field_size_limit(LONGEST_ROW)
+
+_ROW_OPTIONS = ("delimiter", "quoting", "format")
 
 
 class DelimitedWindow(ValuesWindow):
@@ -20,118 +34,217 @@ class DelimitedWindow(ValuesWindow):
 
     Attributes:
         records: each row as it stands in the file, without its line end.
-        separator: what stands between their values.
+        separator: what stands between their values; None where they are not quoted as CSV is.
     """
 
     def __init__(
-        self, columns: Sequence[str], rows: list[list[str]], text: int, records: list[str], separator: str
+        self,
+        columns: Sequence[str],
+        rows: list[list[str]],
+        texts: list[object],
+        records: list[str],
+        separator: str | None,
     ) -> None:
-        super().__init__(columns, rows, text)
+        super().__init__(columns, rows, texts)
         self.records = records
         self.separator = separator
 
 
+class Records:
+    """Rows of a file, as they stand there and as values. After a ``RowError`` it can be gone on with, behind the line
+    in which the bad row began: a quotation mark that is never closed costs that line and no other.
+
+    Args:
+        lines: of the file.
+        separator: between the values.
+        quoting: see ``Quoting``.
+    """
+
+    def __init__(self, lines: Lines, separator: str, quoting: Quoting) -> None:
+        self._lines = lines
+        self._ahead: deque[str] = deque()
+        self._taken: list[str] = []
+        self._reader = csv.reader(_Pulled(self._pull), delimiter=separator, quoting=QUOTING[quoting], strict=True)
+
+    @property
+    def line(self) -> int:
+        """The line in which the row at hand begins."""
+        return self._lines.number - len(self._ahead) - max(0, len(self._taken) - 1)
+
+    def __iter__(self) -> Iterator[tuple[str, list[str]]]:
+        return self
+
+    def __next__(self) -> tuple[str, list[str]]:
+        while True:
+            self._taken.clear()
+            self._lines.begin_row()
+            try:
+                row = next(self._reader)
+            except csv.Error as error:
+                raise self._give_back(f"not as CSV should be ({error})") from error
+            except TooLongError as error:
+                # Of several lines, the first may be all that is wrong.
+                if len(self._taken) > 1:
+                    raise self._give_back(TOO_LONG) from error
+                raise
+            if row:
+                return "".join(self._taken).rstrip("\r\n"), row
+
+    def _pull(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self._taken.append(line)
+        return line
+
+    def _give_back(self, message: str) -> RowError:
+        line, first = self.line, self._taken[0]
+        self._ahead.extendleft(reversed(self._taken[1:]))
+        return self._lines.row_error(message, first, line, _ROW_OPTIONS)
+
+
+class _Pulled:
+    """An iterator that lives on when it raised."""
+
+    def __init__(self, pull: Callable[[], str]) -> None:
+        self._pull = pull
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return self._pull()
+
+
+class RecordWriter:
+    """Rows of values as records of CSV, without line ends.
+
+    Args:
+        separator: what stands between values.
+    """
+
+    def __init__(self, separator: str) -> None:
+        self._written: list[str] = []
+        # A value with one of the characters of the line end is quoted, so both must be in it.
+        self._writer = csv.writer(self, delimiter=separator, lineterminator="\r\n")
+
+    def write(self, record: str) -> None:
+        """What the csv module calls, once a row."""
+        self._written.append(record[:-2])
+
+    def records(self, rows: Iterable[Iterable[Any]]) -> list[str]:
+        """The records of some rows."""
+        self._written = []
+        self._writer.writerows(rows)
+        return self._written
+
+
 class DelimitedTable:
-    """A ``Table`` out of a CSV or TSV file with a header.
+    """A ``Table`` out of a CSV or TSV file.
 
     Args:
         file: open for reading bytes.
         name: what messages call it.
         layout: how it is written.
-        text_column: the column to classify; None chooses.
+        options: how it is read.
+
+    Attributes:
+        header: names of the columns, of which two may be alike.
+        separator: what stands between the values.
 
     Raises:
-        DataError: empty, damaged, of too many columns, or without that column.
+        DataError: empty, damaged, of another format, of too many columns, without the column, or without a header.
     """
 
     rows: int | None = None
 
-    def __init__(self, file: IO[bytes], name: str, layout: Layout, text_column: str | None) -> None:
-        self._lines = Lines(file, name, layout)
-        self._separator = layout.separator
-        self._records = self._read()
-        _, header = next(self._records, ("", None))
-        if header is None:
+    def __init__(self, file: IO[bytes], name: str, layout: Layout, options: ReadOptions) -> None:
+        self.bad = BadRows(options.on_bad_row)
+        self._quoting = options.quoting
+        self._lines = Lines(file, name, layout, options.encoding)
+        self._lines.refuse_other_formats()
+        self.separator = self._separator(layout, options)
+        self._records = Records(self._lines, self.separator, options.quoting)
+        record, first = next(self._records, ("", []))
+        if not first:
             raise DataError(f"{name}: the file is empty")
-        if len(header) > MOST_COLUMNS:
-            raise self._lines.error(f"{len(header)} columns; the limit is {MOST_COLUMNS}")
-        self.header = header
-        self.columns: Mapping[str, Kind] = dict.fromkeys(header, Kind.TEXT)
-        self.text_column = choose_text_column(name, header, text_column)
-        if header.count(self.text_column) > 1:
-            raise DataError(f"{name}: two columns are named {self.text_column!r}")
-        self._text = header.index(self.text_column)
+        if len(first) > MOST_COLUMNS:
+            raise self._lines.error(f"{len(first)} columns; the limit is {MOST_COLUMNS}", options=("delimiter",))
+        self.header = [f"column_{number}" for number in range(1, len(first) + 1)] if options.no_header else first
+        self._first = [(record, first)] if options.no_header else []
+        self.columns: Mapping[str, Kind] = dict.fromkeys(self.header, Kind.TEXT)
+        self.text_column = choose_text_column(name, self.header, options.text_column)
+        check_header(name, self.header, self.text_column, options)
+        self._text = self.header.index(self.text_column)
+        self._writer = RecordWriter(self.separator)
+        shown = {"\t": "tabs", ",": "commas"}.get(self.separator, repr(self.separator))
+        self.found = f"{layout.format.upper()}, values between {shown}, {_described(self.header, options)}"
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[DelimitedWindow]:
         """See ``Table.windows``."""
+        separator = self.separator if self._quoting is Quoting.STANDARD else None
         window: list[list[str]] = []
+        texts: list[object] = []
         records: list[str] = []
-        size, width = 0, len(self.header)
-        for record, row in self._records:
-            if len(row) != width:
-                raise self._lines.error(f"{len(row)} values in a row, but the header names {width} columns")
+        size = 0
+        for record, row, text in self._rows():
             window.append(row)
             records.append(record)
+            texts.append(text)
             size += len(record)
             if len(window) >= rows or size >= characters:
-                yield DelimitedWindow(self.header, window, self._text, records, self._separator)
-                window, records, size = [], [], 0
+                yield DelimitedWindow(self.header, window, texts, records, separator)
+                window, texts, records, size = [], [], [], 0
         if window:
-            yield DelimitedWindow(self.header, window, self._text, records, self._separator)
+            yield DelimitedWindow(self.header, window, texts, records, separator)
 
-    def _read(self) -> Iterator[tuple[str, list[str]]]:
-        """Rows, as they stand there and as values; blank lines are none."""
-        lines = iter(self._lines)
-        for line in lines:
-            record = line.removesuffix("\n").removesuffix("\r")
-            row = split_record(record, self._separator)
-            if row is None:
-                record, row = self._read_by_library(line, lines)
-            self._lines.begin_row()
-            if record:
-                yield record, row
+    def _rows(self) -> Iterator[tuple[str, list[str], object]]:
+        """Record, values and text of each row that counts."""
+        width = len(self.header)
+        for record, row in self._first:
+            yield record, row, row[self._text]
+        while True:
+            try:
+                record, row = next(self._records)
+                if len(row) != width:
+                    message = f"{len(row)} values in a row, but there are {width} columns"
+                    raise self._lines.row_error(message, record, self._records.line, _ROW_OPTIONS)
+            except StopIteration:
+                return
+            except RowError as error:
+                if (raw := self.bad.take(error)) is not None:
+                    row = [""] * width
+                    row[self._text] = raw
+                    yield self._writer.records([row])[0], row, BadRowError()
+                continue
+            yield record, row, row[self._text]
 
-    def _read_by_library(self, line: str, lines: Iterator[str]) -> tuple[str, list[str]]:
-        """A row that begins with ``line``, which knows all of CSV and takes further lines where it goes on in them."""
-        first, taken = self._lines.number, [line]
-
-        def take() -> Iterator[str]:
-            yield line
-            for further in lines:
-                taken.append(further)
-                yield further
-
-        try:
-            row = next(csv.reader(take(), delimiter=self._separator, strict=True))
-        except csv.Error as error:
-            raise self._lines.error(f"not as CSV should be ({error})", first) from error
-        return "".join(taken).rstrip("\r\n"), row
+    def _separator(self, layout: Layout, options: ReadOptions) -> str:
+        usual = "\t" if layout.format is Format.TSV else ","
+        named = separator_line(self._lines.head)
+        if named is not None:
+            next(self._lines)
+        if options.delimiter or named:
+            return options.delimiter or named or usual
+        head = self._lines.head.decode(options.encoding, "replace")
+        return find_delimiter(head, usual, options.quoting, whole=len(self._lines.head) < HEAD_BYTES - 3)
 
 
-def split_record(record: str, separator: str) -> list[str] | None:
-    """The values of a row that is a line of its own; None where it takes the csv module to tell.
+def check_header(name: str, header: Sequence[str], text_column: str, options: ReadOptions) -> None:
+    """Refuse what the first review may be lost by, or two columns be mistaken.
 
-    The module looks at each character in turn; this leaps from one quotation mark to the next, several times as fast.
+    Raises:
+        DataError: two columns have the name of the text column, or the first row, whose names nobody named and nobody
+            knows, looks like a text.
     """
-    if "\r" in record:
-        return None
-    if '"' not in record:
-        return record.split(separator)
-    # What is quoted has the odd places; nothing between two of them is a doubled mark, which stands for one.
-    pieces = record.split('"')
-    if len(pieces) % 2 == 0:
-        return None
-    pieces[0], pieces[-1] = separator + pieces[0], pieces[-1] + separator
-    row: list[str] = []
-    begin = 1
-    for place in range(0, len(pieces), 2):
-        if not (between := pieces[place]):
-            continue
-        if between[0] != separator or between[-1] != separator:
-            return None
-        if place:
-            row.append('"'.join(pieces[begin:place:2]))
-        if len(between) > 1:
-            row += between[1:-1].split(separator)
-        begin = place + 1
-    return row
+    if header.count(text_column) > 1:
+        raise DataError(f"{name}: two columns are named {text_column!r}", "no_header")
+    named = options.no_header or options.text_column is not None or known_column(header) is not None
+    if not named and looks_like_a_text(text_column):
+        raise DataError(
+            f"{name}: the first row, {text_column[:60]!r}, looks like a text and not like the name of a column",
+            *("no_header", "text_column", "format"),
+        )
+
+
+def _described(header: Sequence[str], options: ReadOptions) -> str:
+    columns = "1 column" if len(header) == 1 else f"{len(header)} columns"
+    return f"{columns}, no header" if options.no_header else f"{columns} named in the first row"

@@ -1,45 +1,51 @@
-"""JSON lines (NDJSON): one object a line, whatever its fields."""
+"""JSON: one object a line (NDJSON), whatever its fields, or one array of objects."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import chain
 from typing import IO, Any
 
-import orjson
-
-from app.errors import DataError
-from app.files.layout import Layout
-from app.files.lines import Lines
+from app.errors import BadRowError, DataError
+from app.files.json_array import read_array
+from app.files.json_values import as_object
+from app.files.layout import Format, Layout
+from app.files.lines import Lines, RowError
+from app.files.options import ReadOptions
 from app.files.table import (
     LONGEST_NAME,
     MOST_COLUMNS,
     WINDOW_CHARACTERS,
     WINDOW_ROWS,
+    BadRows,
     Kind,
     ObjectsWindow,
-    choose_text_column,
+    choose_text_path,
+    paths_of,
+    value_at,
 )
 
 _INTEGERS = range(-(2**63), 2**63)
-_LEAST_LONG = float(2**63)
-_LONGEST_PARSED = 30
-"""Digits beyond which nobody needs to look whether 64 bits hold a number."""
-_DEEP = 250
-"""Brackets from which on it is worth looking whether orjson, which reads deeper than it writes, can write it again."""
-_LONG_NUMBER = re.compile(r"[0-9]{19}")
-_KINDS: dict[type, Kind] = {str: Kind.TEXT, float: Kind.NUMBER, bool: Kind.BOOLEAN, type(None): Kind.EMPTY}
+_KINDS: dict[type, Kind] = {
+    str: Kind.TEXT,
+    float: Kind.NUMBER,
+    bool: Kind.BOOLEAN,
+    type(None): Kind.EMPTY,
+    dict: Kind.NESTED,
+    list: Kind.NESTED,
+}
+_MAY_HAVE_TEXT = frozenset({Kind.TEXT, Kind.MIXED, Kind.EMPTY})
 
 
 class JsonTable:
-    """A ``Table`` out of JSON lines.
+    """A ``Table`` out of JSON: an object a line, or one array of objects.
 
     Args:
         file: open for reading bytes.
         name: what messages call it.
         layout: how it is written.
-        text_column: the field to classify; None chooses.
+        options: how it is read.
         columns: all fields, where ``survey`` has found them; else those of the first object are what is known.
 
     Raises:
@@ -53,114 +59,114 @@ class JsonTable:
         file: IO[bytes],
         name: str,
         layout: Layout,
-        text_column: str | None,
+        options: ReadOptions,
         columns: Mapping[str, Kind] | None = None,
     ) -> None:
-        lines = Lines(file, name, layout)
-        self._objects = read_objects(lines)
+        self.bad = BadRows(options.on_bad_row)
+        lines = Lines(file, name, layout, options.encoding)
+        array = is_array(lines, layout)
+        self._objects = read_array(lines, options.encoding) if array else read_objects(lines)
         self._first = next(self._objects, None)
         if self._first is None:
             raise DataError(f"{name}: the file is empty")
         if columns is None:
+            if isinstance(self._first, RowError):
+                raise self._first
             note_kinds(columns := {}, self._first[1], lines)
         self.columns: Mapping[str, Kind] = columns
-        self.text_column = choose_text_column(name, list(self.columns), text_column)
+        self._path = choose_text_path(name, list(self.columns), options.text_column)
+        kind = self.columns[self._path[0]]
+        if len(self._path) == 1 and kind not in _MAY_HAVE_TEXT:
+            raise DataError(f"{name}: column {self._path[0]!r} has {kind} values, not text", "text_column")
+        self.text_column = ".".join(self._path)
+        self.found = "JSON, an array of objects" if array else "JSON, an object a line"
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ObjectsWindow]:
         """See ``Table.windows``."""
         window: list[dict[str, Any]] = []
+        texts: list[object] = []
         size = 0
-        for length, document in self._from_first():
+        for length, document, text in self._rows():
             window.append(document)
+            texts.append(text)
             size += length
             if len(window) >= rows or size >= characters:
-                yield ObjectsWindow(window, self.text_column)
-                window, size = [], 0
+                yield ObjectsWindow(window, texts)
+                window, texts, size = [], [], 0
         if window:
-            yield ObjectsWindow(window, self.text_column)
+            yield ObjectsWindow(window, texts)
 
-    def _from_first(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _rows(self) -> Iterator[tuple[int, dict[str, Any], object]]:
+        """Length, content and text of each row that counts."""
         first, self._first = self._first, None
-        if first is not None:
-            yield first
-        yield from self._objects
+        for found in chain([] if first is None else [first], self._objects):
+            if not isinstance(found, RowError):
+                yield *found, value_at(found[1], self._path)
+            elif (raw := self.bad.take(found)) is not None:
+                yield len(raw), {self._path[0]: raw}, BadRowError()
 
 
-def read_objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Length and content of each line that is not blank.
+class JsonSurvey:
+    """What a first reading finds in JSON.
+
+    Args:
+        options: how it is read.
+
+    Attributes:
+        kinds: all fields, and what their values are.
+        rows: rows that count.
+        bad: rows that are not as they should be.
+    """
+
+    def __init__(self, options: ReadOptions) -> None:
+        self.kinds: dict[str, Kind] = {}
+        self.rows = 0
+        self.bad = BadRows(options.on_bad_row)
+        self._options = options
+        self._may_be = paths_of(options.text_column)
+
+    def steps(self, file: IO[bytes], name: str, layout: Layout) -> Iterator[int]:
+        """Read on, a row at a time.
+
+        Raises:
+            DataError: a row is not as it should be, or none has a text at the path that was asked for.
+        """
+        lines = Lines(file, name, layout, self._options.encoding)
+        encoding, asked = self._options.encoding, len(self._may_be) > 1
+        for found in read_array(lines, encoding) if is_array(lines, layout) else read_objects(lines):
+            if not isinstance(found, RowError):
+                note_kinds(self.kinds, found[1], lines)
+                asked = asked and not any(isinstance(value_at(found[1], path), str) for path in self._may_be)
+            elif self.bad.take(found) is None:
+                continue
+            self.rows += 1
+            yield self.rows
+        if asked and self.rows:
+            choose_text_path(name, list(self.kinds), self._options.text_column)
+            raise DataError(f"{name}: no row has a text at {self._options.text_column!r}", "text_column")
+
+
+def is_array(lines: Lines, layout: Layout) -> bool:
+    """Whether a file of the format ``json`` is one array; else it has an object a line."""
+    return layout.format is Format.JSON and lines.head.lstrip().startswith(b"[")
+
+
+def read_objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]] | RowError]:
+    """Length and content of each line that is not blank, or what is wrong with it.
 
     Raises:
-        DataError: a line is not a JSON object.
+        DataError: the file cannot be read on.
     """
-    for line in lines:
+    while True:
         lines.begin_row()
-        if line.isspace():
-            continue
         try:
-            document = parse(line)
-        except json.JSONDecodeError as error:
-            raise lines.error(f"not JSON ({error.msg}, column {error.colno})") from error
-        if type(document) is not dict:
-            raise lines.error("not a JSON object")
-        yield len(line), document
-
-
-def parse(line: str) -> Any:
-    """A line of JSON. A whole number that no 64 bits hold is an ``orjson.Fragment``, which is written as it was read.
-
-    orjson itself makes the nearest float of such a number, or refuses it.
-
-    Raises:
-        json.JSONDecodeError: not JSON.
-    """
-    try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        if not _LONG_NUMBER.search(line):
-            raise
-        return _parse_exactly(line)
-    if _may_have_long(document):
-        return _parse_exactly(line)
-    if line.count("[") + line.count("{") > _DEEP:
-        _check_writable(document, line)
-    return document
-
-
-def _may_have_long(document: Any) -> bool:
-    """Whether a number in it may have been a whole one that became a float."""
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        kind = type(value)
-        if kind is dict:
-            waiting.extend(value.values())
-        elif kind is list:
-            waiting.extend(value)
-        elif kind is float and abs(value) >= _LEAST_LONG:
-            return True
-    return False
-
-
-def _parse_exactly(line: str) -> Any:
-    try:
-        document = json.loads(line, parse_int=_whole_number, parse_float=orjson.loads, parse_constant=orjson.loads)
-    except RecursionError as error:
-        raise json.JSONDecodeError(str(error), line, 0) from None
-    _check_writable(document, line)
-    return document
-
-
-def _check_writable(document: Any, line: str) -> None:
-    """Refuse what orjson does not write: what is nested too deep, or has half of a surrogate pair."""
-    try:
-        orjson.dumps(document)
-    except TypeError as error:
-        raise json.JSONDecodeError(str(error), line, 0) from None
-
-
-def _whole_number(digits: str) -> Any:
-    number = orjson.loads(digits) if len(digits) < _LONGEST_PARSED else None
-    return number if type(number) is int else orjson.Fragment(digits)
+            line = next(lines)
+            if not line.isspace():
+                yield len(line), as_object(line, partial(lines.row_error, raw=line, options=("format",)))
+        except StopIteration:
+            return
+        except RowError as error:
+            yield error
 
 
 def note_kinds(kinds: dict[str, Kind], document: Mapping[str, Any], lines: Lines) -> None:

@@ -1,4 +1,4 @@
-"""How a table lies in a file: format, compression, what separates values."""
+"""The format of a table in a file, and how the file is compressed, as its name tells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,28 @@ class Format(StrEnum):
     CSV = "csv"
     TSV = "tsv"
     JSONL = "jsonl"
+    JSON = "json"
+    """One array of objects, or an object a line."""
+    LINES = "lines"
+    """Text, one a line."""
+    XLSX = "xlsx"
     PARQUET = "parquet"
+
+
+WRITTEN = (Format.CSV, Format.TSV, Format.JSONL, Format.PARQUET)
+"""Formats of results; the others are only read."""
+DELIMITED = (Format.CSV, Format.TSV)
+WHOLE_FILES = (Format.PARQUET, Format.XLSX)
+"""Formats that are not read from front to back, and are compressed inside."""
+
+
+class Compression(StrEnum):
+    """What a file as a whole is compressed with."""
+
+    NONE = ""
+    GZIP = ".gz"
+    BZIP2 = ".bz2"
+    ZSTD = ".zst"
 
 
 _SUFFIXES = {
@@ -27,8 +48,13 @@ _SUFFIXES = {
     ".tab": Format.TSV,
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
+    ".json": Format.JSON,
+    ".txt": Format.LINES,
+    ".xlsx": Format.XLSX,
+    ".parquet": Format.PARQUET,
+    ".pq": Format.PARQUET,
 }
-_SUFFIXES |= {".parquet": Format.PARQUET, ".pq": Format.PARQUET}
+_COMPRESSIONS = [compression for compression in Compression if compression]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +63,35 @@ class Layout:
 
     Attributes:
         format: its format.
-        compressed: whether it is compressed with gzip.
-        delimiter: what separates the values of a CSV file.
-        encoding: of its text.
+        compression: what the file is compressed with.
     """
 
     format: Format
-    compressed: bool = False
-    delimiter: str = ","
-    encoding: str = "utf-8"
+    compression: Compression = Compression.NONE
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
-            raise DataError(f"delimiter {self.delimiter!r}: must be one character, and no quotation mark or line end")
-        _check_encoding(self.encoding)
-        if self.compressed and self.format is Format.PARQUET:
-            raise DataError("Parquet is compressed inside: it does not go into a .gz")
-
-    @property
-    def separator(self) -> str:
-        """What separates values in a line."""
-        return "\t" if self.format is Format.TSV else self.delimiter
+        if self.compression and self.format in WHOLE_FILES:
+            raise DataError(f"{self.format} is compressed inside: it does not go into a {self.compression}")
 
 
-def layout_of(
-    path: str, given: str | None = None, fallback: Format | None = None, delimiter: str = ",", encoding: str = "utf-8"
-) -> Layout:
+def layout_of(path: str, given: str | None = None, fallback: Format | None = None) -> Layout:
     """The layout that a file's name tells.
 
     Args:
         path: the file's name, or ``-``.
         given: a format that decides whatever the name says.
         fallback: the format where neither does.
-        delimiter: see ``Layout``.
-        encoding: see ``Layout``.
 
     Raises:
-        DataError: the name tells nothing, or an option is off.
+        DataError: the name tells nothing.
     """
     suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
-    compressed = bool(suffixes) and suffixes[-1] == ".gz"
-    if compressed:
-        suffixes.pop()
+    compression = Compression.NONE
+    if suffixes and suffixes[-1] in _COMPRESSIONS:
+        compression = Compression(suffixes.pop())
     told = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     chosen = Format(given) if given else told or fallback
     if chosen is None:
-        raise DataError(f"{path}: the name does not tell the format ({', '.join(_SUFFIXES)}, each also .gz)")
-    return Layout(chosen, compressed, delimiter, encoding)
-
-
-def _check_encoding(encoding: str) -> None:
-    # Lines are found by their bytes before they are decoded, and so a damaged one can be named.
-    try:
-        if "\n,".encode(encoding) == b"\n,":
-            return
-    except LookupError:
-        pass
-    raise DataError(f"encoding {encoding!r}: must be a known one in which ASCII stays ASCII, such as utf-8 or cp1252")
+        names = f"{', '.join(_SUFFIXES)}; {', '.join(_COMPRESSIONS)} behind it"
+        raise DataError(f"{path}: the name does not tell the format ({names})", "format")
+    return Layout(chosen, compression)

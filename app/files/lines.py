@@ -2,81 +2,168 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import re
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, cast
 
 from app.errors import DataError
-from app.files.layout import Layout
+from app.files.layout import Compression, Layout
 
 LONGEST_ROW = 16 << 20
 """Most bytes of one row, so that no file can fill the memory."""
+TOO_LONG = f"a row of more than {LONGEST_ROW} bytes; is a quotation mark never closed?"
+HEAD_BYTES = 65_536
+"""Bytes at the start of a file by which it is seen what it is."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PAR1": "this is Parquet",
-    b"\x1f\x8b": "this is compressed with gzip; such files are named .gz",
     b"\xff\xfe": "this is UTF-16; save it as UTF-8",
     b"\xfe\xff": "this is UTF-16; save it as UTF-8",
-    b"PK\x03\x04": "this is a spreadsheet or an archive; save it as CSV",
+    b"PK\x03\x04": "this is a spreadsheet (.xlsx) or an archive",
+    b"\xd0\xcf\x11\xe0": "this is an old spreadsheet (.xls); save it as .xlsx or CSV",
+    b"%PDF": "this is a PDF document",
+    b"{\\rtf": "this is a document in RTF",
 }
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "Zstandard"}
+_MARKUP = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body|!--)", re.IGNORECASE)
+_JSON = re.compile(rb'\s*(?:\{\s*"|\[\s*[{"\[])')
+
+
+class RowError(DataError):
+    """One row is not as it should be; the next ones can still be read.
+
+    Attributes:
+        raw: what stands there.
+    """
+
+    def __init__(self, message: str, raw: str, *options: str) -> None:
+        super().__init__(message, "on_bad_row", *options)
+        self.raw = raw
+
+
+class TooLongError(DataError):
+    """A row has more bytes than any may have."""
 
 
 class Lines:
-    """Iterates over the lines of a file.
+    """Iterates over the lines of a file. After a ``RowError`` it can be gone on with.
 
     Args:
         file: open for reading bytes.
         name: what messages call it.
-        layout: encoding and compression.
+        layout: format and compression.
+        encoding: as Python calls it.
 
     Attributes:
+        name: see above.
+        encoding: see above.
         number: lines given out so far.
+        head: the first bytes, which are given out all the same.
 
-    Iterating raises ``DataError``, naming file and line: damaged, wrongly encoded, or a row that is too long.
+    Raises (here and while iterating):
+        DataError: damaged, or a row that is too long; names file and line.
+        RowError: wrongly encoded.
     """
 
-    def __init__(self, file: IO[bytes], name: str, layout: Layout) -> None:
+    def __init__(self, file: IO[bytes], name: str, layout: Layout, encoding: str = "utf-8") -> None:
         self.number = 0
-        self._file: IO[bytes] = gzip.GzipFile(fileobj=file) if layout.compressed else file  # type: ignore[assignment]
-        self._name = name
-        self._encoding = layout.encoding
+        self.name = name
+        self.encoding = encoding
         self._row_bytes = 0
+        self._file = decompressed(file, layout.compression)
+        self.head = self._guarded_read(HEAD_BYTES)
+        for mark, meaning in _FOREIGN.items():
+            if self.head.startswith(mark):
+                raise DataError(f"{name}: {meaning}", "format")
+        for mark, compression in _COMPRESSED.items():
+            if self.head.startswith(mark):
+                raise DataError(f"{name}: this is compressed with {compression}", "compression")
+        if encoding == "utf-8":
+            self.head = self.head.removeprefix(_UTF8_MARK)
+        self._ahead = io.BytesIO(self.head)
+
+    def refuse_other_formats(self) -> None:
+        """For formats that would take anything for a table.
+
+        Raises:
+            DataError: the first bytes are those of a web page, of JSON, or of UTF-16.
+        """
+        if _MARKUP.match(self.head):
+            raise DataError(f"{self.name}: this is a web page or XML, not a table", "format")
+        if _JSON.match(self.head):
+            raise DataError(f"{self.name}: this is JSON", "format")
+        if self.head[1:2] == self.head[3:4] == b"\0":
+            raise DataError(f"{self.name}: this is UTF-16, without a mark; save it as UTF-8")
 
     def begin_row(self) -> None:
         """Say that what follows is another row."""
         self._row_bytes = 0
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._read():
-            self.number += 1
-            self._row_bytes += len(line)
-            if self._row_bytes > LONGEST_ROW:
-                raise self.error(f"a row of more than {LONGEST_ROW} bytes; is a quotation mark never closed?")
-            if self.number == 1:
-                line = self._without_mark(line)
-            try:
-                yield line.decode(self._encoding)
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                raise self.error(
-                    f"byte {error.start + 1} (0x{byte:02x}) is not {self._encoding}; another encoding must be named"
-                ) from None
+        return self
 
-    def error(self, message: str, line: int | None = None) -> DataError:
-        """An error at a line, the current one unless told otherwise."""
-        return DataError(f"{self._name}, line {line or max(1, self.number)}: {message}")
-
-    def _read(self) -> bytes:
+    def __next__(self) -> str:
+        line = self._ahead.readline()
+        if not line.endswith(b"\n"):
+            line += self._guarded_read(LONGEST_ROW + 1 - len(line), line=True)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._row_bytes += len(line)
+        if self._row_bytes > LONGEST_ROW:
+            raise TooLongError(f"{self.name}, line {self.number}: {TOO_LONG}", "quoting")
         try:
-            return self._file.readline(LONGEST_ROW + 1)
+            return line.decode(self.encoding)
+        except UnicodeError as error:
+            where = ""
+            if isinstance(error, UnicodeDecodeError):
+                where = f"byte {error.start + 1} (0x{line[error.start]:02x}) "
+            raise self.row_error(
+                f"{where}is not {self.encoding}; another encoding must be named",
+                line.decode(self.encoding, "replace") if where else line.decode("latin-1"),
+                options=("encoding",),
+            ) from None
+
+    def chunks(self) -> Iterator[bytes]:
+        """All bytes, in the place of lines."""
+        piece = self._ahead.read()
+        while piece:
+            yield piece
+            piece = self._guarded_read(HEAD_BYTES)
+
+    def error(self, message: str, line: int | None = None, options: tuple[str, ...] = ()) -> DataError:
+        """An error at a line, the current one unless told otherwise."""
+        return DataError(f"{self.name}, line {line or max(1, self.number)}: {message}", *options)
+
+    def row_error(self, message: str, raw: str, line: int | None = None, options: tuple[str, ...] = ()) -> RowError:
+        """Likewise, of one row; ``raw`` is what stands there."""
+        return RowError(f"{self.name}, line {line or max(1, self.number)}: {message}", raw.rstrip("\r\n"), *options)
+
+    def _guarded_read(self, size: int, *, line: bool = False) -> bytes:
+        try:
+            return self._file.readline(size) if line else self._file.read(size)
         except (EOFError, OSError, zlib.error) as error:
             self.number += 1
             raise self.error(f"cannot be read ({error})") from error
 
-    def _without_mark(self, line: bytes) -> bytes:
-        for mark, meaning in _FOREIGN.items():
-            if line.startswith(mark):
-                raise DataError(f"{self._name}: {meaning}")
-        return line.removeprefix(_UTF8_MARK) if self._encoding.lower().replace("-", "") == "utf8" else line
+
+def decompressed(file: IO[bytes], compression: Compression) -> IO[bytes]:
+    """The bytes of a file before they were compressed.
+
+    Raises:
+        DataError: what decompresses is not installed.
+    """
+    if compression is Compression.GZIP:
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if compression is Compression.BZIP2:
+        return cast("IO[bytes]", bz2.BZ2File(file))
+    if compression is Compression.ZSTD:
+        from app.files.zstandard import decompress
+
+        return decompress(file)
+    return file

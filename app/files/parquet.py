@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from app.errors import DataError
-from app.files.results import Result, ResultColumns
+from app.files.options import OnBadRow
+from app.files.results import KINDS, Result, ResultColumns
 from app.files.table import (
     MOST_COLUMNS,
     WINDOW_CHARACTERS,
     WINDOW_ROWS,
+    BadRows,
     Kind,
     Window,
     check_distinct,
-    choose_text_column,
+    choose_text_path,
+    value_at,
 )
 from app.files.values import plain_text
 
@@ -34,31 +37,24 @@ _LARGEST_COLUMN_CHUNK = 1 << 30
 """Most uncompressed bytes of one column of one row group: a page is decompressed as a whole."""
 _READ_BYTES = 1 << 20
 _TYPES = {Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_()}
-_RESULT_TYPES = {
-    "label": pa.string(),
-    "score": pa.float64(),
-    "rating": pa.float64(),
-    "tokens": pa.int32(),
-    "truncated": pa.bool_(),
-    "unknown": pa.float64(),
-    "judgement": pa.string(),
-    "error": pa.string(),
-}
 
 
 class BatchWindow:
     """Rows as an Arrow record batch."""
 
-    def __init__(self, batch: Any, text: str) -> None:
+    def __init__(self, batch: Any, path: Sequence[str]) -> None:
         self.batch = batch
-        self._text = text
+        self._path = path
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
 
     @property
     def texts(self) -> list[object]:
-        return cast("list[object]", self.batch.column(self._text).to_pylist())
+        column, *rest = self._path
+        return [
+            value_at({column: value}, self._path) if rest else value for value in self.batch.column(column).to_pylist()
+        ]
 
     def values(self, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
         return list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
@@ -92,7 +88,10 @@ class ParquetTable:
             raise DataError(f"{name}: {len(self.schema.names)} columns; the limit is {MOST_COLUMNS}")
         self.columns: Mapping[str, Kind] = dict.fromkeys(self.schema.names, Kind.MIXED)
         self.rows: int | None = self._file.metadata.num_rows
-        self.text_column = choose_text_column(name, self.schema.names, text_column)
+        self._path = choose_text_path(name, self.schema.names, text_column)
+        self.text_column = ".".join(self._path)
+        self.bad = BadRows(OnBadRow.ERROR)
+        self.found = f"Parquet, {len(self.schema.names)} columns"
         self._check_type()
         self._check_row_groups()
 
@@ -104,13 +103,18 @@ class ParquetTable:
         done = 0
         try:
             for batch in self._file.iter_batches(max(1, min(rows, characters // average)), use_threads=False):
-                yield BatchWindow(batch, self.text_column)
+                yield BatchWindow(batch, self._path)
                 done += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self._name}, after row {done}: cannot be read ({_brief(error)})") from error
 
     def _check_type(self) -> None:
-        kind = self.schema.field(self.text_column).type
+        kind = self.schema.field(self._path[0]).type
+        for name in self._path[1:]:
+            index = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
+            if index < 0:
+                raise DataError(f"{self._name}: no field {self.text_column!r}", "text_column")
+            kind = kind.field(index).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -142,7 +146,7 @@ class ParquetEncoder:
         self._columns = columns
         fields = schema or pa.schema([pa.field(name, _TYPES.get(kind, pa.string())) for name, kind in columns.items()])
         for base, name in results.names.items():
-            fields = fields.append(pa.field(name, _RESULT_TYPES[base]))
+            fields = fields.append(pa.field(name, _TYPES.get(KINDS[base], pa.string())))
         self._schema = fields
 
     def head(self) -> bytes:

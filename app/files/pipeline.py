@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from app.files.results import Outcome, ResultColumns, Summary
 from app.files.scorer import Scorer
-from app.files.table import Table, Window
+from app.files.table import Table, Window, texts_of
 from app.files.writing import Encoder
 
 _AHEAD = 2
@@ -21,6 +21,8 @@ def score(
     encoder: Encoder,
     summary: Summary,
     write: Callable[[bytes], object],
+    *,
+    keep_na: bool = False,
 ) -> Iterator[int]:
     """Score the rows that the summary does not have yet; yields the rows of each window that is written.
 
@@ -31,6 +33,7 @@ def score(
         encoder: what they are written as.
         summary: rows that are done; those of a window are added before it is written.
         write: takes the bytes of a window.
+        keep_na: whether cells such as ``NA`` are texts.
 
     Raises:
         DataError: see ``Table.windows``.
@@ -39,7 +42,7 @@ def score(
 
     def finish(window: Window, wait: Callable[[], list[Outcome]]) -> int:
         results = [columns.result(outcome) for outcome in wait()]
-        summary.add(results)
+        summary.add(results, columns)
         write(encoder.encode(window, results))
         return len(window)
 
@@ -49,7 +52,7 @@ def score(
         if done > 0:
             done -= len(window)
             continue
-        begun.append((window, scorer.start(window.texts)))
+        begun.append((window, scorer.start(texts_of(window, keep_na=keep_na))))
         if len(begun) > _AHEAD:
             yield finish(*begun.popleft())
     while begun:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from app.errors import ServiceError, TextError
+from app.files.table import Kind
 from app.sentiment import Prediction
 
 Outcome = Prediction | TextError | ServiceError
@@ -15,7 +17,17 @@ Result = tuple[Any, ...]
 """Values of the added columns of one row, in their order."""
 
 PREFIX = "sentiment_"
-_NAMES = ("label", "score", "rating", "tokens", "truncated", "unknown", "judgement", "error")
+KINDS = {
+    "label": Kind.TEXT,
+    "score": Kind.NUMBER,
+    "rating": Kind.NUMBER,
+    "tokens": Kind.INTEGER,
+    "truncated": Kind.BOOLEAN,
+    "unknown": Kind.NUMBER,
+    "judgement": Kind.TEXT,
+    "error": Kind.TEXT,
+}
+"""The columns that are added, in their order, and what their values are; ``rating`` only where the model has them."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class ResultColumns:
 
         Where one of the names is taken, all of them get the prefix ``sentiment_``, or ``sentiment_2_`` and so on.
         """
-        wanted = [name for name in _NAMES if rating or name != "rating"]
+        wanted = [name for name in KINDS if rating or name != "rating"]
         prefix, number = "", 1
         while any(prefix + name in taken for name in wanted):
             prefix = PREFIX if number == 1 else f"{PREFIX}{number}_"
@@ -45,13 +57,28 @@ class ResultColumns:
 
     def result(self, outcome: Outcome) -> Result:
         """What a row gets for an outcome."""
-        rating = "rating" in self.names
-        if not isinstance(outcome, Prediction):
-            return (*(None for _ in range(len(self.names) - 1)), outcome.code)
-        label, score = outcome.best(self.labels)
-        stars = (outcome.rating,) if rating else ()
-        told = (outcome.tokens, outcome.truncated, outcome.unknown, outcome.judgement)
-        return (label, score, *stars, *told, None)
+        if isinstance(outcome, Prediction):
+            label, score = outcome.best(self.labels)
+            values: dict[str, Any] = {
+                "label": label,
+                "score": score,
+                "rating": outcome.rating,
+                "tokens": outcome.tokens,
+                "truncated": outcome.truncated,
+                "unknown": outcome.unknown,
+                "judgement": outcome.judgement,
+            }
+        else:
+            values = {"error": outcome.code}
+        return tuple([values.get(name) for name in self.names])
+
+    def part(self, result: Result, name: str) -> Any:
+        """The value of one of the columns of a row."""
+        return result[self._places[name]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
 
 @dataclass
@@ -77,14 +104,14 @@ class Summary:
         """All rows."""
         return self.labels.total() + self.errors.total()
 
-    def add(self, results: Iterable[Result]) -> None:
+    def add(self, results: Iterable[Result], columns: ResultColumns) -> None:
         """Count further rows, by what they got."""
-        for label, score, *_, truncated, _, judgement, error in results:
-            if error is None:
-                self.labels[label] += 1
-                self.score_sum += score
-                self.truncated += truncated
-                self.judgements[judgement] += 1
+        for result in results:
+            if (error := columns.part(result, "error")) is None:
+                self.labels[columns.part(result, "label")] += 1
+                self.score_sum += columns.part(result, "score")
+                self.truncated += columns.part(result, "truncated")
+                self.judgements[columns.part(result, "judgement")] += 1
             else:
                 self.errors[error] += 1
 

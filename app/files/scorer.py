@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Protocol
 
-from app.errors import BlankTextError, InferenceError, TextError
+from app.errors import BlankTextError, EmptyCellError, InferenceError, TextError
 from app.files.results import Outcome
 from app.sentiment import Encoding, Predictor, Scores, Thresholds, TokenIds, prediction_of
 from app.text.tokenizer import Tokenizer
@@ -115,7 +115,9 @@ class LocalScorer:
 def refusal(text: object) -> TextError | None:
     """Why something cannot be classified, where that can be seen without a tokenizer."""
     if text is None:
-        return BlankTextError()
+        return EmptyCellError()
+    if isinstance(text, TextError):
+        return text
     if not isinstance(text, str):
         return TextError("not a text")
     return BlankTextError() if not text or text.isspace() else None

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from app.errors import DataError
+from app.files.lines import RowError
+from app.files.options import OnBadRow
 
 WINDOW_ROWS = 4096
 WINDOW_CHARACTERS = 8 << 20
@@ -17,7 +19,13 @@ MOST_COLUMNS = 10_000
 LONGEST_NAME = 1_000
 """Most characters of the name of a field, likewise."""
 
-_USUAL_NAMES = ("text", "review")
+USUAL_NAMES = (
+    *("text", "review", "reviewtext", "reviewbody", "comment", "comments", "content", "body", "message", "sentence"),
+    *("feedback", "reviews", "texts"),
+)
+"""What columns of texts are usually called, the likeliest first; case, spaces and marks between words do not count."""
+_NOTHING = frozenset({"na", "nan", "none", "null", "n/a", "-", "#n/a", "<na>"})
+_LONGEST_NOTHING = 16
 
 
 class Kind(StrEnum):
@@ -29,8 +37,10 @@ class Kind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     BOOLEAN = "boolean"
+    NESTED = "nested"
+    """Objects and lists: text where a format must know types."""
     MIXED = "mixed"
-    """Objects, lists, or values of several kinds: text where a format must know types."""
+    """Values of several kinds, or of kinds that are not looked at: text likewise."""
 
 
 class Window(Protocol):
@@ -40,7 +50,8 @@ class Window(Protocol):
 
     @property
     def texts(self) -> list[object]:
-        """The text column; anything but a string cannot be classified."""
+        """What is to be classified, or the ``TextError`` of a row that was not as it should be; anything else cannot be
+        classified."""
         ...
 
     def values(self, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
@@ -59,11 +70,15 @@ class Table(Protocol):
         columns: its columns in order, as far as they are known, and what their values are.
         text_column: the column that is classified.
         rows: number of rows, where it is known without reading them.
+        found: what the file was found to be, for people.
+        bad: rows so far that were not as they should be, and were not refused.
     """
 
     columns: Mapping[str, Kind]
     text_column: str
     rows: int | None
+    found: str
+    bad: BadRows
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[Window]:
         """The rows. The same file is always cut in the same way.
@@ -74,20 +89,51 @@ class Table(Protocol):
         ...
 
 
-class ValuesWindow:
-    """Rows as lists of values, one per column."""
+class BadRows:
+    """What becomes of rows that are not as they should be.
 
-    def __init__(self, columns: Sequence[str], rows: list[list[str]], text: int) -> None:
+    Args:
+        policy: see ``OnBadRow``.
+
+    Attributes:
+        count: how many there were.
+        first: what was wrong with the first.
+    """
+
+    def __init__(self, policy: OnBadRow) -> None:
+        self.policy = policy
+        self.count = 0
+        self.first = ""
+
+    def take(self, error: RowError) -> str | None:
+        """What stood in such a row, where it is to be marked; None where it is to be left out.
+
+        Raises:
+            RowError: neither.
+        """
+        if self.policy is OnBadRow.ERROR:
+            raise error
+        self.count += 1
+        self.first = self.first or str(error)
+        return error.raw if self.policy is OnBadRow.MARK else None
+
+
+class ValuesWindow:
+    """Rows as lists of values, one per column.
+
+    Args:
+        columns: their names.
+        rows: the values.
+        texts: of each row, what is to be classified.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], texts: list[object]) -> None:
         self._columns = columns
         self._rows = rows
-        self._text = text
+        self.texts = texts
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def texts(self) -> list[object]:
-        return [row[self._text] for row in self._rows]
 
     def values(self, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
         return self._rows
@@ -99,16 +145,12 @@ class ValuesWindow:
 class ObjectsWindow:
     """Rows as objects, which need not have the same fields."""
 
-    def __init__(self, rows: list[dict[str, Any]], text: str) -> None:
+    def __init__(self, rows: list[dict[str, Any]], texts: list[object]) -> None:
         self._rows = rows
-        self._text = text
+        self.texts = texts
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def texts(self) -> list[object]:
-        return [row.get(self._text) for row in self._rows]
 
     def values(self, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
         return [[row.get(column) for column in columns] for row in self._rows]
@@ -117,8 +159,44 @@ class ObjectsWindow:
         return self._rows
 
 
+def is_nothing(text: str) -> bool:
+    """Whether a cell says that there is nothing: empty, ``NA``, ``null`` and the like."""
+    if len(text) > _LONGEST_NOTHING:
+        return text.isspace()
+    stripped = text.strip()
+    return not stripped or stripped.lower() in _NOTHING
+
+
+def texts_of(window: Window, *, keep_na: bool) -> list[object]:
+    """The texts of a window, None for a cell that says that there is nothing.
+
+    Args:
+        window: some rows.
+        keep_na: whether ``NA`` and the like are texts.
+    """
+    if keep_na:
+        return window.texts
+    return [None if isinstance(text, str) and is_nothing(text) else text for text in window.texts]
+
+
+def known_column(columns: Sequence[str]) -> str | None:
+    """The column whose name is one of ``USUAL_NAMES``; None where there is none."""
+    plain = ["".join(filter(str.isalnum, column)).lower() for column in columns]
+    for usual in USUAL_NAMES:
+        if usual in columns:
+            return usual
+        if usual in plain:
+            return columns[plain.index(usual)]
+    return None
+
+
+def usual_column(columns: Sequence[str]) -> str | None:
+    """The column that is likely to have the texts: ``known_column``, else the only one there is; else None."""
+    return known_column(columns) or (columns[0] if len(columns) == 1 else None)
+
+
 def choose_text_column(name: str, columns: Sequence[str], given: str | None) -> str:
-    """The column to classify: the one that is asked for, else ``text`` or ``review``, else the only one.
+    """The column to classify: the one that is asked for, else what ``usual_column`` finds.
 
     Raises:
         DataError: there is no such column; the message lists those there are.
@@ -127,17 +205,43 @@ def choose_text_column(name: str, columns: Sequence[str], given: str | None) -> 
         return given
     listed = ", ".join(repr(column[:60]) for column in columns[:20]) + (" ..." if len(columns) > 20 else "")
     if given is not None:
-        raise DataError(f"{name}: no column {given!r}; there are {listed}")
-    for usual in _USUAL_NAMES:
-        if usual in columns:
-            return usual
-    if len(columns) == 1:
-        return columns[0]
-    raise DataError(f"{name}: which column has the texts? There are {listed}")
+        raise DataError(f"{name}: no column {given!r}; there are {listed}", "text_column", "delimiter", "no_header")
+    if (usual := usual_column(columns)) is not None:
+        return usual
+    raise DataError(f"{name}: which column has the texts? There are {listed}", "text_column", "no_header")
+
+
+def choose_text_path(name: str, columns: Sequence[str], given: str | None) -> tuple[str, ...]:
+    """Likewise, of tables whose values may be objects: ``review.text`` is the field ``text`` of the field ``review``
+    where no column has that whole name.
+
+    Raises:
+        DataError: see ``choose_text_column``.
+    """
+    for path in paths_of(given):
+        if path[0] in columns:
+            return path
+    return (choose_text_column(name, columns, given),)
+
+
+def paths_of(given: str | None) -> list[tuple[str, ...]]:
+    """All that a name with dots may mean: one field, or fields of fields."""
+    if given is None:
+        return []
+    parts = given.split(".")
+    return [(".".join(parts[:end]), *parts[end:]) for end in range(len(parts), 0, -1)]
+
+
+def value_at(row: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """What stands at a path of fields; None where it ends early."""
+    value: Any = row
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def check_distinct(name: str, columns: Sequence[str]) -> None:
-    """Refuse a table that names two columns alike.
+    """Refuse a table that names two columns alike, which only CSV and TSV can hold.
 
     Raises:
         DataError: it does.
@@ -145,5 +249,5 @@ def check_distinct(name: str, columns: Sequence[str]) -> None:
     seen: set[str] = set()
     for column in columns:
         if column in seen:
-            raise DataError(f"{name}: two columns are named {column!r}")
+            raise DataError(f"{name}: two columns are named {column!r}, which only CSV and TSV can hold")
         seen.add(column)

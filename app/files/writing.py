@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from app.errors import DataError
-from app.files.delimited import DelimitedWindow
-from app.files.layout import Format, Layout
+from app.files.delimited import DelimitedWindow, RecordWriter
+from app.files.layout import DELIMITED, Compression, Format
 from app.files.results import Result, ResultColumns
 from app.files.table import Kind, Table, Window, check_distinct
 from app.files.values import dumps, plain_text
 
 _GZIP_LEVEL = 6
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a cell begins with that spreadsheets may compute instead of showing (OWASP, CSV injection)."""
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How results are written.
+
+    Attributes:
+        format: their format.
+        compression: what the file is compressed with.
+        delimiter: between the values of CSV.
+        escape_formulas: whether values of CSV and TSV that a spreadsheet would compute get an apostrophe before them.
+    """
+
+    format: Format
+    compression: Compression = Compression.NONE
+    delimiter: str = ","
+    escape_formulas: bool = False
+
+    @property
+    def separator(self) -> str:
+        """What separates values in a line."""
+        return "\t" if self.format is Format.TSV else self.delimiter
 
 
 class Encoder(Protocol):
@@ -45,37 +74,50 @@ class _Appended:
 class DelimitedEncoder(_Appended):
     """Writes CSV (RFC 4180, but lines end as files of this system do) and TSV.
 
-    Rows that were read with the same separator are copied as they stand. The others are not written by the csv module,
-    which looks at each character in turn and so would cost a tenth of the whole run.
+    Rows that were read with the same separator are copied as they stand.
+
+    Args:
+        header: names of the user's columns.
+        columns: the same as far as they differ.
+        results: the columns that are added.
+        style: how it is written.
     """
 
-    def __init__(self, header: Sequence[str], columns: Sequence[str], results: ResultColumns, layout: Layout) -> None:
+    def __init__(self, header: Sequence[str], columns: Sequence[str], results: ResultColumns, style: Style) -> None:
         self._header = [*header, *results.names.values()]
         self._columns = columns
-        self._separator = layout.separator
+        self._separator = style.separator
+        self._as_cell = _harmless if style.escape_formulas else _plain
+        self._copies = not style.escape_formulas
+        self._writer = RecordWriter(style.separator)
 
     def head(self) -> bytes:
-        return f"{self._record(self._header)}\n".encode()
+        return f"{self._records([self._header])[0]}\n".encode()
 
     def encode(self, window: Window, results: Sequence[Result]) -> bytes:
         separator = self._separator
-        if isinstance(window, DelimitedWindow) and window.separator == separator:
-            starts: Iterable[str] = window.records
-        else:
-            starts = map(self._record, window.values(self._columns))
-        rows = zip(starts, map(self._record, results), strict=True)
-        return "".join([f"{start}{separator}{end}\n" for start, end in rows]).encode()
+        if self._copies and isinstance(window, DelimitedWindow) and window.separator == separator:
+            rows = zip(window.records, self._records(results), strict=True)
+            return "".join([f"{start}{separator}{end}\n" for start, end in rows]).encode()
+        values = zip(window.values(self._columns), results, strict=True)
+        return "".join([f"{record}\n" for record in self._records((*row, *result) for row, result in values)]).encode()
 
-    def _record(self, values: Iterable[Any]) -> str:
-        return self._separator.join([self._quoted(value) for value in values])
+    def _records(self, rows: Iterable[Iterable[Any]]) -> list[str]:
+        return self._writer.records([self._as_cell(value) for value in row] for row in rows)
 
-    def _quoted(self, value: Any) -> str:
-        if value is None:
-            return ""
-        text = value if type(value) is str else plain_text(value) or ""
-        if '"' in text:
-            return '"' + text.replace('"', '""') + '"'
-        return f'"{text}"' if self._separator in text or "\n" in text or "\r" in text else text
+
+def _plain(value: Any) -> Any:
+    return value if type(value) is str else plain_text(value)
+
+
+def _harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: an apostrophe stands before one, and it is shown as text."""
+    text = _plain(value)
+    return (
+        f"'{text}"
+        if type(value) is str and value.lstrip(" ").startswith(_FORMULA) and not _NUMBER.fullmatch(value)
+        else text
+    )
 
 
 class JsonEncoder(_Appended):
@@ -99,34 +141,44 @@ class JsonEncoder(_Appended):
 
 
 class CompressedEncoder:
-    """Compresses what another encoder writes: members of one gzip file (RFC 1952, section 2.2)."""
+    """Compresses what another encoder writes: members of one gzip file (RFC 1952, section 2.2), streams of bzip2,
+    frames of Zstandard.
 
-    def __init__(self, encoder: Encoder) -> None:
+    Args:
+        encoder: writes.
+        compression: what with.
+    """
+
+    def __init__(self, encoder: Encoder, compression: Compression) -> None:
         self._encoder = encoder
+        self._compress = _compressor(compression)
 
     def head(self) -> bytes:
-        return _compress(self._encoder.head())
+        return self._compressed(self._encoder.head())
 
     def encode(self, window: Window, results: Sequence[Result]) -> bytes:
-        return _compress(self._encoder.encode(window, results))
+        return self._compressed(self._encoder.encode(window, results))
 
     def finish(self, partial: Path, out: Path) -> None:
         self._encoder.finish(partial, out)
 
+    def _compressed(self, data: bytes) -> bytes:
+        return self._compress(data) if data else b""
 
-def encoder_for(table: Table, results: ResultColumns, layout: Layout) -> Encoder:
+
+def encoder_for(table: Table, results: ResultColumns, style: Style) -> Encoder:
     """What writes a table with its results.
 
     Raises:
         DataError: the format cannot hold the table.
     """
     header: Sequence[str] = getattr(table, "header", None) or list(table.columns)
-    if layout.format in (Format.CSV, Format.TSV):
-        encoder: Encoder = DelimitedEncoder(header, list(table.columns), results, layout)
+    if style.format in DELIMITED:
+        encoder: Encoder = DelimitedEncoder(header, list(table.columns), results, style)
     else:
         check_distinct("the table", header)
-        encoder = JsonEncoder(results) if layout.format is Format.JSONL else _parquet(table, results)
-    return CompressedEncoder(encoder) if layout.compressed else encoder
+        encoder = JsonEncoder(results) if style.format is Format.JSONL else _parquet(table, results)
+    return CompressedEncoder(encoder, style.compression) if style.compression else encoder
 
 
 def _parquet(table: Table, results: ResultColumns) -> Encoder:
@@ -136,6 +188,12 @@ def _parquet(table: Table, results: ResultColumns) -> Encoder:
     return ParquetEncoder(columns, results, getattr(table, "schema", None))
 
 
-def _compress(data: bytes) -> bytes:
-    # Without a time in the header: the same rows are the same bytes.
-    return gzip.compress(data, _GZIP_LEVEL, mtime=0) if data else b""
+def _compressor(compression: Compression) -> Callable[[bytes], bytes]:
+    if compression is Compression.GZIP:
+        # Without a time in the header: the same rows are the same bytes.
+        return partial(gzip.compress, compresslevel=_GZIP_LEVEL, mtime=0)
+    if compression is Compression.BZIP2:
+        return bz2.compress
+    from app.files.zstandard import compress
+
+    return compress

@@ -7,27 +7,42 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import openpyxl
+
 from app.errors import ServiceError
 from app.files.layout import Format, Layout
+from app.files.options import ReadOptions
 from app.files.reading import Survey, open_table
 from app.files.results import Outcome, ResultColumns
 from app.files.scorer import refusal
-from app.files.table import Table
-from app.files.writing import Encoder, encoder_for
+from app.files.table import Table, texts_of
+from app.files.writing import Encoder, Style, encoder_for
 from app.sentiment import Prediction
 
-CSV, TSV, JSONL, PARQUET = (Layout(name) for name in Format)
+CSV, TSV, JSONL, JSON, LINES, XLSX, PARQUET = (Layout(name) for name in Format)
 LABELS = ("negative", "positive")
 
 
-def table_of(data: bytes, layout: Layout = CSV, text_column: str | None = None) -> Table:
-    """A table out of bytes, surveyed as a file is."""
-    file, survey = io.BytesIO(data), Survey()
-    for _ in survey.steps(file, "reviews", layout, text_column):
+def table_of(data: bytes, layout: Layout = CSV, text_column: str | None = None, **given: Any) -> Table:
+    """A table out of bytes, surveyed as a file is; further arguments are ``ReadOptions``."""
+    options = ReadOptions(text_column, **given)
+    file, survey = io.BytesIO(data), Survey(options)
+    for _ in survey.steps(file, "reviews", layout):
         pass
-    table = open_table(file, "reviews", layout, text_column, survey.columns)
+    table = open_table(file, "reviews", layout, options, survey.columns)
     table.rows = survey.rows
     return table
+
+
+def workbook(rows: Sequence[Sequence[Any]], more_sheets: int = 0) -> bytes:
+    """An Excel workbook with the rows in its first sheet."""
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for row in rows:
+        book.worksheets[0].append(list(row))
+    for _ in range(more_sheets):
+        book.create_sheet()
+    book.save(file)
+    return file.getvalue()
 
 
 def objects_of(table: Table, **limits: int) -> list[dict[str, Any]]:
@@ -66,13 +81,13 @@ class LengthScorer:
         pass
 
 
-def encoded(table: Table, layout: Layout, folder: Path) -> bytes:
-    """The whole file that a table becomes, with results of ``LengthScorer``."""
+def encoded(table: Table, layout: Layout, folder: Path, **style: Any) -> bytes:
+    """The whole file that a table becomes, with results of ``LengthScorer``; further arguments are a ``Style``."""
     columns = ResultColumns.beside(table.columns, LABELS, rating=False)
-    encoder: Encoder = encoder_for(table, columns, layout)
+    encoder: Encoder = encoder_for(table, columns, Style(layout.format, layout.compression, **style))
     data = encoder.head()
     for window in table.windows(rows=2):
-        results = [columns.result(outcome) for outcome in LengthScorer().start(window.texts)()]
+        results = [columns.result(outcome) for outcome in LengthScorer().start(texts_of(window, keep_na=False))()]
         data += encoder.encode(window, results)
     partial, out = folder / "partial", folder / "out"
     partial.write_bytes(data)

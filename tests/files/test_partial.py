@@ -11,7 +11,7 @@ from app.files.partial import PartialFile
 from app.files.pipeline import score
 from app.files.results import ResultColumns
 from app.files.table import WINDOW_ROWS
-from app.files.writing import encoder_for
+from app.files.writing import Style, encoder_for
 from tests.files.tables import CSV, JSONL, LABELS, LengthScorer, table_of
 
 ROWS = 3 * WINDOW_ROWS + 5
@@ -24,7 +24,7 @@ def run(out: Path, scorer: LengthScorer, *, stop_after: int | None = None, overw
     with PartialFile(out, INPUTS, overwrite=overwrite) as partial:
         table = table_of(DATA)
         columns = ResultColumns.beside(table.columns, LABELS, rating=False)
-        encoder = encoder_for(table, columns, CSV)
+        encoder = encoder_for(table, columns, Style(CSV.format))
         if not partial.progress.size:
             partial.append(encoder.head())
         for number, _ in enumerate(score(table, scorer, columns, encoder, partial.progress.summary, partial.append), 1):
@@ -148,7 +148,7 @@ def test_a_field_that_comes_late_and_is_taken() -> None:
     """From standard input it cannot be known: the user's value is not overwritten."""
     table = table_of(b'{"text":"a"}', JSONL)
     columns = ResultColumns.beside(table.columns, LABELS, rating=False)
-    encoder = encoder_for(table, columns, JSONL)
+    encoder = encoder_for(table, columns, Style(JSONL.format))
     [window] = table_of(b'{"text":"a","label":"mine"}', JSONL).windows()
     with pytest.raises(DataError, match="'label'"):
         encoder.encode(window, [(None,) * 5])

@@ -59,7 +59,7 @@ def test_every_text_gets_what_it_gets_alone(tiny_model: StoredModel) -> None:
             encoding = tokenizer.encode(text)
             assert outcome.probabilities == predictor.predict([encoding.ids])[0].probabilities
             assert (outcome.tokens, outcome.truncated) == (encoding.tokens, encoding.truncated)
-    expected: dict[object, str] = {"": "blank_text", "   ": "blank_text", None: "blank_text", 7: "invalid_text"}
+    expected: dict[object, str] = {"": "blank_text", "   ": "blank_text", None: "empty_cell", 7: "invalid_text"}
     expected["…"] = "no_words"
     for text, outcome in zip(texts, outcomes, strict=True):
         assert code(outcome) == (expected.get(text) if not isinstance(text, dict) else "invalid_text")

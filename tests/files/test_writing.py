@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime as dt
 import decimal
 import gzip
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DataError
-from app.files.layout import Layout
+from app.files.layout import Compression, Format, Layout
+from app.files.options import OnBadRow, Quoting
 from app.files.results import ResultColumns
-from app.files.writing import encoder_for
-from tests.files.tables import CSV, JSONL, LABELS, PARQUET, TSV, encoded, prediction_for, table_of
+from app.files.writing import Style, encoder_for
+from app.files.zstandard import decompress
+from tests.files.tables import CSV, JSONL, LABELS, PARQUET, TSV, XLSX, encoded, prediction_for, table_of, workbook
 
 ROWS = [("1", 'Good; "very" good'), ("2", ""), ("3", "Two\nlines, a\ttab and a longer text " * 4), ("4", "Ü 👍🏽")]
+SEPARATORS = {Format.CSV: ",", Format.TSV: "\t"}
 OBJECTS = [{"id": int(number), "review": text} for number, text in ROWS]
 
 
@@ -33,7 +38,7 @@ def source(layout: Layout) -> bytes:
     if layout is PARQUET:
         return parquet(pa.Table.from_pylist(OBJECTS))
     text = io.StringIO()
-    csv.writer(text, delimiter=layout.separator).writerows([("id", "review"), *ROWS])
+    csv.writer(text, delimiter=SEPARATORS[layout.format]).writerows([("id", "review"), *ROWS])
     return text.getvalue().encode()
 
 
@@ -45,7 +50,7 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
 
 def results(text: str) -> dict[str, Any]:
     if not text:
-        return {"label": None, "score": None, "tokens": None, "truncated": None, "error": "blank_text"}
+        return {"label": None, "score": None, "tokens": None, "truncated": None, "error": "empty_cell"}
     prediction = prediction_for(text)
     label, score = prediction.best(LABELS)
     return {
@@ -65,7 +70,7 @@ def test_every_format_becomes_every_other(given_layout: Layout, layout: Layout, 
     typed = given_layout in (JSONL, PARQUET)
     expected = [{**row, **results(str(row["review"]))} for row in OBJECTS]
     if layout in (CSV, TSV):
-        found = list(csv.reader(io.StringIO(data.decode(), newline=""), delimiter=layout.separator))
+        found = list(csv.reader(io.StringIO(data.decode(), newline=""), delimiter=SEPARATORS[layout.format]))
         assert found[0] == list(expected[0])
         plain = {None: "", True: "true", False: "false"}
         assert found[1:] == [
@@ -92,21 +97,80 @@ VALUE = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=
 def test_any_values_survive(rows: list[tuple[str, str]], layout: Layout) -> None:
     """Quotation marks, line ends, separators and all of Unicode come back from the standard library's reader."""
     text = io.StringIO()
-    csv.writer(text, delimiter=layout.separator).writerows([("review", "other"), *rows])
+    csv.writer(text, delimiter=SEPARATORS[layout.format]).writerows([("review", "other"), *rows])
     table = table_of(text.getvalue().encode(), layout)
-    encoder = encoder_for(table, ResultColumns.beside(table.columns, LABELS, rating=False), layout)
+    encoder = encoder_for(table, ResultColumns.beside(table.columns, LABELS, rating=False), Style(layout.format))
     [window] = table.windows()
     data = encoder.encode(window, [(None,) * 5] * len(window)).decode()
-    found = list(csv.reader(io.StringIO(data, newline=""), delimiter=layout.separator, strict=True))
+    found = list(csv.reader(io.StringIO(data, newline=""), delimiter=SEPARATORS[layout.format], strict=True))
     assert [tuple(row[:2]) for row in found] == rows
 
 
 def test_compressed_output_is_one_gzip_file(tmp_path: Path) -> None:
     """Of several members, without times, so that the same rows are the same bytes."""
-    layout = Layout(CSV.format, compressed=True)
+    layout = Layout(CSV.format, Compression.GZIP)
     first, again = (encoded(table_of(source(CSV)), layout, tmp_path) for _ in range(2))
     assert first == again
     assert gzip.decompress(first) == encoded(table_of(source(CSV)), CSV, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("compression", "decompress"),
+    [
+        (Compression.BZIP2, bz2.decompress),
+        (Compression.ZSTD, lambda data: decompress(io.BytesIO(data)).read()),
+    ],
+    ids=str,
+)
+def test_other_compressions(compression: Compression, decompress: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Several streams or frames in one file, which all readers take for one."""
+    data = encoded(table_of(source(CSV)), Layout(CSV.format, compression), tmp_path)
+    assert decompress(data) == encoded(table_of(source(CSV)), CSV, tmp_path)
+
+
+FORMULAS = ["=HYPERLINK(1)", "+1+1", "-2+3", "@SUM(1)", "\tx", " =1", "＝1"]
+NO_FORMULAS = ["good", "-5", "+1.5", "a=b", "'=1", ""]
+
+
+@pytest.mark.parametrize("layout", [CSV, JSONL], ids=lambda layout: layout.format)
+def test_formulas_are_shown_and_not_computed(layout: Layout, tmp_path: Path) -> None:
+    """On demand, in the user's columns, their names and the results; nothing else is changed, and Parquet and JSON
+    have no formulas."""
+    rows = [{"text": "good film", "=x": value} for value in [*FORMULAS, *NO_FORMULAS]]
+    text = io.StringIO()
+    csv.writer(text).writerows([list(rows[0]), *(row.values() for row in rows)])
+    data = text.getvalue().encode() if layout is CSV else "\n".join(map(json.dumps, rows)).encode()
+    written = encoded(table_of(data, layout), CSV, tmp_path, escape_formulas=True).decode()
+    found = list(csv.DictReader(io.StringIO(written, newline="")))
+    assert [row["'=x"] for row in found] == [f"'{value}" for value in FORMULAS] + NO_FORMULAS
+    plain = encoded(table_of(data, layout), CSV, tmp_path).decode()
+    assert [row["=x"] for row in csv.DictReader(io.StringIO(plain, newline=""))] == [*FORMULAS, *NO_FORMULAS]
+
+
+def test_rows_that_were_not_quoted_are_quoted(tmp_path: Path) -> None:
+    """What stood there as a character would open a value in CSV."""
+    table = table_of(b'id,review\n1,"open\n2,"a" b\n', quoting=Quoting.NONE)
+    written = encoded(table, CSV, tmp_path).decode()
+    assert [row["review"] for row in csv.DictReader(io.StringIO(written), strict=True)] == ['"open', '"a" b']
+
+
+def test_marked_rows_are_rows_like_others(tmp_path: Path) -> None:
+    """They can be read again, with an error that says what they are."""
+    table = table_of(b'id,review\n1,good\n2,"a,b\n3,fine\n', on_bad_row=OnBadRow.MARK)
+    written = list(csv.DictReader(io.StringIO(encoded(table, CSV, tmp_path).decode()), strict=True))
+    assert [(row["id"], row["review"], row["error"]) for row in written] == [
+        ("1", "good", ""),
+        ("", '2,"a,b', "bad_row"),
+        ("3", "fine", ""),
+    ]
+
+
+def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
+    """Its numbers and dates are written as text where a format has no such types."""
+    table = table_of(workbook([("id", "text", "day"), (7, 1984, dt.date(2024, 2, 29)), (1.5, "good", None)]), XLSX)
+    [first, second] = map(json.loads, encoded(table, JSONL, tmp_path).splitlines())
+    assert (first["id"], first["day"], first["error"]) == (7, "2024-02-29T00:00:00", None)
+    assert (second["id"], second["day"]) == (1.5, None)
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
@@ -124,7 +188,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     found = pq.read_table(io.BytesIO(data))
     assert found.select(table.schema.names).cast(table.schema).equals(table)
     assert found.schema.metadata[b"origin"] == b"a survey"
-    assert found.column("error").to_pylist() == [None, "blank_text", None]
+    assert found.column("error").to_pylist() == [None, "empty_cell", None]
 
 
 def test_parquet_values_as_text(tmp_path: Path) -> None:
@@ -144,7 +208,7 @@ def test_mixed_values_become_text_in_parquet(tmp_path: Path) -> None:
     table = pq.read_table(io.BytesIO(data))
     assert table.column("x").to_pylist() == ["1", '{"deep":[true]}', "as it is"]
     assert table.column("text").to_pylist() == ["a", "5", None]
-    assert table.column("error").to_pylist() == [None, "invalid_text", "blank_text"]
+    assert table.column("error").to_pylist() == [None, "invalid_text", "empty_cell"]
 
 
 LONG = ["-9223372036854775809", "18446744073709551616", "1" + "0" * 5000]

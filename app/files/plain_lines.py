@@ -1,0 +1,70 @@
+"""Lines of text: each is a text, and a row of the one column ``text``. Blank lines are rows too, so that their number
+stays that of the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+from app.errors import BadRowError, DataError
+from app.files.layout import Layout
+from app.files.lines import Lines, RowError
+from app.files.options import ReadOptions
+from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, BadRows, Kind, ValuesWindow, choose_text_column
+
+_COLUMN = "text"
+
+
+class LinesTable:
+    """A ``Table`` out of lines of text.
+
+    Args:
+        file: open for reading bytes.
+        name: what messages call it.
+        layout: how it is written.
+        options: how it is read.
+
+    Raises:
+        DataError: empty, damaged, or of another format, where nobody said that it is this one.
+    """
+
+    rows: int | None = None
+    found = "lines of text"
+
+    def __init__(self, file: IO[bytes], name: str, layout: Layout, options: ReadOptions) -> None:
+        self.bad = BadRows(options.on_bad_row)
+        self._lines = Lines(file, name, layout, options.encoding)
+        if not self._lines.head:
+            raise DataError(f"{name}: the file is empty")
+        if options.format is None:
+            self._lines.refuse_other_formats()
+        self.columns: Mapping[str, Kind] = {_COLUMN: Kind.TEXT}
+        self.text_column = choose_text_column(name, [_COLUMN], options.text_column)
+
+    def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ValuesWindow]:
+        """See ``Table.windows``."""
+        window: list[list[str]] = []
+        texts: list[object] = []
+        size = 0
+        for line, text in self._rows():
+            window.append([line])
+            texts.append(text)
+            size += len(line)
+            if len(window) >= rows or size >= characters:
+                yield ValuesWindow([_COLUMN], window, texts)
+                window, texts, size = [], [], 0
+        if window:
+            yield ValuesWindow([_COLUMN], window, texts)
+
+    def _rows(self) -> Iterator[tuple[str, object]]:
+        while True:
+            self._lines.begin_row()
+            try:
+                line = next(self._lines).rstrip("\r\n")
+            except StopIteration:
+                return
+            except RowError as error:
+                if (raw := self.bad.take(error)) is not None:
+                    yield raw, BadRowError()
+                continue
+            yield line, line

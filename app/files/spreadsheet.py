@@ -1,0 +1,148 @@
+"""The first sheet of an Excel workbook (.xlsx), by openpyxl, which is imported only where there is one."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+from xml.etree.ElementTree import ParseError
+
+from app.errors import BadRowError, DataError
+from app.files.delimited import check_header
+from app.files.lines import RowError
+from app.files.options import ReadOptions
+from app.files.table import (
+    MOST_COLUMNS,
+    WINDOW_CHARACTERS,
+    WINDOW_ROWS,
+    BadRows,
+    Kind,
+    ValuesWindow,
+    choose_text_column,
+)
+from app.files.values import plain_text
+
+try:
+    import openpyxl
+except ImportError as error:
+    raise DataError(".xlsx needs openpyxl, of the extra 'files': pip install '.[files]'") from error
+
+_LARGEST = 1 << 30
+"""Most bytes of a workbook once unpacked: a small one may claim to be of any size."""
+_LARGEST_TEXTS = 256 << 20
+"""Most bytes of its texts, which are in memory all at once."""
+_TEXTS = "xl/sharedStrings.xml"
+_DAMAGES = (
+    zipfile.BadZipFile,
+    ParseError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    EOFError,
+)
+"""What openpyxl raises at files that are not as they should be: it says so nowhere."""
+
+
+class SheetTable:
+    """A ``Table`` out of the first sheet of a workbook. Blank rows are none.
+
+    Args:
+        file: open for reading bytes, seekable.
+        name: what messages call it.
+        options: how it is read.
+
+    Raises:
+        DataError: not a workbook, damaged, too large, empty, of too many columns, without the column, or without a
+            header.
+    """
+
+    rows: int | None = None
+
+    def __init__(self, file: IO[bytes], name: str, options: ReadOptions) -> None:
+        self.bad = BadRows(options.on_bad_row)
+        self._name = name
+        self._number = 0
+        _check_size(file, name)
+        self._cells = self._read(file)
+        first = next(self._cells, None)
+        if first is None:
+            raise DataError(f"{name}: the first sheet is empty")
+        if len(first) > MOST_COLUMNS:
+            raise DataError(f"{name}: {len(first)} columns; the limit is {MOST_COLUMNS}")
+        self._first = [first] if options.no_header else []
+        numbered = [f"column_{number}" for number in range(1, len(first) + 1)]
+        self.header = numbered if options.no_header else [plain_text(value) or "" for value in first]
+        self.columns: Mapping[str, Kind] = dict.fromkeys(self.header, Kind.MIXED)
+        self.text_column = choose_text_column(name, self.header, options.text_column)
+        check_header(name, self.header, self.text_column, options)
+        self._text = self.header.index(self.text_column)
+
+    def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ValuesWindow]:
+        """See ``Table.windows``."""
+        window: list[list[Any]] = []
+        texts: list[object] = []
+        size = 0
+        for row, text in self._rows():
+            window.append(row)
+            texts.append(text)
+            size += sum(len(value) for value in row if type(value) is str)
+            if len(window) >= rows or size >= characters:
+                yield ValuesWindow(self.header, window, texts)
+                window, texts, size = [], [], 0
+        if window:
+            yield ValuesWindow(self.header, window, texts)
+
+    def _rows(self) -> Iterator[tuple[list[Any], object]]:
+        width = len(self.header)
+        for source in (self._first, self._cells):
+            for row in source:
+                if len(row) <= width:
+                    row.extend([None] * (width - len(row)))
+                    # A review that is only a number is one for Excel.
+                    yield row, plain_text(row[self._text])
+                    continue
+                message = f"{len(row)} values in a row, but there are {width} columns"
+                raw = " ".join(plain_text(value) or "" for value in row)
+                error = RowError(f"{self._name}, row {self._number}: {message}", raw, "no_header")
+                if self.bad.take(error) is not None:
+                    marked: list[Any] = [None] * width
+                    marked[self._text] = raw
+                    yield marked, BadRowError()
+
+    def _read(self, file: IO[bytes]) -> Iterator[list[Any]]:
+        """The values of each row that is not blank, without empty cells at its end."""
+        try:
+            with warnings.catch_warnings():
+                # Of what it does not know, such as colours.
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            sheets = book.worksheets
+            self.found = f"XLSX, sheet {sheets[0].title!r}" + (f" of {len(sheets)}" if len(sheets) > 1 else "")
+            for number, values in enumerate(sheets[0].iter_rows(values_only=True), 1):
+                self._number = number
+                if row := _trimmed(values):
+                    yield row
+        except _DAMAGES as error:
+            raise DataError(f"{self._name}: not a readable workbook ({type(error).__name__})", "format") from error
+
+
+def _trimmed(values: Sequence[Any]) -> list[Any]:
+    end = len(values)
+    while end and values[end - 1] is None:
+        end -= 1
+    return list(values[:end])
+
+
+def _check_size(file: IO[bytes], name: str) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise DataError(f"{name}: not a readable workbook ({error})", "format") from error
+    if sum(sizes.values()) > _LARGEST or sizes.get(_TEXTS, 0) > _LARGEST_TEXTS:
+        raise DataError(f"{name}: too large a workbook; save it as CSV")
+    file.seek(0)
