@@ -7,13 +7,15 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.cores import usable_cores
 from app.errors import DataError
+from app.files.arguments import READ_NAMES, add_read_arguments, flags_of, read_options
+from app.files.options import OnBadRow, ReadOptions
 from app.settings import CORPUS_VARIABLE, add_store_argument
 from app.store import Architecture, ModelStore
 
@@ -36,6 +38,7 @@ class TrainOptions:
         finish: store the best weights of the run so far, without training further.
         balanced: let the classes weigh the same in the loss.
         peers: stored models that are teachers too.
+        read: how ``data`` is read.
     """
 
     name: str
@@ -43,7 +46,7 @@ class TrainOptions:
     architecture: Architecture
     corpus: Path | None
     data: Path | None
-    text_column: str
+    text_column: str | None
     label_column: str
     store: Path
     run: Path
@@ -54,13 +57,15 @@ class TrainOptions:
     finish: bool
     balanced: bool = False
     peers: tuple[str, ...] = ()
+    read: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def command(self) -> str:
         """The command line that trains the same again; of paths it keeps only the last part."""
         parts = ["python", "-m", "app", "train", "--preset", self.preset, "--network", self.architecture]
         if self.data is not None:
-            parts += ["--data", self.data.name, "--text-column", self.text_column, "--label-column", self.label_column]
+            parts += ["--data", self.data.name, "--label-column", self.label_column]
+            parts += flags_of(replace(self.read, text_column=self.text_column))
         elif self.corpus is not None:
             parts += ["--corpus", self.corpus.name]
         if self.balanced:
@@ -88,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"archive or folder of the review corpus (default: ${CORPUS_VARIABLE}; without either it is downloaded)",
     )
-    source.add_argument("--data", type=Path, help="train on a labelled .csv, .tsv, .jsonl or .parquet file instead")
+    source.add_argument("--data", type=Path, help=f"train on a labelled file instead: {READ_NAMES}")
     add_column_arguments(parser)
     parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
     add_store_argument(parser)
@@ -116,12 +121,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
 
 
-def add_column_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which columns of a labelled file are meant."""
-    parser.add_argument("--text-column", default="text", help="column of --data with the text (default: %(default)s)")
-    parser.add_argument(
-        "--label-column", default="label", help="column of --data with the label (default: %(default)s)"
-    )
+def add_column_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that say how a labelled file is read, and which columns are meant."""
+    group = parser.add_argument_group("how --data is read")
+    group.add_argument("--label-column", default="label", help="the labels (default: %(default)s)")
+    add_read_arguments(group, "--data", (OnBadRow.ERROR, OnBadRow.SKIP))
+    return group
 
 
 def corpus_path(given: Path | None) -> Path | None:
@@ -184,6 +189,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
         finish=args.finish,
         balanced=args.balanced,
         peers=tuple(args.peer),
+        read=read_options(args),
     )
 
 
@@ -210,6 +216,8 @@ def train(options: TrainOptions) -> WrittenVersion:
     state = options.run / STATE_FILE
     if state.exists() and not (options.resume or options.finish):
         raise DataError(f"{state}: a run is there already; give --resume, --finish or another --run")
+    if (options.resume and _begun(options) is None) or (options.finish and not state.exists()):
+        raise DataError(f"{options.run}: there is no run to go on with; without --resume and --finish one begins")
     torch.set_num_threads(options.threads)
     splits = load_splits(options)
     recipe = recipe_for(options, splits)
@@ -247,7 +255,7 @@ def load_splits(options: TrainOptions) -> Splits:
     from app.training.labelled import corpus_splits, file_splits
 
     if options.data is not None:
-        return file_splits(options.data, options.text_column, options.label_column, options.seed)
+        return file_splits(options.data, options.text_column, options.label_column, options.seed, options.read)
     return corpus_splits(load_corpus(options.corpus))
 
 

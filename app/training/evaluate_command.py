@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.cores import usable_cores
 from app.errors import DataError
+from app.files.arguments import READ_NAMES, read_options
 from app.settings import add_store_argument, choices_of
 from app.store import METRICS_FILE, ModelStore
 from app.training.command import add_column_arguments, corpus_path, require_extra
@@ -29,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="archive or folder of the review corpus (default: $SENTIMENT_CORPUS; without either it is downloaded)",
     )
-    source.add_argument("--data", type=Path, help="a labelled .csv, .tsv, .jsonl or .parquet file instead")
-    add_column_arguments(parser)
+    source.add_argument("--data", type=Path, help=f"a labelled file instead: {READ_NAMES}")
+    add_column_arguments(parser).add_argument(
+        "--labels", choices=("names", "indices"), help="what the labels are: of classes (default: as is seen)"
+    )
     parser.add_argument("--split", choices=SPLITS, default="test", help="split of the corpus (default: %(default)s)")
     for name, default in (("runtime", "torch"), ("precision", "auto")):
         parser.add_argument(f"--{name}", choices=choices_of(name), default=default, help="default: %(default)s")
@@ -94,7 +97,9 @@ def load_examples(args: argparse.Namespace, labels: tuple[str, ...]) -> Examples
     from app.training.labelled import corpus_examples, file_examples
 
     if args.data is not None:
-        examples = file_examples(args.data, args.text_column, args.label_column, labels)
+        examples = file_examples(
+            args.data, args.text_column, args.label_column, labels, read_options(args), args.labels
+        )
     else:
         corpus = load_corpus(corpus_path(args.corpus))
         examples = corpus_examples(getattr(corpus, args.split), labels)

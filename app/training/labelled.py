@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from app.errors import DataError
+from app.files.layout import layout_of
+from app.files.options import ReadOptions
+from app.files.reading import Survey, open_table
+from app.files.table import Table, is_nothing, texts_of
+from app.files.values import plain_text
 from app.text.preprocessing import words
 from app.training.corpus import Corpus, Review
 
@@ -20,8 +22,11 @@ CORPUS_LABELS = ("negative", "positive")
 CORPUS_SOURCE = "Large Movie Review Dataset v1.0 (Maas et al. 2011)"
 MAX_CLASSES = 100
 
+NAMES, INDICES = "names", "indices"
+"""What the labels of a file for evaluation may be."""
+READ = ReadOptions()
+"""A file that is read as its name and its first lines tell."""
 _VALIDATION_SHARE = 0.1
-_LONGEST_FIELD = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,26 @@ def corpus_examples(reviews: Sequence[Review], labels: Sequence[str]) -> Example
     )
 
 
-def file_splits(path: Path, text_column: str, label_column: str, seed: int) -> Splits:
+@dataclass(frozen=True)
+class LabelledRows:
+    """What a labelled file says.
+
+    Attributes:
+        texts: of each row; empty where the row has none, so that it is skipped like other texts without words.
+        labels: as they stand there, without white space around them.
+        stars: star ratings; None without such a column, and for a row that has none.
+        bad: rows that were left out because they are not as they should be.
+    """
+
+    texts: list[str]
+    labels: list[str]
+    stars: list[int | None] | None = None
+    bad: int = 0
+
+
+def file_splits(
+    path: Path, text_column: str | None, label_column: str, seed: int, options: ReadOptions = READ
+) -> Splits:
     """A labelled file as a training and a validation split, stratified by class and drawn by ``seed``.
 
     The classes are the labels found, in alphabetical order.
@@ -113,93 +137,146 @@ def file_splits(path: Path, text_column: str, label_column: str, seed: int) -> S
     Raises:
         DataError: see ``read_rows``; or fewer than 2 classes, more than 100, or a class with a single text.
     """
-    texts, found = read_rows(path, text_column, label_column)
-    labels = tuple(sorted(set(found)))
+    rows = read_rows(path, text_column, label_column, options=options)
+    labels = tuple(sorted(set(rows.labels)))
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise DataError(f"{path}: {len(labels)} different labels in {label_column!r}; must be 2 to {MAX_CLASSES}")
     index = {label: number for number, label in enumerate(labels)}
-    examples = _with_words(texts, [index[label] for label in found], [None] * len(texts))
+    examples = _with_words(rows.texts, [index[label] for label in rows.labels], [None] * len(rows.texts))
     train, validation = _stratified(examples.labels, labels, path, seed)
     return Splits(path.name, labels, examples.take(train), examples.take(validation), None, [])
 
 
-def file_examples(path: Path, text_column: str, label_column: str, labels: Sequence[str]) -> Examples:
-    """A labelled file for evaluation. A label is the name of a class or, where it names none, its index.
+def file_examples(
+    path: Path,
+    text_column: str | None,
+    label_column: str,
+    labels: Sequence[str],
+    options: ReadOptions = READ,
+    naming: str | None = None,
+) -> Examples:
+    """A labelled file for evaluation, whose labels are all names of classes, or all indices of them.
 
     Raises:
-        DataError: see ``read_rows``; or a label the model does not know.
+        DataError: see ``read_rows``; or see ``class_indices``.
     """
-    texts, found = read_rows(path, text_column, label_column)
-    index = {str(number): number for number in range(len(labels))}
-    index.update({label: number for number, label in enumerate(labels)})
-    for label in found:
-        if label not in index:
-            raise DataError(f"{path}: label {label!r} is none of the model's: {', '.join(labels)}")
-    return _with_words(texts, [index[label] for label in found], [None] * len(texts))
+    rows = read_rows(path, text_column, label_column, options=options)
+    return _with_words(rows.texts, class_indices(path, rows.labels, labels, naming), [None] * len(rows.texts))
 
 
-def read_rows(path: Path, text_column: str, label_column: str) -> tuple[list[str], list[str]]:
-    """Texts and labels of a CSV (``.csv``), TSV (``.tsv``) or JSON-lines (``.jsonl``) file in UTF-8, or of Parquet.
+def class_indices(path: Path, found: Sequence[str], labels: Sequence[str], naming: str | None = None) -> list[int]:
+    """The classes that the labels of a file mean: all of them are names, or all are indices from 0.
+
+    Args:
+        path: what messages call the file.
+        found: its labels.
+        labels: names of the classes.
+        naming: ``names`` or ``indices``; None: what they are is seen.
 
     Raises:
-        DataError: unreadable, of another kind, empty, without those columns, or with a row that lacks one; names the
-            file and where possible the line, which in Parquet is the row.
+        DataError: a label is neither, some are the one and some the other, or all may be both and the two do not mean
+            the same, as ``1`` and ``2`` of a model whose classes are called ``1``, ``2`` and ``3``.
     """
-    readers: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
-        ".csv": _csv_rows,
-        ".tsv": _csv_rows,
-        ".jsonl": _json_rows,
-        ".ndjson": _json_rows,
-        ".parquet": partial(_parquet_rows, text_column=text_column),
-    }
-    if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: must end in .csv, .tsv, .jsonl or .parquet")
-    texts, labels = [], []
+    names = {label: number for number, label in enumerate(labels)} if naming != INDICES else {}
+    indices = {str(number): number for number in range(len(labels))} if naming != NAMES else {}
+    different = sorted(set(found))
+    listed = ", ".join(labels)
+    for label in different:
+        if label not in names and label not in indices:
+            raise DataError(f"{path}: label {label!r} is none of the model's: {listed}")
+    named = all(label in names for label in different)
+    numbered = all(label in indices for label in different)
+    if not named and not numbered:
+        name = next(label for label in different if label not in indices)
+        number = next(label for label in different if label not in names)
+        raise DataError(
+            f"{path}: label {name!r} is the name of a class and label {number!r} only an index; a file must have the "
+            f"one or the other (the classes are {listed}, their indices 0 to {len(labels) - 1})"
+        )
+    if named and numbered and any(names[label] != indices[label] for label in different):
+        raise DataError(
+            f"{path}: labels {', '.join(different)} may be names of classes or their indices, which do not mean the "
+            f"same (the classes are {listed}); say which",
+            "labels",
+        )
+    return [(names if named else indices)[label] for label in found]
+
+
+def read_rows(
+    path: Path,
+    text_column: str | None,
+    label_column: str,
+    *,
+    stars_column: str | None = None,
+    options: ReadOptions = READ,
+) -> LabelledRows:
+    """Texts and labels of a file of any format, read as strictly as files that are scored.
+
+    Args:
+        path: the file.
+        text_column: the column of the texts; None finds it.
+        label_column: the column of the labels.
+        stars_column: the column of star ratings; None: there is none.
+        options: how the file is read.
+
+    Raises:
+        DataError: unreadable, of another format, empty, without those columns, or with a row without a label; names the
+            file and the line or row, rows counted from 1 behind the header.
+    """
+    options = replace(options, text_column=text_column)
+    layout = layout_of(str(path), options.format)
+    found, stars = LabelledRows([], [], None if stars_column is None else []), stars_column
     try:
-        for line, row in readers[path.suffix.lower()](path):
-            text, label = row.get(text_column), row.get(label_column)
-            if text is None or label is None:
-                missing = text_column if text is None else label_column
-                if missing in row:
-                    raise DataError(f"{path}: line {line}: column {missing!r} has no value")
-                raise DataError(f"{path}: line {line}: no column {missing!r}; there are: {', '.join(map(str, row))}")
-            texts.append(str(text))
-            labels.append(str(label).strip())
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not readable as {path.suffix[1:]} in UTF-8 ({error})") from error
-    if not texts:
+        with path.open("rb") as file:
+            survey = Survey(options)
+            for _ in survey.steps(file, str(path), layout):
+                pass
+            table = open_table(file, str(path), layout, options, survey.columns)
+            _check_columns(path, table, [label_column, *([stars] if stars else [])])
+            for window in table.windows():
+                texts = texts_of(window, keep_na=options.keep_na)
+                for text, row in zip(texts, window.objects(), strict=True):
+                    found.texts.append(text if isinstance(text, str) else "")
+                    where = f"{path}: row {len(found.texts)}"
+                    found.labels.append(_label(row.get(label_column), where, label_column, options))
+                    if found.stars is not None:
+                        found.stars.append(_stars(row.get(stars or ""), where))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not found.texts:
         raise DataError(f"{path}: holds no rows")
-    return texts, labels
+    return replace(found, bad=table.bad.count)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    # The default of 128 KiB is less than a long review page.
-    csv.field_size_limit(_LONGEST_FIELD)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
-        for row in reader:
-            yield reader.line_num, row
+def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
+    columns = getattr(table, "header", None) or list(table.columns)
+    for name in names:
+        if columns.count(name) != 1:
+            number = "two columns are named" if name in columns else "no column"
+            raise DataError(
+                f"{path}: {number} {name!r}; there are {', '.join(map(repr, columns))}", "delimiter", "no_header"
+            )
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line, content in enumerate(file, start=1):
-            if not content.strip():
-                continue
-            row = json.loads(content)
-            if not isinstance(row, dict):
-                raise DataError(f"{path}: line {line}: must be a JSON object")
-            yield line, row
+def _label(value: object, where: str, column: str, options: ReadOptions) -> str:
+    label = (plain_text(value) or "").strip()
+    if not label or (not options.keep_na and is_nothing(label)):
+        said = f", but {label!r}" if label else ""
+        raise DataError(f"{where}: column {column!r} has no label{said}", *(["keep_na"] if label else []))
+    return label
 
 
-def _parquet_rows(path: Path, text_column: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    # pyarrow is an extra, and imported only where there is Parquet.
-    from app.files.parquet import ParquetTable
-
-    with path.open("rb") as file:
-        windows = ParquetTable(file, str(path), text_column).windows()
-        yield from enumerate((row for window in windows for row in window.objects()), start=1)
+def _stars(value: object, where: str) -> int | None:
+    given = (plain_text(value) or "").strip()
+    if is_nothing(given):
+        return None
+    try:
+        number = float(given)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise DataError(f"{where}: {given[:20]!r} is not a whole number of stars")
+    return int(number)
 
 
 def _with_words(texts: Sequence[str], labels: Sequence[int], stars: Sequence[int | None]) -> Examples:

@@ -1,0 +1,91 @@
+"""``ReadOptions`` as flags of a command."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+from app.errors import DataError, OptionError
+from app.files.layout import Format
+from app.files.options import OnBadRow, Quoting, ReadOptions
+from app.files.table import USUAL_NAMES
+
+READ_NAMES = (
+    ".csv, .tsv, .jsonl, .json, .txt (a text a line), .xlsx or .parquet; all but the last two also .gz, .bz2, .zst"
+)
+_REMEDIES = {"compression": "a name that ends in .gz, .bz2 or .zst"}
+"""What helps where no flag does."""
+
+
+def add_read_arguments(parser: argparse._ActionsContainer, what: str, bad_rows: tuple[OnBadRow, ...]) -> None:
+    """Add the flags that say how a file is read.
+
+    Args:
+        parser: takes them.
+        what: what the help calls the file.
+        bad_rows: what may become of rows that are not as they should be.
+    """
+    parser.add_argument(
+        "--text-column",
+        help=f"the texts; of JSON also a path, review.text (default: {', '.join(USUAL_NAMES[:6])} or another usual "
+        "name, or the only column there is)",
+    )
+    parser.add_argument("--format", choices=tuple(map(str, Format)), help=f"of {what}, where its name does not tell")
+    parser.add_argument("--delimiter", help="between values of CSV and TSV; '\\t' is a tab (default: as it is found)")
+    parser.add_argument("--encoding", default="utf-8", help=f"of {what} (default: %(default)s)")
+    parser.add_argument("--no-header", action="store_true", help="the first row is one like the others")
+    parser.add_argument(
+        "--quoting",
+        choices=tuple(map(str, Quoting)),
+        default=Quoting.STANDARD,
+        help="none: quotation marks are characters like others (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=tuple(map(str, bad_rows)),
+        default=OnBadRow.ERROR,
+        help="what becomes of rows that are not as they should be (default: %(default)s)",
+    )
+    parser.add_argument("--keep-na", action="store_true", help="take NA, NaN, None, null, N/A and - as they stand")
+
+
+def read_options(args: argparse.Namespace) -> ReadOptions:
+    """The options behind parsed flags.
+
+    Raises:
+        OptionError: one of them cannot be.
+    """
+    return ReadOptions(
+        text_column=args.text_column,
+        format=Format(args.format) if args.format else None,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
+        no_header=args.no_header,
+        quoting=Quoting(args.quoting),
+        on_bad_row=OnBadRow(args.on_bad_row),
+        keep_na=args.keep_na,
+    )
+
+
+def flags_of(options: ReadOptions) -> list[str]:
+    """The flags that say the same, those that need not be given left out."""
+    flags: list[str] = []
+    for field in fields(ReadOptions):
+        value = getattr(options, field.name)
+        if value != field.default:
+            flags += [flag_of(field.name)] if value is True else [flag_of(field.name), str(value)]
+    return flags
+
+
+def explained(error: Exception) -> str:
+    """An error's message for people at a command line, with the flags that may help."""
+    if isinstance(error, OptionError):
+        return f"{flag_of(error.option)}: {error.message}"
+    if isinstance(error, DataError) and error.options:
+        return f"{error} (see {', '.join(_REMEDIES.get(option) or flag_of(option) for option in error.options)})"
+    return str(error)
+
+
+def flag_of(option: str) -> str:
+    """What an option is called at a command line."""
+    return f"--{option.replace('_', '-')}"
