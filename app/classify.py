@@ -1,52 +1,62 @@
-"""``python -m app classify``: a column of labels for a file of texts, by this machine or by a running service."""
+"""``python -m app classify``: a column of labels for files of texts, by this machine or by a running service."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import glob
 import os
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
-from tqdm import tqdm
-
 from app.cores import usable_cores
-from app.errors import DataError, ServiceError, SettingsError
-from app.files.layout import STANDARD, Format, Layout, layout_of
-from app.files.partial import PartialFile
-from app.files.pipeline import score
+from app.errors import DataError, OptionError
+from app.files.arguments import READ_NAMES, add_read_arguments, read_options
+from app.files.job import Job, say
+from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, layout_of
+from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
-from app.files.results import ResultColumns, Summary
+from app.files.results import Summary
 from app.files.scorer import LocalScorer, Scorer
-from app.files.table import Table
-from app.files.writing import encoder_for
+from app.files.table import BadRows
+from app.files.writing import Style
 from app.settings import add_store_argument, choices_of, default_of
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 
-_FORMATS = tuple(map(str, Format))
 _CONCURRENCY = 4
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+_JSON = (Format.JSON, Format.JSONL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``classify``."""
-    names = ".csv, .tsv, .jsonl or .parquet; the first three also .gz"
-    parser.add_argument("input", metavar="INPUT", help=f"{names}; - for standard input")
-    parser.add_argument("--text-column", help="the texts (default: text, or review, or the only column there is)")
-    parser.add_argument("--out", default=STANDARD, help="like INPUT (default: standard output)")
+    written = tuple(map(str, WRITTEN))
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help=f"{READ_NAMES}; patterns such as 'reviews/*.csv'; - for standard input",
+    )
+    parser.add_argument(
+        "--out",
+        default=STANDARD,
+        help=f"a file ({', '.join(f'.{name}' for name in written)}), or a folder, which several files need: "
+        "each result is called as its INPUT there (default: standard output)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT, and forget a run that was stopped")
-    parser.add_argument("--format", choices=_FORMATS, help="of INPUT, where its name does not tell (default: csv)")
-    parser.add_argument("--out-format", choices=_FORMATS, help="of OUT, where its name does not tell")
-    parser.add_argument("--delimiter", default=",", help="between the values of a CSV file (default: %(default)s)")
-    parser.add_argument("--encoding", default="utf-8", help="of INPUT (default: %(default)s); OUT is UTF-8")
+    parser.add_argument("--out-format", choices=written, help="of OUT, where its name does not tell; OUT is UTF-8")
+    parser.add_argument(
+        "--escape-formulas",
+        action="store_true",
+        help="put an apostrophe before values of CSV and TSV that a spreadsheet would compute, such as =HYPERLINK(...)",
+    )
+    add_read_arguments(parser.add_argument_group("how INPUT is read"), "INPUT", tuple(OnBadRow))
     local = parser.add_argument_group("scored by this machine")
     model = default_of("model")
     local.add_argument(
@@ -63,30 +73,102 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remote.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each request")
 
 
+@dataclass(frozen=True)
+class _File:
+    """One file that is scored.
+
+    Attributes:
+        source: its path, or ``-``.
+        layout: how it lies there.
+        out: where the results go.
+        target: how they lie there.
+    """
+
+    source: str
+    layout: Layout
+    out: str
+    target: Layout
+
+
 def run(args: argparse.Namespace) -> int:
     """Run ``classify`` as parsed; the exit status.
 
     Raises:
         SentimentError: file, model, service or an option is not as it should be.
     """
-    source, target = _layouts(args)
+    options = read_options(args)
+    headers = dict(_header(given) for given in args.header)
+    files = _files(args, _expanded(args.inputs))
     with ExitStack() as stack:
         stack.enter_context(_seldom_collected())
-        file = _open(args.input, stack)
-        # The model is loaded while the file is looked through.
-        loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_scorer, args)
-        survey = Survey()
-        if args.input != STANDARD:
-            for _ in survey.steps(file, args.input, source, args.text_column):
-                pass
+        # The model is loaded while the files are looked through.
+        loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_scorer, args, headers)
+        surveys = [_survey(file, options) for file in files]
         scorer = stack.enter_context(closing(loading.result()))
-        table = open_table(file, args.input, source, args.text_column, survey.columns)
-        table.rows = survey.rows if args.input != STANDARD else None
-        job = _Job(table, scorer, target)
-        if args.out == STANDARD:
-            return _to_standard_output(job)
-        _to_file(args, file, source, job)
+        if _is_folder(args.out):
+            Path(args.out).mkdir(parents=True, exist_ok=True)
+        for file, survey in zip(files, surveys, strict=True):
+            if len(files) > 1 and not args.overwrite and Path(file.out).exists():
+                say(f"{file.out}: is there already, and stays as it is")
+            elif status := _classify(args, options, file, survey, scorer):
+                return status
     return 0
+
+
+def _expanded(given: Sequence[str]) -> list[str]:
+    """Paths, in the place of the patterns that no shell has replaced."""
+    paths: list[str] = []
+    for path in given:
+        if path == STANDARD or Path(path).exists() or not glob.has_magic(path):
+            paths.append(path)
+        elif found := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - patterns may be absolute
+            paths += found
+        else:
+            raise DataError(f"{path}: there is no such file")
+    return list(dict.fromkeys(paths))
+
+
+def _files(args: argparse.Namespace, paths: Sequence[str]) -> list[_File]:
+    """The files, and where their results go."""
+    folder = _is_folder(args.out)
+    if len(paths) > 1 and not folder:
+        raise OptionError("out", f"must be a folder where there are several files ({len(paths)} here)")
+    files = [_file(args, path, folder=folder) for path in paths]
+    outs = [Path(file.out).resolve() for file in files if file.out != STANDARD]
+    taken = {Path(path).resolve() for path in paths if path != STANDARD}
+    for out in outs:
+        if out in taken:
+            raise OptionError("out", f"would replace an input, {out}")
+        taken.add(out)
+    return files
+
+
+def _is_folder(out: str) -> bool:
+    return out != STANDARD and (out.endswith("/") or Path(out).is_dir())
+
+
+def _file(args: argparse.Namespace, path: str, *, folder: bool) -> _File:
+    source = layout_of(path, args.format, Format.CSV if path == STANDARD else None)
+    if path == STANDARD and (source.format in WHOLE_FILES or folder):
+        raise OptionError("out" if folder else "format", f"{source.format} from standard input cannot be had here")
+    like_input = Format.JSONL if source.format in _JSON else source.format
+    if like_input not in WRITTEN or (args.out == STANDARD and like_input in WHOLE_FILES):
+        like_input = Format.CSV
+    if folder:
+        form = args.out_format or like_input
+        name = Path(path).name if form == source.format else f"{Path(path).name.split('.')[0]}.{form}"
+        out = str(Path(args.out) / name)
+        target = layout_of(out, args.out_format, written=True)
+    else:
+        out = args.out
+        target = layout_of(out, args.out_format, like_input if out == STANDARD else None, written=True)
+    if out == STANDARD and target.format in WHOLE_FILES:
+        raise OptionError("out_format", f"{target.format} is not written from front to back: it needs a file as OUT")
+    if path == STANDARD and source.format in _JSON and target.format is not Format.JSONL:
+        raise OptionError(
+            "out_format", "objects from standard input become JSON lines only: their columns are not known in advance"
+        )
+    return _File(path, source, out, target)
 
 
 @contextmanager
@@ -100,59 +182,73 @@ def _seldom_collected() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-class _Job:
-    """A table on its way to a format, with a bar and a closing summary."""
-
-    def __init__(self, table: Table, scorer: Scorer, target: Layout) -> None:
-        self.table = table
-        self.scorer = scorer
-        self.target = target
-        self.columns = ResultColumns.beside(table.columns, scorer.labels, rating=scorer.rating)
-        self.encoder = encoder_for(table, self.columns, target)
-
-    def run(self, summary: Summary, write: Callable[[bytes], object]) -> None:
-        """Score the rows that the summary does not have yet."""
-        before = summary.rows
-        if not before and (head := self.encoder.head()):
-            write(head)
-        started = time.monotonic()
-        total = self.table.rows
-        bar = tqdm(total=total, initial=before, unit=" rows", unit_scale=True, smoothing=0.1, disable=None)
-        with bar:
-            for rows in score(self.table, self.scorer, self.columns, self.encoder, summary, write):
-                bar.update(rows)
-        seconds, rows = time.monotonic() - started, summary.rows - before
-        _say(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f}/s), {self.scorer.identity}")
-        _say("\n".join(summary.lines(self.scorer.labels)))
-
-
-def _layouts(args: argparse.Namespace) -> tuple[Layout, Layout]:
-    source = layout_of(args.input, args.format, Format.CSV, args.delimiter, args.encoding)
-    like_input = Format.CSV if source.format is Format.PARQUET else source.format
-    target = layout_of(args.out, args.out_format, like_input if args.out == STANDARD else None, args.delimiter)
-    for path, layout in ((args.input, source), (args.out, target)):
-        if path == STANDARD and layout.format is Format.PARQUET:
-            raise DataError("Parquet is not read and written from front to back: it needs a file")
-    if args.input == STANDARD and source.format is Format.JSONL and target.format is not Format.JSONL:
-        raise DataError("objects from standard input become JSON lines only: their columns are not known in advance")
-    return source, target
-
-
-def _open(path: str, stack: ExitStack) -> IO[bytes]:
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
     if path == STANDARD:
-        return sys.stdin.buffer
-    try:
-        return stack.enter_context(Path(path).open("rb"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        yield sys.stdin.buffer
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(path).open("rb"))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        yield file
 
 
-def _scorer(args: argparse.Namespace) -> Scorer:
+def _survey(file: _File, options: ReadOptions) -> Survey:
+    """Look through a file; standard input is only there once."""
+    survey = Survey(options)
+    if file.source != STANDARD:
+        with _opened(file.source) as opened:
+            for _ in survey.steps(opened, file.source, file.layout):
+                pass
+    return survey
+
+
+def _classify(args: argparse.Namespace, options: ReadOptions, file: _File, survey: Survey, scorer: Scorer) -> int:
+    """Score one file; the exit status."""
+    with _opened(file.source) as opened:
+        table = open_table(opened, file.source, file.layout, options, survey.columns)
+        table.rows = survey.rows if file.source != STANDARD else None
+        found = options.delimiter or (getattr(table, "separator", None) if file.layout.format is Format.CSV else None)
+        style = Style(file.target.format, file.target.compression, found or ",", args.escape_formulas)
+        say(f"{file.source}: {table.found}; the texts are in {table.text_column!r}")
+        _say_bad_rows(file.source, survey.bad)
+        job = Job(table, scorer, style, keep_na=options.keep_na)
+        if file.out == STANDARD:
+            status = _to_standard_output(job)
+        else:
+            inputs = None if file.source == STANDARD else _inputs(opened, file, options, style, job)
+            job.to_file(Path(file.out), inputs, overwrite=args.overwrite)
+            status = 0
+        if file.source == STANDARD:
+            _say_bad_rows(file.source, table.bad)
+    return status
+
+
+def _inputs(file: IO[bytes], job_file: _File, options: ReadOptions, style: Style, job: Job) -> dict[str, object]:
+    """Everything that decides the content of the results, by what people call it."""
+    status = os.fstat(file.fileno())
+    read = replace(options, text_column=None)
+    return {
+        "input": [status.st_size, status.st_mtime_ns],
+        "format": [job_file.layout.format, repr(read), repr(style)],
+        "text column": job.table.text_column,
+        "model": job.scorer.identity,
+    }
+
+
+def _say_bad_rows(name: str, bad: BadRows) -> None:
+    if bad.count:
+        done = "left out" if bad.policy is OnBadRow.SKIP else "marked"
+        say(f"{name}: rows that are not as they should be and are {done}: {bad.count:,}; the first is {bad.first}")
+
+
+def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:
     if args.url:
         from app.files.remote import RemoteScorer
 
-        headers = dict(_header(given) for given in args.header)
-        return RemoteScorer(args.url, max(1, args.concurrency), headers)
+        return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say)
     from app.modeling.runtimes import load_predictors
 
     model = ModelStore(args.store).open(args.model)
@@ -165,11 +261,11 @@ def _scorer(args: argparse.Namespace) -> Scorer:
 def _header(given: str) -> tuple[str, str]:
     name, colon, value = given.partition(":")
     if not colon or not name.strip():
-        raise SettingsError(f"--header {given!r}: must be NAME: VALUE")
+        raise OptionError("header", f"{given!r} must be NAME: VALUE")
     return name.strip(), value.strip()
 
 
-def _to_standard_output(job: _Job) -> int:
+def _to_standard_output(job: Job) -> int:
     try:
         job.run(Summary(), sys.stdout.buffer.write)
         sys.stdout.flush()
@@ -178,57 +274,3 @@ def _to_standard_output(job: _Job) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
-
-
-def _to_file(args: argparse.Namespace, file: IO[bytes], source: Layout, job: _Job) -> None:
-    inputs = None
-    if args.input != STANDARD:
-        status = os.fstat(file.fileno())
-        inputs = {
-            "input": [status.st_size, status.st_mtime_ns],
-            "format": [*map(str, (source.format, source.encoding, source.delimiter, job.target.format))],
-            "text column": args.text_column,
-            "model": job.scorer.identity,
-        }
-    with PartialFile(Path(args.out), inputs, overwrite=args.overwrite) as partial:
-        if partial.rows:
-            _say(f"{partial.rows:,} rows were done before; going on from there")
-        try:
-            with _interrupted_between(partial.append) as append:
-                job.run(partial.progress.summary, append)
-        except (KeyboardInterrupt, ServiceError):
-            if partial.rows and inputs is not None:
-                _say(f"\n{partial.rows:,} rows are done; the same command goes on from there")
-            raise
-        partial.finish(job.encoder)
-    _say(f"written to {args.out}")
-
-
-@contextmanager
-def _interrupted_between(append: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]:
-    """Let Ctrl-C take effect when the rows at hand are written; a second one does at once.
-
-    An interrupt in the middle of anything can be lost: in a finalizer, say, it is only printed.
-    """
-    stopped = False
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopped
-        if stopped:
-            raise KeyboardInterrupt
-        stopped = True
-
-    def append_and_look(data: bytes) -> None:
-        append(data)
-        if stopped:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield append_and_look
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -7,11 +7,13 @@ import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from app import logs
-from app.errors import SentimentError
+from app.errors import SentimentError, SettingsError
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _TOOLS = {
@@ -22,21 +24,39 @@ _TOOLS = {
     "keys": ("app.keys", "make API keys"),
 }
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
+_READY_SECONDS = 10.0
+_READY_PAUSE = 0.2
+"""Seconds that one question whether the service is ready may take, and between two."""
 _CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json' \\
      -d '{{"text": "A wonderful little film, I loved every minute."}}'"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors made on purpose become one line and exit status 1."""
+    """Run one command; errors made on purpose become one line.
+
+    Returns:
+        Exit status: 2 where a flag or a setting cannot be, which is also the parser's; 1 after every other error.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser(given[0] if given else "").parse_args(given)
     try:
         return int(options.run(options) or 0)
     except SentimentError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(f"error: {_explained(error, options)}", file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
     except KeyboardInterrupt:
         return 130
+
+
+def _explained(error: SentimentError, options: argparse.Namespace) -> str:
+    """An error's message with the flags of this command, in the place of settings that they stand for."""
+    from app.files.arguments import explained, flag_of
+
+    message = explained(error)
+    if isinstance(error, SettingsError) and options.run is not _serve:
+        for name in vars(options):
+            message = message.replace(f"SENTIMENT_{name.upper()}", flag_of(name))
+    return message
 
 
 def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -48,7 +68,17 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     for name in _FLAGS if chosen in (None, "serve") else ():
         _add_flag(serve, name)
     serve.set_defaults(run=_serve)
-    # What the supervisor starts; nothing for people to type.
+    if chosen is None or chosen.startswith("_"):
+        _add_internal(commands)
+    _add_tools(commands, chosen)
+    document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
+    document.add_argument("--out", type=Path, help="file to write instead of standard output")
+    document.set_defaults(run=_openapi)
+    return parser
+
+
+def _add_internal(commands: Any) -> None:
+    """What the supervisor starts; nothing for people to type, and so not listed for them either."""
     worker = commands.add_parser("_worker")
     worker.add_argument("--listener", type=int, required=True)
     worker.add_argument("--engine", type=Path, required=True)
@@ -62,11 +92,6 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     explainer = commands.add_parser("_explainer")
     explainer.add_argument("--listener", type=int, required=True)
     explainer.set_defaults(run=_explainer)
-    _add_tools(commands, chosen)
-    document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
-    document.add_argument("--out", type=Path, help="file to write instead of standard output")
-    document.set_defaults(run=_openapi)
-    return parser
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
@@ -110,7 +135,8 @@ def _serve(options: argparse.Namespace) -> int:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"
-    print(f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}", flush=True)
+    print(f"Starting {model.reference} on http://{address}", flush=True)
+    _say_when_ready(address, f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}")
     with supervisor.runtime_folder() as folder:
         metrics_folder = Path(folder) / "metrics"
         metrics_folder.mkdir()
@@ -129,6 +155,27 @@ def _serve(options: argparse.Namespace) -> int:
             fds = [listener.fileno()]
             parent.add(supervisor.Child(f"worker-{number}", command, fds=fds, heartbeat=silence, drains=True))
         return parent.run()
+
+
+def _say_when_ready(address: str, message: str) -> None:
+    """Print a message as soon as the service says that it is ready, in a thread that ends with the process."""
+    import http.client
+    import threading
+    import time
+
+    def wait() -> None:
+        while True:
+            try:
+                with closing(http.client.HTTPConnection(address, timeout=_READY_SECONDS)) as service:
+                    service.request("GET", "/health/ready")
+                    if service.getresponse().status == HTTPStatus.OK:
+                        break
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(_READY_PAUSE)
+        print(message, flush=True)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _worker(options: argparse.Namespace) -> int:

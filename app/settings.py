@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.errors import SettingsError
+from app.errors import OptionError, SettingsError
 
 PREFIX = "SENTIMENT_"
 RESTARTED_VARIABLE = "PROCESS_RESTARTED"
@@ -196,6 +196,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
 
     Raises:
         SettingsError: a value is malformed; the message names its variable.
+        OptionError: likewise, one of ``overrides``; it names that.
     """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {ROLE_VARIABLE, CORPUS_VARIABLE}
     for name in sorted(os.environ):
@@ -205,7 +206,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**(overrides or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+        field = str(first["loc"][0])
+        name = f"{PREFIX}{field.upper()}"
+        message = first["msg"]
+        if first["type"] == "string_pattern_mismatch":
+            # For people, what the setting is for says more than a pattern.
+            message = f"does not fit what it is: {Settings.model_fields[field].description}"
         # A URL may hold a password.
         given = "" if "URL" in name else f" (got {str(first.get('input'))[:80]!r})"
-        raise SettingsError(f"{name}: {first['msg']}{given}") from error
+        if overrides and field in overrides:
+            raise OptionError(field, f"{message}{given}") from error
+        raise SettingsError(f"{name}: {message}{given}") from error

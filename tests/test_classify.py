@@ -57,7 +57,7 @@ def test_a_file_is_labelled(tiny_store: Path, tmp_path: Path, capsys: pytest.Cap
         count = sum(row["sentiment_label"] == label for row in rows)
         assert f"{label}  {count:>12,}  {count / 900:6.1%}" in said.err
     errors = [row["sentiment_error"] for row in rows if row["sentiment_error"]]
-    assert set(errors) <= {"blank_text", "no_words"}
+    assert set(errors) <= {"empty_cell", "no_words"}
     assert errors
     assert f"{len(errors)}  " in said.err
     scores = [row["sentiment_score"] for row in rows if row["sentiment_score"]]
@@ -83,7 +83,7 @@ def test_a_pipe(tiny_store: Path) -> None:
     header, first, second = ended.stdout.decode().splitlines()
     assert header == "text,n,label,score,tokens,truncated,error"
     assert first.startswith("good film,1,")
-    assert second == ",2,,,,,blank_text"
+    assert second == ",2,,,,,empty_cell"
     ended = app(tiny_store, "-", "--format", "jsonl", given=b'{"text":"good film"}\n')
     assert json.loads(ended.stdout)["error"] is None
 
@@ -157,10 +157,16 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
         (None, (), "reviews.csv: cannot be read (No such file or directory)"),
         ("", (), "reviews.csv: the file is empty"),
         ("id,body\n1,a\n", ("--text-column", "text"), "reviews.csv: no column 'text'; there are 'id', 'body'"),
-        ("text\na\nb,c\n", (), "reviews.csv, line 3: 2 values in a row, but the header names 1 columns"),
-        ("text\na\n", ("--out", "scored.xlsx"), "scored.xlsx: the name does not tell the format"),
-        ("text\na\n", ("--out-format", "parquet"), "Parquet is not read and written from front to back"),
-        ("text\na\n", ("--url", "http://127.0.0.1:9", "--header", "nonsense"), "--header 'nonsense'"),
+        ("text\na\nb,c\n", (), "reviews.csv, line 3: 2 values in a row, but there are 1 columns"),
+        ("text\na\n", ("--out", "scored.doc"), "scored.doc: the name does not tell the format"),
+        ("text\na\n", ("--out", "scored.xlsx"), "scored.xlsx: results are written as csv, tsv, jsonl, parquet"),
+        ("text\na\n", ("--out-format", "parquet"), "parquet is not written from front to back"),
+        ("text\na\n", ("--url", "http://127.0.0.1:9", "--header", "nonsense"), "--header: 'nonsense'"),
+        ("text\na\n", ("--delimiter", ";;"), "--delimiter: must be one character"),
+        ("text\na\n", ("--out", "reviews.csv", "--overwrite"), "--out: would replace an input"),
+        ("<html><body>", (), "reviews.csv: this is a web page or XML, not a table (see --format)"),
+        ("Great!\nAwful!\n", (), "(see --no-header, --text-column, --format)"),
+        ("id,body2\n1,a\n", (), "which column has the texts? There are 'id', 'body2' (see --text-column, --no-header)"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -172,17 +178,72 @@ def test_mistakes_are_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """File, column and line; status 1; nothing is left behind."""
+    """File, column and line, or the flag; status 1, or 2 for a flag; nothing is left behind."""
     monkeypatch.chdir(tmp_path)
     if content is not None:
         Path("reviews.csv").write_text(content)
     if "--out" not in arguments and "--out-format" not in arguments:
         arguments = (*arguments, "--out", "scored.csv")
-    assert cli.main(command(tiny_store, "reviews.csv", *arguments)) == 1
+    status = cli.main(command(tiny_store, "reviews.csv", *arguments))
     said = capsys.readouterr().err
+    assert status == (2 if said.startswith("error: --") else 1)
     assert said.startswith("error: ")
     assert message in said
     assert os.listdir() == ([] if content is None else ["reviews.csv"])  # noqa: PTH208
+
+
+def test_what_was_found_is_said(tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Format, delimiter and column, and the rows that were left out with the first of them."""
+    source = tmp_path / "reviews.csv"
+    source.write_text("sep=;\nid;Review\n1;good film\n2;a;b\n3;NA\n")
+    assert cli.main(command(tiny_store, source, "--on-bad-row", "skip")) == 0
+    said = capsys.readouterr()
+    assert "CSV, values between ';', 2 columns named in the first row; the texts are in 'Review'\n" in said.err
+    assert "left out: 1; the first is" in said.err
+    assert "line 4: 3 values in a row, but there are 2 columns" in said.err
+    assert "(empty_cell 1)" in said.err
+    assert said.out.splitlines()[0] == "id;Review;label;score;tokens;truncated;error"
+    assert cli.main(command(tiny_store, source, "--on-bad-row", "mark", "--keep-na", "--escape-formulas")) == 0
+    said = capsys.readouterr()
+    assert "are marked: 1; the first is" in said.err
+    assert "(bad_row 1)" in said.err
+
+
+def test_several_files(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their names or by a pattern, each to a file of its own; those that are done stay when the command comes again,
+    and nothing is computed where one of them is not as it should be."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text(f"text\ngood film {name}\n")
+    Path("c.json").write_text('[{"text": "good film"}]')
+    assert cli.main(command(tiny_store, "*.csv", "c.json", "--out", "scored/")) == 0
+    assert sorted(os.listdir("scored")) == ["a.csv", "b.csv", "c.jsonl"]  # noqa: PTH208
+    Path("scored/b.csv").unlink()
+    assert cli.main(command(tiny_store, "a.csv", "b.csv", "--out", "scored")) == 0
+    assert "scored/a.csv: is there already" in capsys.readouterr().err
+    assert Path("scored/b.csv").exists()
+    for out, message in (("-", "must be a folder"), ("a.csv", "must be a folder"), (".", "would replace an input")):
+        assert cli.main(command(tiny_store, "a.csv", "b.csv", "--out", out)) == 2
+        assert message in capsys.readouterr().err
+    Path("b.csv").write_text("<html>")
+    assert cli.main(command(tiny_store, "a.csv", "b.csv", "--out", "new/")) == 1
+    assert not Path("new").exists()
+    assert cli.main(command(tiny_store, "x*.csv", "--out", "new/")) == 1
+    assert "x*.csv: there is no such file" in capsys.readouterr().err
+
+
+def test_nobody_at_the_address(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is said at once, and soon given up."""
+    monkeypatch.setattr("app.files.remote._CONTACT", 1.0)
+    source = write_reviews(tmp_path / "reviews.csv", 3)
+    assert cli.main(command(tiny_store, source, "--url", "http://127.0.0.1:9")) == 1
+    said = capsys.readouterr().err
+    assert "http://127.0.0.1:9 cannot be reached (ConnectError); trying again" in said
+    assert "error: http://127.0.0.1:9/models cannot be reached" in said
 
 
 def test_objects_from_a_pipe_become_objects(
@@ -190,7 +251,7 @@ def test_objects_from_a_pipe_become_objects(
 ) -> None:
     """Their columns are known only at the end."""
     out = tmp_path / "a.csv"
-    assert cli.main(command(tiny_store, "-", "--format", "jsonl", "--out", out)) == 1
+    assert cli.main(command(tiny_store, "-", "--format", "jsonl", "--out", out)) == 2
     assert "become JSON lines only" in capsys.readouterr().err
 
 

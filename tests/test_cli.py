@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from app import cli
-from app.errors import CheckpointError
+from app.errors import CheckpointError, OptionError, SettingsError
 from app.settings import PREFIX, Settings
 
 COMMANDS = ("serve", "classify", "train", "evaluate", "models", "keys", "openapi")
@@ -85,6 +85,7 @@ def test_what_is_not_understood(arguments: list[str], capsys: pytest.CaptureFixt
     assert exit_status(*arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
+    assert "_worker" not in captured.err
     assert captured.err.startswith("usage: ")
 
 
@@ -107,9 +108,10 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--port", "http"], "SENTIMENT_PORT"),
-        (["--cache", "maybe"], "SENTIMENT_CACHE"),
-        (["--device", "toaster"], "SENTIMENT_DEVICE"),
+        (["--port", "http"], "--port: "),
+        (["--cache", "maybe"], "--cache: "),
+        (["--device", "toaster"], "--device: does not fit what it is: Where the forward pass runs: auto ("),
+        (["--redis-url", "localhost"], "for instance redis://localhost:6379/0"),
         (["--model", "none"], "none"),
         (["--model-store", "nowhere"], "nowhere"),
     ],
@@ -117,15 +119,56 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
 def test_serve_refuses_before_it_listens(
     arguments: list[str], named: str, tiny_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A malformed flag or a model that is not there: named, status 1, and no address is printed."""
+    """A malformed flag, which is named and no variable nor a pattern, status 2; or a model that is not there, status
+    1. No address is printed."""
     # Configuring logs would take the handlers of the tests away.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.logs.configure", lambda *_: None)
-        assert cli.main(["serve", "--model-store", str(tiny_store), "--port", "0", "--model", "tiny", *arguments]) == 1
+        status = cli.main(["serve", "--model-store", str(tiny_store), "--port", "0", "--model", "tiny", *arguments])
     captured = capsys.readouterr()
+    assert status == (2 if captured.err.startswith("error: --") else 1)
+    assert "SENTIMENT_" not in captured.err
+    assert "^" not in captured.err
     assert captured.out == ""
     assert captured.err.startswith("error: ")
     assert named in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OptionError("on_bad_row", "must be a word"), "--on-bad-row: must be a word"),
+        (SettingsError("SENTIMENT_STORE: no such"), "--store: no such"),
+        (SettingsError("SENTIMENT_PORT: no such"), "SENTIMENT_PORT: no such"),
+    ],
+)
+def test_settings_of_a_command_are_its_flags(
+    error: SettingsError, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 2, as of what the parser itself does not understand; a variable is named where it is one."""
+
+    def run(_: argparse.Namespace) -> int:
+        raise error
+
+    monkeypatch.setattr("app.models.run", run)
+    assert cli.main(["models", "list"]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_a_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a variable, status 2."""
+    monkeypatch.setenv(f"{PREFIX}DEVICE", "toaster")
+    assert cli.main(["openapi"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: SENTIMENT_DEVICE: does not fit what it is: Where the forward pass"
+    )
+
+
+def test_there_is_no_run_to_go_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before any data is read, let alone downloaded."""
+    monkeypatch.setattr("app.training.corpus.load_corpus", lambda *_: pytest.fail("read"))
+    for flag in ("--resume", "--finish"):
+        assert cli.main(["train", flag, "--run", str(tmp_path), "--threads", "1"]) == 1
 
 
 def test_a_port_in_use_is_named(tiny_store: Path) -> None:

@@ -74,16 +74,17 @@ class Layout:
             raise DataError(f"{self.format} is compressed inside: it does not go into a {self.compression}")
 
 
-def layout_of(path: str, given: str | None = None, fallback: Format | None = None) -> Layout:
+def layout_of(path: str, given: str | None = None, fallback: Format | None = None, *, written: bool = False) -> Layout:
     """The layout that a file's name tells.
 
     Args:
         path: the file's name, or ``-``.
         given: a format that decides whatever the name says.
         fallback: the format where neither does.
+        written: whether it is one of results.
 
     Raises:
-        DataError: the name tells nothing.
+        DataError: the name tells nothing, or what cannot be.
     """
     suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
     compression = Compression.NONE
@@ -91,7 +92,11 @@ def layout_of(path: str, given: str | None = None, fallback: Format | None = Non
         compression = Compression(suffixes.pop())
     told = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     chosen = Format(given) if given else told or fallback
+    option = "out_format" if written else "format"
     if chosen is None:
-        names = f"{', '.join(_SUFFIXES)}; {', '.join(_COMPRESSIONS)} behind it"
-        raise DataError(f"{path}: the name does not tell the format ({names})", "format")
+        names = ", ".join(suffix for suffix, form in _SUFFIXES.items() if form in WRITTEN or not written)
+        message = f"the name does not tell the format ({names}; {', '.join(_COMPRESSIONS)} behind it)"
+        raise DataError(f"{path}: {message}", option)
+    if written and chosen not in WRITTEN:
+        raise DataError(f"{path}: results are written as {', '.join(WRITTEN)}, not as {chosen}", option)
     return Layout(chosen, compression)

@@ -24,6 +24,10 @@ _REQUEST_CHARACTERS = 262_144
 _TIMEOUT = 60.0
 PATIENCE = 120.0
 """Seconds that a request is tried again before the run stops."""
+_CONTACT = 5.0
+"""Likewise, while nobody has answered yet at all, who then probably never will; also of one attempt to connect."""
+_SILENCE = 5.0
+"""Seconds of waiting after which it is said that, and why."""
 _LONGEST_WAIT = 15.0
 _LATER = frozenset({429, 502, 503, 504})
 _TOO_MUCH = frozenset({413, 422})
@@ -37,19 +41,30 @@ class RemoteScorer:
         concurrency: most requests at once.
         headers: sent with each request, for instance to say who asks.
         patience: see ``PATIENCE``.
+        say: tells people what is waited for.
 
     Raises:
         ServiceError: the service is not there, or does not say what it serves.
     """
 
     def __init__(
-        self, url: str, concurrency: int, headers: Mapping[str, str] | None = None, patience: float = PATIENCE
+        self,
+        url: str,
+        concurrency: int,
+        headers: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._url = url
         self._patience = patience
+        self._say = say
+        self._answered = False
+        self._said = 0.0
         limits = httpx.Limits(max_connections=concurrency)
         try:
-            self._client = httpx.Client(base_url=url, timeout=_TIMEOUT, limits=limits, headers=headers)
+            self._client = httpx.Client(
+                base_url=url, timeout=httpx.Timeout(_TIMEOUT, connect=_CONTACT), limits=limits, headers=headers
+            )
         except (httpx.InvalidURL, ValueError) as error:
             raise ServiceError(f"{url}: not an address ({error})") from error
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="request")
@@ -127,10 +142,11 @@ class RemoteScorer:
         Raises:
             ServiceError: it could not for too long, or answered what nobody expects.
         """
-        until, attempt = time.monotonic() + self._patience, 0
+        started, attempt = time.monotonic(), 0
         while True:
             try:
                 response = self._client.request(method, path, json=document)
+                self._answered = True
                 problem, asked = f"answered {response.status_code}", response.headers.get("Retry-After", "")
                 if response.status_code == 200 or (document is not None and _is_about_texts(response)):
                     return response
@@ -141,11 +157,20 @@ class RemoteScorer:
             wait = min(_LONGEST_WAIT, float(asked) if asked.isdigit() else 0.25 * 2**attempt)
             # Those who were refused together should not come back together.
             wait *= random.uniform(1.0, 1.5)
-            if time.monotonic() + wait > until:
+            patience = self._patience if self._answered else min(_CONTACT, self._patience)
+            if time.monotonic() + wait > started + patience:
                 raise ServiceError(f"{self._url}{path} {problem}, tried {attempt + 1} times")
+            self._say_waiting(problem, started)
             attempt += 1
             if self._closed.wait(wait):
                 raise ServiceError("stopped")
+
+    def _say_waiting(self, problem: str, started: float) -> None:
+        """Say what is waited for: of the first contact at once, later now and then where it takes long."""
+        now = time.monotonic()
+        if now - self._said > _SILENCE and (not self._answered or now - started > _SILENCE):
+            self._said = now
+            self._say(f"{self._url} {problem}; trying again")
 
 
 def _pieces(texts: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:

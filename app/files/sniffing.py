@@ -13,8 +13,8 @@ QUOTING: dict[Quoting, Literal[0, 3]] = {Quoting.STANDARD: csv.QUOTE_MINIMAL, Qu
 """As the csv module calls them."""
 
 _DELIMITERS = (",", ";", "\t", "|")
-_AGREEMENT = 0.9
-"""Share of the first rows that must have as many values as the first."""
+_LEAST_AGREEMENT = 0.5
+"""Share of the first rows that must have more values than one, and as many as the first."""
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^"\r\n])"?\r?\n')
 _LONGEST_HEADER = 50
 _MOST_HEADER_WORDS = 4
@@ -27,11 +27,11 @@ def separator_line(head: bytes) -> str | None:
 
 
 def find_delimiter(head: str, usual: str, quoting: Quoting, *, whole: bool) -> str:
-    """What separates the values: what splits the first rows into the same number of values, at least two.
+    """What separates the values: what splits the first row into at least two, and most of the others into as many.
 
     Args:
         head: the start of the file.
-        usual: what counts where it does, or where nothing does.
+        usual: what counts where it is as good as others, or where nothing does.
         quoting: see ``Quoting``.
         whole: whether that is the whole file.
     """
@@ -39,12 +39,9 @@ def find_delimiter(head: str, usual: str, quoting: Quoting, *, whole: bool) -> s
     lines = [f"{line}\n" for line in head.split("\n")]
     if not whole:
         lines.pop()
-    widths = {delimiter: _width(lines, delimiter, quoting) for delimiter in _DELIMITERS}
-    widths[usual] = widths.get(usual) or _width(lines, usual, quoting)
-    if widths[usual] > 1:
-        return usual
-    best = max(_DELIMITERS, key=widths.__getitem__)
-    return best if widths[best] > 1 else usual
+    agreements = {delimiter: _agreement(lines, delimiter, quoting) for delimiter in (usual, *_DELIMITERS)}
+    best = max(agreements, key=agreements.__getitem__)
+    return best if agreements[best] > _LEAST_AGREEMENT else usual
 
 
 def looks_like_a_text(cell: str) -> bool:
@@ -53,8 +50,8 @@ def looks_like_a_text(cell: str) -> bool:
     return len(cell) > _LONGEST_HEADER or len(cell.split()) > _MOST_HEADER_WORDS or cell.endswith((".", "!", "…"))
 
 
-def _width(lines: Sequence[str], delimiter: str, quoting: Quoting) -> int:
-    """Values in the first row, where most rows have as many; else 0."""
+def _agreement(lines: Sequence[str], delimiter: str, quoting: Quoting) -> float:
+    """Share of the rows that have as many values as the first; 0 where that has only one."""
     widths: list[int] = []
     reader = csv.reader(lines, delimiter=delimiter, quoting=QUOTING[quoting], strict=True)
     while True:
@@ -69,6 +66,4 @@ def _width(lines: Sequence[str], delimiter: str, quoting: Quoting) -> int:
             widths.append(len(row))
     # The last row may go on behind the head.
     widths = widths[:-1] if widths and widths[-1] == 0 else widths
-    if not widths or widths.count(widths[0]) < _AGREEMENT * len(widths):
-        return 0
-    return widths[0]
+    return widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0.0
