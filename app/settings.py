@@ -90,11 +90,15 @@ class Settings(BaseSettings):
     max_file: int = Field(default=536_870_912, ge=1_024, le=1_099_511_627_776)
     """Largest file of POST /files, in bytes; it lies on disk while it is scored."""
     max_files: int = Field(default=2, ge=1, le=1_000)
-    """Files that one HTTP worker scores at once; one more is refused."""
+    """Files of which one HTTP worker scores rows at once; others take turns with them."""
+    max_transfers: int = Field(default=8, ge=1, le=1_000)
+    """Files that one HTTP worker receives, keeps and answers at once, of one client a fourth; one more is refused."""
     file_folder: Path | None = None
     """Folder for files while they are scored; unset for the system's, which should not be in memory."""
     file_stall: float = Field(default=60.0, gt=0, le=3_600)
     """Seconds in which a client of POST /files must send something, 4 KiB/s on average, or take 64 KiB of its rows."""
+    file_transfer: float = Field(default=1_800.0, gt=0, le=86_400)
+    """Seconds that a client may take in all to send a file, and again to take its rows."""
     file_patience: float = Field(default=120.0, gt=0, le=3_600)
     """Seconds that rows of a file wait for their turn before the file is broken off."""
     max_batch_size: int = Field(default=64, ge=1, le=8_192)

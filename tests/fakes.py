@@ -198,6 +198,6 @@ def plain_application() -> FastAPI:
     return application()
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
-    """A client that calls the application directly."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+def client_of(app: FastAPI, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """A client that calls the application directly, as if from that address."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1)), base_url="http://test")

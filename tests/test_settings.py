@@ -163,7 +163,7 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(f"{PREFIX}MODEL", "other")
     settings = load_settings({"port": "9001", "cache": "off"})
     assert (settings.port, settings.model, settings.cache) == (9001, "other", False)
-    with pytest.raises(OptionError, match="^port: "):
+    with pytest.raises(OptionError, match=r"^port: "):
         load_settings({"port": "none"})
 
 

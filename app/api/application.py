@@ -55,6 +55,9 @@ EXPOSED_HEADERS = (
     "X-Request-ID",
     "X-Result-Columns",
     "X-Rows",
+    "X-Bad-Rows",
+    "X-Text-Column",
+    "X-Layout",
 )
 """What a page of another origin may read of a response, beside what every page may (Fetch, section 2.2.2): all that
 says something to a program that calls."""

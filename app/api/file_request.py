@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.message import Message
+from enum import StrEnum
 from importlib.util import find_spec
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
 from app.api.problems import Problem
-from app.errors import DataError
+from app.errors import DataError, OptionError
 from app.files.layout import Format, Layout
+from app.files.options import OnBadRow, Quoting, ReadOptions
 
 FILES_PATH = "/files"
+COLUMNS_PATH = "/files/columns"
 
 MEDIA_TYPES = {
     "text/csv": Format.CSV,
     "text/tab-separated-values": Format.TSV,
     "application/x-ndjson": Format.JSONL,
     "application/jsonl": Format.JSONL,
+    "application/json": Format.JSON,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
     "application/vnd.apache.parquet": Format.PARQUET,
 }
 ANSWERS = {Format.JSONL: "application/x-ndjson", Format.CSV: "text/csv; charset=utf-8"}
+_LIBRARIES = {Format.PARQUET: "pyarrow", Format.XLSX: "openpyxl"}
+"""What some formats need."""
+_REMEDIES = {"compression": ("Content-Encoding", "gzip is taken, where this header says so")}
+"""What helps where no parameter does."""
 _CLOSE = {"Connection": "close"}
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True)
@@ -32,13 +45,15 @@ class FileRequest:
 
     Attributes:
         layout: how the file is written.
-        text_column: the column to classify; None chooses.
+        options: how it is read.
         answer: format of the results.
+        escape_formulas: whether values of CSV results that a spreadsheet would compute are kept from it.
     """
 
     layout: Layout
-    text_column: str | None
+    options: ReadOptions
     answer: Format
+    escape_formulas: bool
 
 
 def parse_file_request(scope: Scope) -> FileRequest:
@@ -54,20 +69,54 @@ def parse_file_request(scope: Scope) -> FileRequest:
     fields = dict(query)
     if len(fields) < len(query):
         raise _invalid("query", "must not name a parameter twice")
-    text_column, delimiter = fields.pop("text_column", None), fields.pop("delimiter", ",")
-    given, answer = fields.pop("format", None), fields.pop("output", None)
+    media_type = Message()
+    media_type["content-type"] = _header(scope, b"content-type")
+    found = _format(fields.pop("format", None), media_type.get_content_type() if media_type["content-type"] else "")
+    answer, escapes = _answer(fields.pop("output", None), scope), _flag(fields, "escape_formulas")
+    # What the type says about a CSV file counts where the query does not (RFC 4180, section 3).
+    charset, header = media_type.get_param("charset"), media_type.get_param("header")
+    try:
+        options = ReadOptions(
+            text_column=fields.pop("text_column", None),
+            format=found,
+            delimiter=fields.pop("delimiter", None),
+            encoding=fields.pop("encoding", None) or (charset if isinstance(charset, str) else "utf-8"),
+            no_header=_flag(fields, "no_header", default=header == "absent"),
+            quoting=_choice(fields, "quoting", Quoting),
+            on_bad_row=_choice(fields, "on_bad_row", OnBadRow),
+            keep_na=_flag(fields, "keep_na"),
+        )
+    except OptionError as error:
+        raise _invalid(error.option, error.message) from None
     if fields:
         raise _invalid(next(iter(fields)), "unknown parameter")
-    try:
-        layout = Layout(_format(given, scope), delimiter=delimiter)
-    except DataError as error:
-        raise _invalid("delimiter", str(error)) from None
-    return FileRequest(layout, text_column, _answer(answer, scope))
+    return FileRequest(Layout(found), options, answer, escapes)
 
 
-def _format(given: str | None, scope: Scope) -> Format:
+def invalid_file(error: DataError) -> Problem:
+    """What is wrong with a file, and the parameters that may help."""
+    helpful = [_REMEDIES.get(option, (option, "this parameter may help")) for option in error.options]
+    return Problem(422, "invalid_file", str(error), [{"field": name, "message": text} for name, text in helpful])
+
+
+def _choice(fields: dict[str, str], name: str, choices: type[_Choice]) -> _Choice:
+    """A parameter that is one of several words, of which the first counts where there is none."""
+    given = fields.pop(name, None)
+    for choice in choices:
+        if given in (None, choice):
+            return choice
+    raise _invalid(name, f"must be one of {_listed(choices)}")
+
+
+def _flag(fields: dict[str, str], name: str, *, default: bool = False) -> bool:
+    given = fields.pop(name, None)
+    if given not in (None, "true", "false"):
+        raise _invalid(name, "must be true or false")
+    return default if given is None else given == "true"
+
+
+def _format(given: str | None, media_type: str) -> Format:
     if given is None:
-        media_type = _header(scope, b"content-type").partition(";")[0].strip().lower()
         found = MEDIA_TYPES.get(media_type)
     else:
         found = Format(given) if given in set(Format) else None
@@ -76,8 +125,9 @@ def _format(given: str | None, scope: Scope) -> Format:
     if found is None:
         wanted = f"content-type must be one of {_listed(MEDIA_TYPES)}, or format one of {_listed(Format)}"
         raise _unsupported(f"the body is the file itself, not a form: {wanted}")
-    if found is Format.PARQUET and find_spec("pyarrow") is None:
-        raise _unsupported("this service reads no Parquet: pyarrow is not installed")
+    library = _LIBRARIES.get(found)
+    if library and find_spec(library) is None:
+        raise _unsupported(f"this service reads no {found}: {library} is not installed")
     return found
 
 

@@ -12,7 +12,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
-from app.api.meter import METER, RateLimitedError
+from app.api.meter import KEY_NAME, METER, RateLimitedError
 from app.api.policy import scope_of
 from app.api.problems import Problem
 from app.errors import DataError
@@ -54,6 +54,7 @@ class Guard:
         key = self._authenticate(scope)
         if needed not in key.scopes:
             raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
+        scope[KEY_NAME] = key.name
         if self._limits:
             scope[METER] = meter = KeyMeter(self._limiter, self._limits, key.name)
             await meter.count(1)

@@ -14,6 +14,9 @@ from app.api.problems import Problem
 METER = "sentiment.meter"
 """Where there is a rate limit, the scope has the request's ``Meter`` under this name."""
 
+KEY_NAME = "sentiment.key"
+"""Where there are keys, the scope has the name of the request's key under this name."""
+
 
 class RateLimitedError(Problem):
     """The limit is reached.

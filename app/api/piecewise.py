@@ -49,16 +49,24 @@ class Piecewise:
         self._meter = meter
         self._pace = math.inf
 
-    async def classify(self, texts: Sequence[object]) -> list[Outcome]:
-        """One outcome per text, in order.
+    async def count(self, texts: int) -> None:
+        """Count so many texts, and wait for the rate limit meanwhile.
 
         Raises:
             ClientGoneError: nobody waits for them.
-            BrokenOffError: the service was full, its engine away, or the rate limit reached, for too long.
+            BrokenOffError: the rate limit was reached for too long.
         """
         step = min(_PIECE_TEXTS, self._meter.most)
-        for start in range(0, len(texts), step):
-            await self._count(min(step, len(texts) - start))
+        for start in range(0, texts, step):
+            await self._count(min(step, texts - start))
+
+    async def classify(self, texts: Sequence[object]) -> list[Outcome]:
+        """One outcome per text, in order; they were counted before.
+
+        Raises:
+            ClientGoneError: nobody waits for them.
+            BrokenOffError: the service was full, or its engine away, for too long.
+        """
         outcomes: list[Outcome | None] = [refusal(text) for text in texts]
         wanted = [index for index, outcome in enumerate(outcomes) if outcome is None]
         for piece in _pieces(wanted, texts):

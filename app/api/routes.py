@@ -16,8 +16,9 @@ from app import metrics
 from app.api.compat.routes import add_compat_routes
 from app.api.delegated import Delegated
 from app.api.documentation import CLASSIFY, LIVE, METRICS, MODELS, READY
-from app.api.file_documentation import FILES
-from app.api.file_request import FILES_PATH
+from app.api.file_columns import FileColumnsEndpoint
+from app.api.file_documentation import FILE_COLUMNS, FILES
+from app.api.file_request import COLUMNS_PATH, FILES_PATH
 from app.api.page.routes import build_page_router
 from app.api.problems import problem_of
 from app.api.schemas import ModelEntry
@@ -49,6 +50,13 @@ def build_router(
     async def files_operation() -> Response:
         """Sentiment of each row of a file."""
         return Delegated(files)
+
+    columns = FileColumnsEndpoint(settings)
+
+    @router.post(COLUMNS_PATH, **FILE_COLUMNS)
+    async def file_columns_operation() -> Response:
+        """The columns of a file, by its start."""
+        return Delegated(columns)
 
     @router.get("/models", **MODELS)
     async def models() -> Response:

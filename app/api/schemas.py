@@ -170,6 +170,16 @@ class ModelsResponse(BaseModel):
     models: list[ModelEntry]
 
 
+class FileColumns(BaseModel):
+    """What the start of a file tells."""
+
+    columns: list[str]
+    text_column: Annotated[
+        str | None, Field(description="The one that is classified if none is named; null: one must be named.")
+    ]
+    layout: Annotated[str | None, Field(description="What the file was found to be, for people.")]
+
+
 class StatusResponse(BaseModel):
     """Answer of the health checks."""
 

@@ -21,11 +21,13 @@ class SlowClient:
 
     Args:
         stall: most seconds of a wait, and that all may take longer than at ``LEAST_RATE``.
+        total: most seconds of all waits together, however much moves.
         verb: what the client does with bytes.
     """
 
-    def __init__(self, stall: float, verb: str) -> None:
+    def __init__(self, stall: float, total: float, verb: str) -> None:
         self._stall = stall
+        self._total = self._left = total
         self._verb = verb
         self._allowed = stall
 
@@ -40,13 +42,17 @@ class SlowClient:
             TooSlowError: in vain.
         """
         loop = asyncio.get_running_loop()
-        started, seconds = loop.time(), min(self._stall, max(0.0, self._allowed))
+        started, seconds = loop.time(), max(0.0, min(self._stall, self._allowed, self._left))
         try:
             async with asyncio.timeout(seconds):
                 return await step
         except TimeoutError:
+            if seconds >= self._left:
+                raise TooSlowError(f"the client {self._verb} for more than {self._total:g} seconds") from None
             if seconds < self._stall:
                 raise TooSlowError(f"the client {self._verb} less than {LEAST_RATE} bytes per second") from None
             raise TooSlowError(f"the client {self._verb} nothing for {self._stall:g} seconds") from None
         finally:
-            self._allowed -= loop.time() - started
+            waited = loop.time() - started
+            self._allowed -= waited
+            self._left -= waited

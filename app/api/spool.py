@@ -3,43 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from typing import IO
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from app.api.body import BodyTooLargeError, ClientGoneError
 from app.api.problems import Problem
 from app.api.slow_client import SlowClient, TooSlowError
 
 _WRITE_BYTES = 1 << 20
+_GZIP = 31
+"""As zlib knows the format."""
+_CLOSE = {"Connection": "close"}
 
 
-async def spool_body(scope: Scope, receive: Receive, file: IO[bytes], limit: int, stall: float) -> int:
-    """Write a request body to a file, and go back to its start.
+class Upload:
+    """The body of a request.
+
+    Args:
+        receive: gives it.
+
+    Attributes:
+        complete: whether all of it was read.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.complete = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.complete = not message.get("more_body", False)
+        return message
+
+
+async def spool_body(scope: Scope, receive: Receive, file: IO[bytes], limit: int, client: SlowClient) -> int:
+    """Write a request body to a file, unpacked where it is compressed, and go back to its start.
 
     Args:
         scope: the request.
         receive: gives the body.
         file: takes it; written in threads, a megabyte at a time.
-        limit: most bytes.
-        stall: seconds, see ``SlowClient``.
+        limit: most bytes, before and after unpacking.
+        client: waits for the next piece.
 
     Returns:
         The body's size in bytes.
 
     Raises:
         BodyTooLargeError: 413.
-        Problem: 408 where the client stops sending or is too slow, 415 for a compressed body.
+        Problem: 408 where the client stops sending or is too slow, 415 for another coding than gzip, 400 for a body
+            that is not what its coding says.
         ClientGoneError: the client disconnected.
     """
-    _check_headers(scope, limit)
+    target = _Unpacked(file, limit) if _is_compressed(scope, limit) else file
     size, waiting, more = 0, bytearray(), True
-    client = SlowClient(stall, "sent")
     while more:
         try:
             message = await client.wait_for(receive())
         except TooSlowError as error:
-            raise Problem(408, "upload_stalled", str(error), headers={"Connection": "close"}) from None
+            raise Problem(408, "upload_stalled", str(error), headers=_CLOSE) from None
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         more = message.get("more_body", False)
@@ -50,15 +74,61 @@ async def spool_body(scope: Scope, receive: Receive, file: IO[bytes], limit: int
             raise BodyTooLargeError(limit, unread=more)
         waiting += piece
         if len(waiting) >= _WRITE_BYTES or (waiting and not more):
-            await asyncio.to_thread(file.write, waiting)
+            await asyncio.to_thread(target.write, waiting)
             waiting = bytearray()
+    if isinstance(target, _Unpacked):
+        target.check_complete()
     file.seek(0)
     return size
 
 
-def _check_headers(scope: Scope, limit: int) -> None:
+class _Unpacked:
+    """Writes what gzip has packed: one member or several (RFC 1952).
+
+    Args:
+        file: takes it.
+        limit: most bytes.
+    """
+
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        self._file = file
+        self._left = self._limit = limit
+        self._inflater = zlib.decompressobj(_GZIP)
+
+    def write(self, packed: bytes | bytearray) -> None:
+        """Unpack and write, a megabyte at a time."""
+        waiting = bytes(packed)
+        while waiting:
+            if self._inflater.eof:
+                self._inflater = zlib.decompressobj(_GZIP)
+            try:
+                piece = self._inflater.decompress(waiting, _WRITE_BYTES)
+            except zlib.error:
+                raise _not_gzip() from None
+            waiting = self._inflater.unused_data or self._inflater.unconsumed_tail
+            self._left -= len(piece)
+            if self._left < 0:
+                raise BodyTooLargeError(self._limit, unread=True)
+            self._file.write(piece)
+
+    def check_complete(self) -> None:
+        """Refuse a body that was cut short."""
+        if not self._inflater.eof:
+            raise _not_gzip()
+
+
+def _not_gzip() -> Problem:
+    return Problem(400, "invalid_encoding", "body: not valid gzip", headers=_CLOSE)
+
+
+def _is_compressed(scope: Scope, limit: int) -> bool:
+    codings = []
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > limit):
             raise BodyTooLargeError(limit, unread=True)
-        if name == b"content-encoding" and value.strip().lower() not in (b"identity", b""):
-            raise Problem(415, "unsupported_encoding", "compressed bodies are refused", headers={"Connection": "close"})
+        if name == b"content-encoding" and (coding := value.strip().lower()) not in (b"identity", b""):
+            codings.append(coding)
+    if codings and codings not in ([b"gzip"], [b"x-gzip"]):
+        headers = {**_CLOSE, "Accept-Encoding": "gzip"}
+        raise Problem(415, "unsupported_encoding", "content-encoding must be gzip, once", headers=headers)
+    return bool(codings)

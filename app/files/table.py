@@ -28,6 +28,18 @@ _NOTHING = frozenset({"na", "nan", "none", "null", "n/a", "-", "#n/a", "<na>"})
 _LONGEST_NOTHING = 16
 
 
+class NoTextColumnError(DataError):
+    """Nobody said which of several columns has the texts, and no name tells.
+
+    Attributes:
+        columns: those there are.
+    """
+
+    def __init__(self, message: str, columns: Sequence[str]) -> None:
+        super().__init__(message, "text_column", "no_header")
+        self.columns = columns
+
+
 class Kind(StrEnum):
     """What the values of a column are."""
 
@@ -208,7 +220,7 @@ def choose_text_column(name: str, columns: Sequence[str], given: str | None) -> 
         raise DataError(f"{name}: no column {given!r}; there are {listed}", "text_column", "delimiter", "no_header")
     if (usual := usual_column(columns)) is not None:
         return usual
-    raise DataError(f"{name}: which column has the texts? There are {listed}", "text_column", "no_header")
+    raise NoTextColumnError(f"{name}: which column has the texts? There are {listed}", columns)
 
 
 def choose_text_path(name: str, columns: Sequence[str], given: str | None) -> tuple[str, ...]:

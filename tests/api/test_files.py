@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import io
 import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Receive
 
+from app.api.body import ClientGoneError
+from app.api.file_places import Turns
 from app.api.files import FilesEndpoint
 from app.errors import DeadlineError, OverloadedError
 from app.sentiment import Prediction
@@ -24,12 +28,13 @@ from app.serving.outcomes import Listener, Outcome
 from app.settings import Settings
 from tests.api.shapes import assert_problem, sample
 from tests.fakes import MODEL, FakeClassifier, application, client_of
+from tests.files.tables import workbook
 
 REVIEWS = b"id,review\n1,a good film\n2,\n3,bad\n"
 CSV_TYPE = {"Content-Type": "text/csv"}
 RESULTS: list[dict[str, Any]] = [
     {"label": "positive", "score": 0.75, "tokens": 3, "truncated": False, "error": None},
-    {"label": None, "score": None, "tokens": None, "truncated": None, "error": "blank_text"},
+    {"label": None, "score": None, "tokens": None, "truncated": None, "error": "empty_cell"},
     {"label": "positive", "score": 0.75, "tokens": 3, "truncated": False, "error": None},
 ]
 ROWS: list[dict[str, Any]] = [
@@ -63,6 +68,9 @@ async def test_rows_come_back_with_results() -> None:
     assert response.headers["x-rows"] == "3"
     assert response.headers["x-model"] == "tiny/1"
     assert response.headers["x-result-columns"] == "label,score,tokens,truncated,error"
+    assert response.headers["x-text-column"] == "review"
+    assert response.headers["x-layout"] == "CSV, values between commas, 2 columns named in the first row"
+    assert response.headers["x-bad-rows"] == "0"
 
 
 def as_parquet() -> bytes:
@@ -77,6 +85,12 @@ def as_parquet() -> bytes:
         (REVIEWS, "?format=csv", {}),
         (REVIEWS, "?text_column=review&output=jsonl", {"Content-Type": "Text/CSV; charset=utf-8"}),
         (REVIEWS.replace(b",", b";"), "?delimiter=;", CSV_TYPE),
+        (REVIEWS.replace(b",", b";"), "", CSV_TYPE),
+        (REVIEWS.replace(b",", b"\t"), "?delimiter=%5Ct", CSV_TYPE),
+        (REVIEWS, "", {"Content-Type": "text/csv; charset=cp1252"}),
+        (gzip.compress(REVIEWS[:9]) + gzip.compress(REVIEWS[9:]), "", {**CSV_TYPE, "Content-Encoding": "gzip"}),
+        (json.dumps([{"id": row["id"], "review": row["review"]} for row in ROWS]).encode(),
+         "", {"Content-Type": "application/json"}),
         (REVIEWS.replace(b",", b"\t"), "", {"Content-Type": "text/tab-separated-values"}),
         (b"\n".join(json.dumps({"id": row["id"], "review": row["review"]}).encode() for row in ROWS),
          "", {"Content-Type": "application/x-ndjson"}),
@@ -96,7 +110,7 @@ async def test_results_as_csv(query: str, headers: dict[str, str]) -> None:
     found = list(csv.DictReader(io.StringIO(response.text, newline="")))
     assert [(row["id"], row["label"], row["truncated"], row["error"]) for row in found] == [
         ("1", "positive", "false", ""),
-        ("2", "", "", "blank_text"),
+        ("2", "", "", "empty_cell"),
         ("3", "positive", "false", ""),
     ]
 
@@ -114,8 +128,25 @@ async def test_many_rows_arrive_in_order() -> None:
     [
         (REVIEWS, "", {}, 415, "unsupported_media_type", "text/csv"),
         (REVIEWS, "", {"Content-Type": "multipart/form-data; boundary=x"}, 415, "unsupported_media_type", "not a form"),
-        (REVIEWS, "", {**CSV_TYPE, "Content-Encoding": "gzip"}, 415, "unsupported_encoding", "compressed"),
-        (REVIEWS, "?format=xlsx", {}, 422, "invalid_request", "format"),
+        (REVIEWS, "", {**CSV_TYPE, "Content-Encoding": "br"}, 415, "unsupported_encoding", "must be gzip"),
+        (REVIEWS, "", {**CSV_TYPE, "Content-Encoding": "gzip"}, 400, "invalid_encoding", "not valid gzip"),
+        (gzip.compress(REVIEWS)[:-4], "", {**CSV_TYPE, "Content-Encoding": "gzip"}, 400, "invalid_encoding", "gzip"),
+        (
+            gzip.compress(b"text\n" + b"a" * 2000),
+            "",
+            {**CSV_TYPE, "Content-Encoding": "gzip"},
+            413,
+            "body_too_large",
+            "",
+        ),
+        (gzip.compress(REVIEWS), "", CSV_TYPE, 422, "invalid_file", "compressed with gzip"),
+        (b"<html></html>", "", CSV_TYPE, 422, "invalid_file", "a web page"),
+        (REVIEWS, "?format=xls", {}, 422, "invalid_request", "format"),
+        (REVIEWS, "?on_bad_row=burn", CSV_TYPE, 422, "invalid_request", "on_bad_row"),
+        (REVIEWS, "?no_header=yes", CSV_TYPE, 422, "invalid_request", "no_header"),
+        (REVIEWS, "?quoting=some", CSV_TYPE, 422, "invalid_request", "quoting"),
+        (REVIEWS, "?encoding=utf-16", CSV_TYPE, 422, "invalid_request", "encoding"),
+        (REVIEWS, "", {"Content-Type": "text/csv; charset=none"}, 422, "invalid_request", "encoding"),
         (REVIEWS, "?output=parquet", CSV_TYPE, 422, "invalid_request", "output"),
         (REVIEWS, "?delimiter=%22", CSV_TYPE, 422, "invalid_request", "delimiter"),
         (REVIEWS, "?colour=red", CSV_TYPE, 422, "invalid_request", "colour"),
@@ -146,11 +177,80 @@ async def test_a_starting_service_refuses() -> None:
     assert_problem(response, 503, "engine_unavailable")
 
 
+async def test_how_a_file_is_read_can_be_said() -> None:
+    """As at the command line, by the same names."""
+    content = "1,caf\xe9\n2,NA\n3\n".encode("cp1252")
+    query = "?encoding=cp1252&no_header=true&text_column=column_2&on_bad_row=mark&keep_na=true"
+    response = await post(content, query)
+    rows = [(row["column_1"], row["column_2"], row["error"]) for row in lines(response)]
+    assert rows == [("1", "café", None), ("2", "NA", None), ("", "3", "bad_row")]
+    assert response.headers["x-bad-rows"] == "1"
+    assert response.headers["x-layout"] == "CSV, values between commas, 2 columns, no header"
+    rest = lines(await post(REVIEWS + b"4,a,b\n", "?on_bad_row=skip"))
+    assert [(row["id"], row["error"]) for row in rest] == [("1", None), ("2", "empty_cell"), ("3", None)]
+    assert [row["id"] for row in lines(await post(b'id,text\n"1,a\n', "?quoting=none"))] == ['"1']
+    absent = {"Content-Type": "text/csv; header=absent"}
+    assert [row["column_1"] for row in lines(await post(b"good\n", "", absent))] == ["good"]
+
+
+async def test_a_workbook() -> None:
+    """Its first sheet."""
+    response = await post(workbook([("id", "review"), (1, "a good film"), (2, None)]), "?format=xlsx")
+    assert [(row["id"], row["review"], row["error"]) for row in lines(response)] == [
+        (1, "a good film", None),
+        (2, None, "empty_cell"),
+    ]
+
+
+async def test_names_in_headers_are_encoded() -> None:
+    """Whatever a column is called."""
+    response = await post("Bewertung\r\n".replace("w", "ü").encode() + b"good\n")
+    assert response.headers["x-text-column"] == "Be%C3%BCertung"
+
+
+async def test_what_may_help_is_named() -> None:
+    """By parameters that there are, beside a detail that is true for every interface."""
+    response = await post(b"id,body2\n1,a\n")
+    problem = assert_problem(response, 422, "invalid_file")
+    assert [error["field"] for error in problem["errors"]] == ["text_column", "no_header"]
+    problem = assert_problem(await post(gzip.compress(REVIEWS)), 422, "invalid_file")
+    assert [error["field"] for error in problem["errors"]] == ["Content-Encoding"]
+
+
+async def test_formulas_are_kept_from_spreadsheets() -> None:
+    """On demand, in CSV."""
+    content = b"text,x\na good film,=1+1\n"
+    plain, safe = [(await post(content, f"?output=csv{more}")).text for more in ("", "&escape_formulas=true")]
+    assert ",=1+1," in plain
+    assert ",'=1+1," in safe
+
+
+async def test_the_columns_of_a_file_by_its_start() -> None:
+    """The same guess as of the whole file, also where the start ends within a row."""
+    start = (b"id;Review\n" + b'1;"good, very good"\n' * 4000)[:65_536]
+    async with client_of(application()) as client:
+        response = await client.post("/files/columns", content=start, headers=CSV_TYPE)
+        assert response.json() == {
+            "columns": ["id", "Review"],
+            "text_column": "Review",
+            "layout": "CSV, values between ';', 2 columns named in the first row",
+        }
+        response = await client.post("/files/columns?format=jsonl", content=b'{"a":1,"b":"x"}\n{"a"')
+        assert response.json() == {"columns": ["a", "b"], "text_column": None, "layout": None}
+        for content, query, status, code in [
+            (b"<html>", "", 422, "invalid_file"),
+            (b"", "?format=parquet", 422, "invalid_request"),
+            (b"a" * (1 << 20) + b"b", "", 413, "body_too_large"),
+        ]:
+            response = await client.post(f"/files/columns{query}", content=content, headers=CSV_TYPE)
+            assert_problem(response, status, code)
+
+
 async def test_the_number_of_files_is_bounded() -> None:
     """One more is told to come back; when one ends there is room again."""
     gate = asyncio.Event()
     classifier = FakeClassifier(gate=gate)
-    async with client_of(application(classifier, max_files=1)) as client:
+    async with client_of(application(classifier, max_transfers=1)) as client:
         first = asyncio.create_task(client.post("/files", content=REVIEWS, headers=CSV_TYPE))
         await classifier.started.wait()
         assert sample("sentiment_files_in_progress") == 1
@@ -160,6 +260,74 @@ async def test_the_number_of_files_is_bounded() -> None:
         assert lines(await first) == ROWS
         assert lines(await client.post("/files", content=REVIEWS, headers=CSV_TYPE)) == ROWS
     assert sample("sentiment_files_in_progress") == 0
+
+
+def open_upload(started: asyncio.Event) -> AsyncIterator[bytes]:
+    """A body that begins, and goes on for ever with nothing."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"text\n"
+        started.set()
+        await asyncio.sleep(3600)
+
+    return pieces()
+
+
+async def test_slow_uploads_close_the_service_for_nobody_else() -> None:
+    """As many as files may be scored at once are on their way from others, and this one is answered at once."""
+    app = application(max_files=1, max_transfers=8)
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(client_of(app, address)) for address in ("10.0.0.1", "10.0.0.2")]
+        slow, started = [], [asyncio.Event() for _ in range(2)]
+        for event in started:
+            slow.append(asyncio.create_task(clients[0].post("/files", content=open_upload(event), headers=CSV_TYPE)))
+            await event.wait()
+        refused = await clients[0].post("/files", content=REVIEWS, headers=CSV_TYPE)
+        assert "2 files of this client" in assert_problem(refused, 503, "overloaded")["detail"]
+        assert lines(await clients[1].post("/files", content=REVIEWS, headers=CSV_TYPE)) == ROWS
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+    assert sample("sentiment_files_in_progress") == 0
+
+
+async def test_a_slow_reader_keeps_no_turn() -> None:
+    """While one client takes nothing of its results, those of another are computed."""
+    endpoint = FilesEndpoint(FakeClassifier, Settings(max_files=1, file_stall=30))
+    taking = asyncio.Event()
+    sent: list[Message] = []
+
+    async def send_nothing(message: Message) -> None:
+        if message.get("body"):
+            taking.set()
+            await asyncio.sleep(3600)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    stuck = asyncio.create_task(endpoint(file_scope(), uploading([UPLOADED]), send_nothing))
+    await taking.wait()
+    async with asyncio.timeout(20):
+        await endpoint(file_scope(), uploading([UPLOADED]), send)
+    assert sent[-1]["more_body"] is False
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
+
+
+async def test_a_turn_is_waited_for_within_bounds() -> None:
+    """503 before anything is answered; nobody waits for a client that is gone."""
+    turns, gone = Turns(1, patience=0.05), asyncio.create_task(asyncio.sleep(3600))
+    async with turns.turn(gone):
+        with pytest.raises(OverloadedError, match="other files had their turns"):
+            async with turns.turn(gone):
+                pytest.fail("two at once")
+    async with turns.turn(gone):
+        pass
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    with pytest.raises(ClientGoneError):
+        async with turns.turn(gone):
+            pytest.fail("for nobody")
 
 
 async def test_no_room_on_disk(tmp_path: Path) -> None:
@@ -195,6 +363,24 @@ async def test_a_full_service_is_waited_for() -> None:
     assert classifier.calls == 4
 
 
+def file_scope(form: bytes = b"csv") -> dict[str, Any]:
+    """A request as a server hands it on."""
+    return {"type": "http", "method": "POST", "path": "/files", "query_string": b"format=" + form, "headers": []}
+
+
+def uploading(upload: Sequence[Message]) -> Receive:
+    """What gives these messages, and then nothing."""
+    waiting = list(upload)
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop(0)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    return receive
+
+
 async def exchange(
     classifier: FakeClassifier,
     upload: Sequence[Message],
@@ -204,14 +390,6 @@ async def exchange(
     **settings: Any,
 ) -> None:
     """Call the endpoint as a server does; each ``send`` of a body takes ``stall`` seconds."""
-    scope = {"type": "http", "method": "POST", "path": "/files", "query_string": b"format=" + form, "headers": []}
-    waiting = list(upload)
-
-    async def receive() -> Message:
-        if waiting:
-            return waiting.pop(0)
-        await asyncio.sleep(3600)
-        raise AssertionError
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.body":
@@ -219,7 +397,7 @@ async def exchange(
         sent.append(message)
 
     async with asyncio.timeout(30):
-        await FilesEndpoint(lambda: classifier, Settings(**settings))(scope, receive, send)
+        await FilesEndpoint(lambda: classifier, Settings(**settings))(file_scope(form), uploading(upload), send)
 
 
 UPLOADED: Message = {"type": "http.request", "body": REVIEWS, "more_body": False}

@@ -52,6 +52,7 @@ async def test_texts_over_the_limit_wait() -> None:
     """Each is counted once, in portions that can pass, blank ones too; then all are classified."""
     meter = Refusing(2, 0.01)
     async with piecewise(meter, FakeClassifier(), asyncio.Event()) as pieces:
+        await pieces.count(12)
         outcomes = await pieces.classify(["a good film"] * 11 + [""])
     assert outcomes[:11] == [PREDICTION] * 11
     assert meter.counted == [5, 5, 2]
@@ -62,7 +63,7 @@ async def test_no_longer_than_the_patience_for_them() -> None:
     classifier = FakeClassifier()
     async with piecewise(Refusing(1, 31.0), classifier, asyncio.Event()) as pieces:
         with pytest.raises(BrokenOffError, match="the limit of 5 per 1 second"):
-            await pieces.classify(["a good film"])
+            await pieces.count(1)
     assert not classifier.started.is_set()
 
 
@@ -72,4 +73,4 @@ async def test_a_client_that_goes_away_meanwhile() -> None:
     gone.set()
     async with piecewise(Refusing(1, 20.0), FakeClassifier(), gone) as pieces:
         with pytest.raises(ClientGoneError):
-            await pieces.classify(["a good film"])
+            await pieces.count(1)
