@@ -86,6 +86,8 @@ _QUERY = {
         True,
     ),
 }
+_STARTS = [form for form in Format if form not in WHOLE_FILES]
+"""Formats whose start tells their columns."""
 _BINARY = {"type": "string", "format": "binary"}
 _SHOWN = {
     Format.CSV: f"id,review\n17,{REVIEW}\n",
@@ -184,11 +186,11 @@ FILE_COLUMNS: dict[str, Any] = {
         **responses(_READING),
     },
     "openapi_extra": {
-        "parameters": _parameters(_QUERY),
+        "parameters": _parameters({**_QUERY, "format": (_QUERY["format"][0], {"enum": _STARTS}, "csv")}),
         "requestBody": {
             "required": True,
             "description": "The first 64 KiB of the file or more, up to 1 MiB.",
-            "content": _bodies([form for form in Format if form not in WHOLE_FILES]),
+            "content": _bodies(_STARTS),
         },
     },
 }

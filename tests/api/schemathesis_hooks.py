@@ -18,8 +18,9 @@ import pyarrow.parquet as parquet
 import schemathesis
 from schemathesis.core import NOT_SET
 
-from app.api.file_request import MEDIA_TYPES
+from app.api.file_request import COLUMNS_PATH, FILES_PATH, MEDIA_TYPES
 from app.files.layout import Format
+from tests.files.tables import workbook
 
 _DEADLINE = "X-Timeout-Seconds"
 _UNKNOWN = "x-schemathesis-unknown-property"
@@ -62,6 +63,12 @@ def before_call(_: Any, case: Any, **__: Any) -> None:
         case.path_parameters = {**case.path_parameters, "name": "tiny"}
         if "{version}" in path:
             case.path_parameters["version"] = "1"
+    if path in (FILES_PATH, COLUMNS_PATH) and case.query:
+        # Which encodings there are no document can list; and the table is written in the usual way.
+        usual = {"encoding": "utf-8", "no_header": "false", "quoting": "standard"}
+        if case.query.get("format") == "lines":
+            usual["text_column"] = "text"
+        case.query = {name: usual.get(name, value) for name, value in case.query.items()}
     if case.body is not NOT_SET and path in _BODIES:
         case.body = _BODIES[path](case)
     elif case.body is not NOT_SET and path.endswith("/infer"):
@@ -115,10 +122,16 @@ def _file(case: Any) -> bytes:
         sink = io.BytesIO()
         parquet.write_table(pa.table({column: rows}), sink)
         return sink.getvalue()
+    if form is Format.XLSX:
+        return workbook([[column], *([row] for row in rows)])
     if form is Format.JSONL:
         return "".join(json.dumps({column: row}) + "\n" for row in rows).encode()
-    delimiter = "\t" if form is Format.TSV else query.get("delimiter", ",")
-    table = csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    if form is Format.JSON:
+        return json.dumps([{column: row} for row in rows]).encode()
+    if form is Format.LINES:
+        return "\n".join(rows).encode()
+    delimiter = query.get("delimiter") or ("\t" if form is Format.TSV else ",")
+    table = csv.writer(written, delimiter="\t" if delimiter == "\\t" else delimiter, quoting=csv.QUOTE_ALL)
     table.writerows([[column], *([row] for row in rows)])
     return written.getvalue().encode()
 

@@ -5,8 +5,7 @@ import { columnsOf, csvLine, formatOf, linesOf } from "./table.js";
 import { drawShares, element, hueOf, percent } from "./draw.js";
 
 const SHOWN_ROWS = 100;
-const LIKELY = /^(text|review|comment|body|content|message|sentence)s?$/i;
-const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "application/x-ndjson", parquet: "application/vnd.apache.parquet" };
+const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "application/x-ndjson", json: "application/json", lines: "text/plain", parquet: "application/vnd.apache.parquet", xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" };
 
 const $ = (id) => document.getElementById(id);
 
@@ -40,19 +39,19 @@ export class FileScorer {
     this.notice.clear();
     this.file = file;
     this.format = formatOf(file);
-    $("file-result").hidden = $("file-progress").hidden = true;
-    $("file-options").hidden = !this.format;
+    $("file-result").hidden = $("file-progress").hidden = $("file-options").hidden = true;
     if (!this.format) {
-      this.notice.show(new ServiceError(`“${file.name}” is not a file this page can score. Choose CSV, TSV, JSONL or Parquet.`));
+      this.notice.show(new ServiceError(`“${file.name}” is not a file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.`));
       return;
     }
-    const columns = await columnsOf(file, this.format);
-    const likely = columns.find((name) => LIKELY.test(name)) ?? columns[0];
+    const { columns, likely } = await columnsOf(file, this.format);
+    if (file !== this.file) return;
     $("column").hidden = !columns.length;
     $("column-name").hidden = Boolean(columns.length);
-    $("column-name").value = columns.length ? "" : "text";
+    $("column-name").value = "";
     $("column").replaceChildren(...columns.map((name) => element("option", { value: name, selected: name === likely }, name)));
     $("start").textContent = `Score ${file.name}`;
+    $("file-options").hidden = false;
     $("start").focus();
   }
 

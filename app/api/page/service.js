@@ -25,7 +25,7 @@ const MESSAGES = {
   text_too_long: "This text is too long for the service.",
   too_much_to_explain: "This text is too long to be explained; the answer above still holds.",
   body_too_large: "That is larger than the service accepts.",
-  unsupported_media_type: "That is not a kind of file this page can score. Choose CSV, TSV, JSONL or Parquet.",
+  unsupported_media_type: "That is not a kind of file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.",
   unauthorized: "This service needs an API key.",
   forbidden: "This API key does not allow that.",
   internal_error: "The service failed on this. It has been written to its log.",

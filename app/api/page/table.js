@@ -1,49 +1,40 @@
-// Just enough of the file formats to offer a file's columns, and to write results as CSV.
+// Files as the page sees them: what they are by name, what the service finds in them, and results as CSV.
 
-const HEAD = 65536;
-const TYPES = { csv: "csv", tsv: "tsv", tab: "tsv", jsonl: "jsonl", ndjson: "jsonl", parquet: "parquet", pq: "parquet" };
+import { ask } from "./service.js";
+
+const HEAD = 262144;
+const TYPES = {
+  csv: "csv", tsv: "tsv", tab: "tsv", jsonl: "jsonl", ndjson: "jsonl", json: "json", txt: "lines", xlsx: "xlsx", parquet: "parquet", pq: "parquet",
+};
+const WHOLE = new Set(["parquet", "xlsx"]);
+const FORMULA = /^ *[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/;
+const NUMBER = /^[+-]?[0-9]+([.,][0-9]+)?$/;
 
 /** The service's name for the format of a file, by its name; undefined for others. */
 export function formatOf(file) {
   return TYPES[file.name.toLowerCase().split(".").pop()];
 }
 
-/** Names of a file's columns; empty where only the service can tell (Parquet). */
+/** Names of a file's columns and the likely one, as the service finds them; none where it cannot tell by the start. */
 export async function columnsOf(file, format) {
-  if (format === "parquet") return [];
-  const start = (await file.slice(0, HEAD).text()).replace(/^\uFEFF/, "");
-  if (format === "jsonl") {
-    try {
-      return Object.keys(JSON.parse(start.split("\n").find((line) => line.trim()) ?? "{}"));
-    } catch {
-      return [];
-    }
+  const body = await file.slice(0, HEAD).arrayBuffer();
+  const none = { columns: [], likely: "" };
+  if (WHOLE.has(format)) return none;
+  try {
+    const response = await ask(`files/columns?format=${format}`, { method: "POST", body });
+    const { columns, text_column: likely } = await response.json();
+    return { columns: columns.filter((name) => name), likely: likely ?? columns[0] };
+  } catch {
+    // What is wrong with the file, or that a key is needed, is said when it is to be scored.
+    return none;
   }
-  return firstRecord(start, format === "tsv" ? "\t" : ",");
 }
 
-/** RFC 4180, one record. */
-function firstRecord(text, separator) {
-  const fields = [""];
-  let quoted = false;
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at];
-    if (quoted) {
-      if (character !== '"') fields[fields.length - 1] += character;
-      else if (text[at + 1] === '"') fields[fields.length - 1] += text[at++];
-      else quoted = false;
-    } else if (character === '"') quoted = true;
-    else if (character === separator) fields.push("");
-    else if (character === "\n" || character === "\r") break;
-    else fields[fields.length - 1] += character;
-  }
-  return fields.filter((field) => field);
-}
-
-/** One record of CSV. */
+/** One record of CSV, with an apostrophe before what a spreadsheet would compute. */
 export function csvLine(values) {
   return values.map((value) => {
-    const text = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
+    const plain = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
+    const text = typeof value === "string" && FORMULA.test(value) && !NUMBER.test(value) ? `'${plain}` : plain;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }).join(",") + "\r\n";
 }
