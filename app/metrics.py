@@ -124,7 +124,9 @@ REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being 
 TEXTS = Counter("sentiment_texts", "Texts by outcome; those of long requests once they are computed.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
 FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
-FILES_IN_PROGRESS = Gauge("sentiment_files_in_progress", "Files being received, scored or answered.", multiprocess_mode="livesum")
+FILES_IN_PROGRESS = Gauge(
+    "sentiment_files_in_progress", "Files being received, scored or answered.", multiprocess_mode="livesum"
+)
 FILE_ROWS = Counter("sentiment_file_rows", "Rows of files answered.")
 TOKENIZE_SECONDS = BatchHistogram(
     "sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS

@@ -32,8 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(tiny_store: Path, folder: Path) -> Iterator[Service]:
-    """One worker that scores one file at a time."""
-    with serving(tiny_store, workers="1", max_files="1", file_folder=str(folder), max_queue="400") as running:
+    """One worker that takes one file at a time."""
+    with serving(tiny_store, workers="1", max_transfers="1", file_folder=str(folder), max_queue="400") as running:
         yield running
         output = running.output.read_text()
         assert "Traceback" not in output
@@ -74,7 +74,7 @@ def test_the_same_scores_as_one_by_one(service: Service) -> None:
 
 
 def test_a_client_that_leaves_makes_room(service: Service) -> None:
-    """For the only file that may be scored at once."""
+    """For the only file that may be there at once."""
     with httpx.stream("POST", f"{service.url}/files", params=PARAMETERS, content=table(50_000), timeout=60) as response:
         rows = response.iter_lines()
         next(rows)

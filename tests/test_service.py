@@ -55,6 +55,15 @@ def test_one_text(service: Service) -> None:
     assert answer.headers["x-request-id"]
 
 
+def test_it_says_when_it_serves(service: Service) -> None:
+    """With the address, and a command to try; before that only that it starts."""
+    deadline = time.monotonic() + 30
+    while f"Serving tiny/1 on {service.url}\nTry:\ncurl " not in service.output.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert service.output.read_text().startswith(f"Starting tiny/1 on {service.url}\n")
+
+
 def test_scores_do_not_depend_on_company(service: Service) -> None:
     """500 texts one by one, in one request and in 500 concurrent requests get the same scores, all computed."""
     texts = reviews(500)
@@ -285,6 +294,8 @@ def test_a_checkpoint_of_another_shape_stops_the_start(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert ended.stderr.count("cannot serve") == 1
+    assert ended.stdout.startswith("Starting tiny/1 on http://")
+    assert "Serving" not in ended.stdout
     assert "model.safetensors" in ended.stderr
 
 
@@ -293,6 +304,6 @@ def test_a_malformed_setting_stops_the_start(tiny_store: Path) -> None:
     command = [sys.executable, "-m", "app", "serve"]
     environment = {**os.environ, "SENTIMENT_PORT": "tcp://10.0.0.1:80", "SENTIMENT_SERVICE_HOST": "10.0.0.1"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "SENTIMENT_PORT" in ended.stderr
     assert "SENTIMENT_SERVICE_HOST: unknown setting" in ended.stderr

@@ -93,7 +93,6 @@ _SHOWN = {
     Format.CSV: f"id,review\n17,{REVIEW}\n",
     Format.TSV: f"id\treview\n17\t{REVIEW}\n",
     Format.JSONL: orjson.dumps({"id": "17", "review": REVIEW}).decode() + "\n",
-    Format.JSON: orjson.dumps([{"id": "17", "review": REVIEW}]).decode(),
     Format.XLSX: "PK...",
     Format.PARQUET: "PAR1...PAR1",
 }

@@ -25,7 +25,6 @@ MEDIA_TYPES = {
     "text/tab-separated-values": Format.TSV,
     "application/x-ndjson": Format.JSONL,
     "application/jsonl": Format.JSONL,
-    "application/json": Format.JSON,
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
     "application/vnd.apache.parquet": Format.PARQUET,
 }

@@ -90,7 +90,7 @@ def as_parquet() -> bytes:
         (REVIEWS, "", {"Content-Type": "text/csv; charset=cp1252"}),
         (gzip.compress(REVIEWS[:9]) + gzip.compress(REVIEWS[9:]), "", {**CSV_TYPE, "Content-Encoding": "gzip"}),
         (json.dumps([{"id": row["id"], "review": row["review"]} for row in ROWS]).encode(),
-         "", {"Content-Type": "application/json"}),
+         "?format=json", {"Content-Type": "application/json"}),
         (REVIEWS.replace(b",", b"\t"), "", {"Content-Type": "text/tab-separated-values"}),
         (b"\n".join(json.dumps({"id": row["id"], "review": row["review"]}).encode() for row in ROWS),
          "", {"Content-Type": "application/x-ndjson"}),
