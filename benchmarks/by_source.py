@@ -40,8 +40,8 @@ Judge = Callable[[Sequence[str]], np.ndarray]
 
 def regression(sources: Sequence[Source], corpus: Path) -> Judge:
     """Logistic regression on TF-IDF of uni- and bigrams."""
-    texts = [text for source in sources for text in source.texts]
-    labels = [label for source in sources for label in source.labels.tolist()]
+    texts = [text for source in sources for text in source.examples.texts]
+    labels = [label for source in sources for label in source.examples.labels]
     for review in load_corpus(corpus).train:
         texts.append(review.text)
         labels.append(2 if review.label else 0)
@@ -135,7 +135,10 @@ def main() -> None:
         judges["VADER"] = vader()
     judges |= {name: stored(ModelStore(args.store), name) for name in args.models}
     for name, judge in judges.items():
-        judged[name] = {source.name: figures(judge(source.texts), source.labels) for source in development}
+        judged[name] = {
+            source.name: figures(judge(source.examples.texts), np.asarray(source.examples.labels))
+            for source in development
+        }
     print(table(judged))
     if args.out:
         args.out.write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")

@@ -11,9 +11,9 @@ from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.files.table import USUAL_NAMES
 
 READ_NAMES = (
-    ".csv, .tsv, .jsonl, .json, .txt (a text a line), .xlsx or .parquet; all but the last two also .gz, .bz2, .zst"
+    ".csv, .tsv, .jsonl, .json, .txt (a text a line), .xlsx or .parquet; all but the last two also .gz, .bz2, .xz, .zst"
 )
-_REMEDIES = {"compression": "a name that ends in .gz, .bz2 or .zst"}
+_REMEDIES = {"compression": "a name that ends in .gz, .bz2, .xz or .zst"}
 """What helps where no flag does."""
 
 

@@ -39,6 +39,7 @@ class Compression(StrEnum):
     NONE = ""
     GZIP = ".gz"
     BZIP2 = ".bz2"
+    XZ = ".xz"
     ZSTD = ".zst"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import io
 import re
 import zlib
@@ -29,7 +30,7 @@ _FOREIGN = {
     b"%PDF": "this is a PDF document",
     b"{\\rtf": "this is a document in RTF",
 }
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "Zstandard"}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body|!--)", re.IGNORECASE)
 _JSON = re.compile(rb'\s*(?:\{\s*"|\[\s*[{"\[])')
 
@@ -147,7 +148,7 @@ class Lines:
     def _guarded_read(self, size: int, *, line: bool = False) -> bytes:
         try:
             return self._file.readline(size) if line else self._file.read(size)
-        except (EOFError, OSError, zlib.error) as error:
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             self.number += 1
             raise self.error(f"cannot be read ({error})") from error
 
@@ -162,6 +163,8 @@ def decompressed(file: IO[bytes], compression: Compression) -> IO[bytes]:
         return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
     if compression is Compression.BZIP2:
         return cast("IO[bytes]", bz2.BZ2File(file))
+    if compression is Compression.XZ:
+        return cast("IO[bytes]", lzma.LZMAFile(file))
     if compression is Compression.ZSTD:
         from app.files.zstandard import decompress
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,8 +142,8 @@ class JsonEncoder(_Appended):
 
 
 class CompressedEncoder:
-    """Compresses what another encoder writes: members of one gzip file (RFC 1952, section 2.2), streams of bzip2,
-    frames of Zstandard.
+    """Compresses what another encoder writes: members of one gzip file (RFC 1952, section 2.2), streams of bzip2
+    and xz, frames of Zstandard.
 
     Args:
         encoder: writes.
@@ -194,6 +195,8 @@ def _compressor(compression: Compression) -> Callable[[bytes], bytes]:
         return partial(gzip.compress, compresslevel=_GZIP_LEVEL, mtime=0)
     if compression is Compression.BZIP2:
         return bz2.compress
+    if compression is Compression.XZ:
+        return lzma.compress
     from app.files.zstandard import compress
 
     return compress

@@ -9,6 +9,7 @@ from app.store import ModelConfig
 from app.training.evaluation import Evaluation, LengthBucket
 from app.training.report import CONFUSION_FILE, CURVES_FILE, LENGTH_FILE, RELIABILITY_FILE, ROC_FILE
 
+_KINDS = {"label": "the label", "direction": "the direction", "invariance": "one label"}
 _CELLS = {"gru": "GRU", "lstm": "LSTM", "rnn": "tanh RNN"}
 
 
@@ -27,7 +28,8 @@ def model_card(name: str, config: ModelConfig, metrics: dict[str, Any], judged: 
         f"## Network\n\n{_network(config, metrics)}",
         f"## Training\n\n{_training(metrics)}",
         f"## Figures on the {split} split\n\n{_figures(judged)}",
-        *_phenomena(metrics),
+        *_by_source(metrics),
+        *_behaviour(metrics),
         f"## Calibration\n\n{_calibration(config, metrics)}",
         f"## Limits of use\n\n{_limits(config, metrics)}",
     ]
@@ -64,20 +66,37 @@ def length_table(judged: Evaluation) -> str:
     return _table(("tokens", "texts", "accuracy"), rows)
 
 
-def phenomena_table(columns: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Right answers by phenomenon as a Markdown table, one column per model: rows of ``phenomena_as_dict`` by name."""
+def behaviour_table(columns: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Right cases by capability as a Markdown table, one column per model: rows of ``behaviour_as_dict`` by name."""
     first = next(iter(columns.values()))
     rows = [
         (
             of["name"],
-            str(of["texts"]),
-            *(f"{part[number]['right'] / part[number]['texts']:.0%}" for part in columns.values()),
+            _KINDS[of["kind"]],
+            str(of["cases"]),
+            *(f"{part[number]['right'] / part[number]['cases']:.0%}" for part in columns.values()),
         )
         for number, of in enumerate(first)
     ]
-    totals = [sum(row["right"] for row in part) / sum(row["texts"] for row in part) for part in columns.values()]
-    rows.append(("all", str(sum(of["texts"] for of in first)), *(f"{total:.1%}" for total in totals)))
-    return _table(("phenomenon", "texts", *columns), rows)
+    totals = [sum(row["right"] for row in part) / sum(row["cases"] for row in part) for part in columns.values()]
+    rows.append(("all", "", str(sum(of["cases"] for of in first)), *(f"{total:.1%}" for total in totals)))
+    return _table(("capability", "right is", "cases", *columns), rows)
+
+
+def source_table(sources: Mapping[str, dict[str, Any]]) -> str:
+    """Figures by source as a Markdown table, and the mean over the sources."""
+    rows = [
+        (
+            name,
+            f"{of['texts']:,}",
+            f"{of['accuracy']:.3f}",
+            *(f"{of[figure]:.3f}" if figure in of else "" for figure in ("neutral_f1", "calibration_error")),
+        )
+        for name, of in sources.items()
+    ]
+    mean = sum(of["accuracy"] for of in sources.values()) / len(sources)
+    rows.append(("mean over the sources", "", f"**{mean:.4f}**", "", ""))
+    return _table(("source", "texts", "negative against positive", "F1 of neutral", "calibration error"), rows)
 
 
 def class_table(judged: Evaluation) -> str:
@@ -88,14 +107,26 @@ def class_table(judged: Evaluation) -> str:
     return _table(("class", "texts", "precision", "recall", "F1"), rows)
 
 
-def _phenomena(metrics: dict[str, Any]) -> list[str]:
-    found = metrics.get("phenomena")
+def _by_source(metrics: dict[str, Any]) -> list[str]:
+    found = metrics.get("sources")
     if not found:
         return []
     return [
-        "## Short texts and phenomena\n\nA written set of sentences that nothing was trained or chosen on; the share "
-        "of right answers. Neutral and contradictory texts count as right where neither class gets more than 75%.\n\n"
-        + phenomena_table(found)
+        "## Figures by source\n\nDevelopment texts of each source, which chose the epoch, the calibration and the "
+        "thresholds, and were not trained on. Calibration errors where there are 300 texts or more.\n\n"
+        + source_table(found)
+    ]
+
+
+def _behaviour(metrics: dict[str, Any]) -> list[str]:
+    found = metrics.get("behaviour")
+    if not found:
+        return []
+    return [
+        "## Behaviour\n\nCases that nothing was trained or chosen on (`python -m app evaluate MODEL --behaviour`). Right "
+        "is the label, or that an added phrase does not move the score the wrong way, or that a group of sentences keeps "
+        "its label whichever name stands in it. Neutral also counts as said where neither side gets 75% or more.\n\n"
+        + behaviour_table(found)
     ]
 
 
@@ -202,11 +233,25 @@ def _figures(judged: Evaluation) -> str:
 
 def _calibration(config: ModelConfig, metrics: dict[str, Any]) -> str:
     fitted = metrics["calibration"]
+    if "factor" in fitted:
+        biases = ", ".join(f"{label} {bias:+.3f}" for label, bias in zip(config.labels, fitted["biases"], strict=True))
+        how = (
+            f"Logits are multiplied by {fitted['factor']:g} and get a bias each ({biases}), both fitted on the "
+            "validation split and kept in the output layer. A temperature alone (Guo et al. 2017) would leave an "
+            f"expected calibration error of {fitted['error_with_temperature']:.4f} and a negative log-likelihood of "
+            f"{fitted['nll_with_temperature']:.4f}."
+        )
+    else:
+        how = (
+            f"Logits are divided by a temperature of {config.temperature:g}, fitted on the validation split (Guo et al. "
+            "2017)."
+        )
     return (
-        f"Logits are divided by a temperature of {config.temperature:g}, fitted on the validation split (Guo et al. "
-        f"2017). There the expected calibration error went from {fitted['error_before']:.4f} to "
+        f"{how} On the validation split the expected calibration error went from {fitted['error_before']:.4f} to "
         f"{fitted['error_after']:.4f} and the negative log-likelihood from {fitted['nll_before']:.4f} to "
-        f"{fitted['nll_after']:.4f}.\n\n![Reliability diagram]({RELIABILITY_FILE})"
+        f"{fitted['nll_after']:.4f}. Answers below {config.thresholds.unsure_below:g} are `unsure`, texts with more than "
+        f"{config.unreadable_above:.0%} unknown and foreign words `unreadable`.\n\n"
+        f"![Reliability diagram]({RELIABILITY_FILE})"
     )
 
 

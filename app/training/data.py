@@ -23,7 +23,7 @@ class Dataset:
         ids: token ids of each text.
         targets: (N, C) probability of each class, float32; a label is a row of 0 and 1, a soft label a softer
             one.
-        stars: (N,) star rating of each text, 0 where there is none.
+        stars: (N,) star rating of each text, fractions included, 0 where there is none.
         word_targets: for each token of each text what it adds to a teacher's logit; empty without them.
     """
 
@@ -57,13 +57,13 @@ def one_hot(labels: Sequence[int], classes: int) -> np.ndarray:
 
 
 def encode_dataset(
-    texts: Sequence[str], targets: np.ndarray, stars: Sequence[int | None], tokenizer: Tokenizer
+    texts: Sequence[str], targets: np.ndarray, stars: Sequence[float | None], tokenizer: Tokenizer
 ) -> Dataset:
     """Encode texts once, before training."""
     return Dataset(
         [tokenizer.encode(text).ids for text in texts],
         targets.astype(np.float32),
-        np.asarray([star or 0 for star in stars], dtype=np.int64),
+        np.asarray([star or 0 for star in stars], dtype=np.float32),
     )
 
 

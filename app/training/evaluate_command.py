@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.cores import usable_cores
 from app.errors import DataError
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads of the forward pass; 0: all cores")
     parser.add_argument("--out", type=Path, help="folder for the figures as JSON and the plots")
+    parser.add_argument("--behaviour", action="store_true", help="the behaviour suite instead of labelled texts")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
 
 
@@ -52,38 +53,44 @@ def run(args: argparse.Namespace) -> int:
     require_extra()
     from app.modeling.runtimes import load_predictor
     from app.text.tokenizer import load_tokenizer
-    from app.training.card import class_table, figures_table, length_table, phenomena_table
-    from app.training.evaluation import judge, measure
-    from app.training.phenomena import judge_phenomena, phenomena_as_dict
+    from app.training.behaviour import behaviour_as_dict, judge_behaviour
+    from app.training.card import behaviour_table, class_table, figures_table, length_table
+    from app.training.evaluation import judge, measure, source_figures
     from app.training.report import plot_outcome
 
     model = ModelStore(args.store).open(args.model)
     tokenizer = load_tokenizer(model)
-    examples = load_examples(args, model.config.labels)
+    labels = model.config.labels
+    examples = None if args.behaviour else load_examples(args, labels)
     predictor = load_predictor(model, args.device, args.runtime, args.precision, args.threads or usable_cores())
-    outcome = judge(predictor, tokenizer, model.config.labels, examples)
-    judged = measure(outcome)
-    phenomena = phenomena_as_dict(judge_phenomena(predictor, tokenizer, model.config.labels))
-    document = {
-        "model": model.reference,
-        "digest": model.digest,
-        "data": args.data.name if args.data is not None else f"corpus, {args.split} split",
-        "runtime": predictor.runtime,
-        "precision": predictor.precision,
-        **judged.as_dict(),
-        "phenomena": phenomena,
-    }
+    document: dict[str, Any] = {"model": model.reference, "digest": model.digest}
+    document |= {"runtime": predictor.runtime, "precision": predictor.precision}
+    if examples is None:
+        found = behaviour_as_dict(judge_behaviour(predictor, tokenizer, labels))
+        if not found:
+            raise DataError(f"{model.reference}: the suite needs the labels negative, positive and at most neutral")
+        document |= {"data": "behaviour suite", "behaviour": found}
+        tables = [behaviour_table({model.reference: found})]
+    else:
+        outcome = judge(predictor, tokenizer, labels, examples)
+        judged = measure(outcome)
+        document["data"] = args.data.name if args.data is not None else f"corpus, {args.split} split"
+        document |= judged.as_dict()
+        if {"negative", "positive"} <= set(labels):
+            document["polar"] = source_figures(outcome)
+        tables = [figures_table(judged), class_table(judged), length_table(judged)]
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        plot_outcome(outcome, args.out)
+        if examples is not None:
+            plot_outcome(outcome, args.out)
     if args.json:
         print(json.dumps(document, indent=2))
     else:
         print(f"{model.reference} on {document['data']}, {predictor.runtime} {predictor.precision}\n")
-        print(f"{figures_table(judged)}\n\n{class_table(judged)}\n\n{length_table(judged)}")
-        if phenomena:
-            print(f"\n{phenomena_table({model.reference: phenomena})}")
+        print("\n\n".join(tables))
+        if "polar" in document and len(labels) > 2:
+            print(f"\nnegative against positive: {document['polar']['accuracy']:.5f}")
     return 0
 
 

@@ -5,34 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support, roc_auc_score
 
 from app.errors import DataError
-from app.sentiment import Encoding, Scores, TokenIds
+from app.sentiment import Predictor
 from app.text.tokenizer import Tokenizer
+from app.training.batches import predict_sorted
 from app.training.labelled import Examples
 
 CALIBRATION_BINS = 15
+CALIBRATED_FROM = 300
+"""Texts of a source from which on its calibration error says something."""
 LENGTH_EDGES = (1, 100, 150, 200, 300, 400, 600, 1000)
 """Lower bounds of the length buckets, in tokens before truncation; the last has no upper bound."""
-BATCH_SIZE = 64
 
 # Digits after which float32 arithmetic may differ between two machines.
 _DIGITS = 6
 _SCORES = ("roc_auc", "calibration_error", "brier", "nll", "rating_mae", "rating_rank_correlation")
 _MEANS = ("tokens", "unknown", "confidence")
-
-
-class Predictor(Protocol):
-    """Anything that scores batches of token ids."""
-
-    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
-        """Scores of the texts, in order, exactly one per text."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -169,7 +163,7 @@ def judge(predictor: Predictor, tokenizer: Tokenizer, names: Sequence[str], exam
     started = time.perf_counter()
     encodings = [tokenizer.encode(text) for text in examples.texts]
     tokenized = time.perf_counter()
-    scores = _predict_sorted(predictor, encodings)
+    scores = predict_sorted(predictor, [encoding.ids for encoding in encodings])
     finished = time.perf_counter()
     return Outcome(
         tuple(names),
@@ -177,24 +171,13 @@ def judge(predictor: Predictor, tokenizer: Tokenizer, names: Sequence[str], exam
         np.asarray([score.probabilities for score in scores]),
         np.asarray([encoding.tokens for encoding in encodings]),
         np.asarray([encoding.truncated for encoding in encodings]),
-        np.asarray([encoding.unknown / len(encoding.ids) for encoding in encodings]),
+        np.asarray([encoding.unknown / max(1, encoding.words) for encoding in encodings]),
         np.asarray([np.nan if score.rating is None else score.rating for score in scores]),
         np.asarray([stars or 0 for stars in examples.stars]),
         tokenized - started,
         finished - tokenized,
         examples.skipped,
     )
-
-
-def _predict_sorted(predictor: Predictor, encodings: Sequence[Encoding]) -> list[Scores]:
-    order = np.argsort([len(encoding.ids) for encoding in encodings], kind="stable")
-    scores: list[Scores | None] = [None] * len(encodings)
-    for start in range(0, len(order), BATCH_SIZE):
-        rows = order[start : start + BATCH_SIZE]
-        results = predictor.predict([encodings[row].ids for row in rows])
-        for row, score in zip(rows, results, strict=True):
-            scores[row] = score
-    return [score for score in scores if score is not None]
 
 
 def measure(outcome: Outcome) -> Evaluation:
@@ -231,6 +214,30 @@ def measure(outcome: Outcome) -> Evaluation:
         inference_seconds=outcome.inference_seconds,
         reviews_per_second=count / max(outcome.tokenize_seconds + outcome.inference_seconds, 1e-9),
     )
+
+
+def source_figures(outcome: Outcome) -> dict[str, Any]:
+    """What a model that knows negative and positive scores on one source, for ``metrics.json``.
+
+    ``accuracy`` is that of negative against positive: of a text that is either, the more probable of the two counts.
+    ``neutral_f1`` is that of neutral among all labels, where there are neutral texts; ``calibration_error`` is over all
+    labels, where there are texts enough.
+    """
+    negative, positive = outcome.names.index("negative"), outcome.names.index("positive")
+    polar = np.isin(outcome.labels, (negative, positive))
+    told = outcome.probabilities[polar, positive] > outcome.probabilities[polar, negative]
+    figures = {
+        "texts": len(outcome.labels),
+        "accuracy": round(float((told == (outcome.labels[polar] == positive)).mean()), _DIGITS),
+    }
+    if not polar.all():
+        neutral = outcome.names.index("neutral")
+        score = f1_score(outcome.labels == neutral, outcome.predicted == neutral, zero_division=0.0)
+        figures["neutral_f1"] = round(float(score), _DIGITS)
+    if len(outcome.labels) >= CALIBRATED_FROM:
+        error = calibration_error(outcome.probabilities, outcome.labels)
+        figures["calibration_error"] = round(error, _DIGITS)
+    return figures
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ class Examples:
 
     texts: list[str]
     labels: list[int]
-    stars: list[int | None]
+    stars: list[float | None]
     skipped: int = 0
 
     def __len__(self) -> int:
@@ -64,6 +64,7 @@ class Splits:
         validation: what decides which epoch is kept, and the temperature.
         test: what the final figures are measured on; None where the data has no such split.
         unlabelled: texts without a label.
+        development: parts of the validation split by the source they are of; empty where it has one source.
     """
 
     source: str
@@ -72,6 +73,7 @@ class Splits:
     validation: Examples
     test: Examples | None
     unlabelled: list[str]
+    development: Mapping[str, Examples] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -100,10 +102,10 @@ def corpus_examples(reviews: Sequence[Review], labels: Sequence[str]) -> Example
     Raises:
         DataError: the labels are not those of the corpus.
     """
-    if set(labels) != set(CORPUS_LABELS):
+    if not set(CORPUS_LABELS) <= set(labels):
         raise DataError(f"the corpus is labelled {', '.join(CORPUS_LABELS)}; the model knows {', '.join(labels)}")
     index = [labels.index(label) for label in CORPUS_LABELS]
-    return _with_words(
+    return examples_with_words(
         [review.text for review in reviews],
         [index[review.label or 0] for review in reviews],
         [review.stars for review in reviews],
@@ -123,7 +125,7 @@ class LabelledRows:
 
     texts: list[str]
     labels: list[str]
-    stars: list[int | None] | None = None
+    stars: list[float | None] | None = None
     bad: int = 0
 
 
@@ -142,7 +144,7 @@ def file_splits(
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise DataError(f"{path}: {len(labels)} different labels in {label_column!r}; must be 2 to {MAX_CLASSES}")
     index = {label: number for number, label in enumerate(labels)}
-    examples = _with_words(rows.texts, [index[label] for label in rows.labels], [None] * len(rows.texts))
+    examples = examples_with_words(rows.texts, [index[label] for label in rows.labels], [None] * len(rows.texts))
     train, validation = _stratified(examples.labels, labels, path, seed)
     return Splits(path.name, labels, examples.take(train), examples.take(validation), None, [])
 
@@ -161,7 +163,7 @@ def file_examples(
         DataError: see ``read_rows``; or see ``class_indices``.
     """
     rows = read_rows(path, text_column, label_column, options=options)
-    return _with_words(rows.texts, class_indices(path, rows.labels, labels, naming), [None] * len(rows.texts))
+    return examples_with_words(rows.texts, class_indices(path, rows.labels, labels, naming), [None] * len(rows.texts))
 
 
 def class_indices(path: Path, found: Sequence[str], labels: Sequence[str], naming: str | None = None) -> list[int]:
@@ -216,7 +218,7 @@ def read_rows(
         path: the file.
         text_column: the column of the texts; None finds it.
         label_column: the column of the labels.
-        stars_column: the column of star ratings; None: there is none.
+        stars_column: the column of star ratings, where the file has it.
         options: how the file is read.
 
     Raises:
@@ -232,7 +234,7 @@ def read_rows(
             for _ in survey.steps(file, str(path), layout):
                 pass
             table = open_table(file, str(path), layout, options, survey.columns)
-            _check_columns(path, table, [label_column, *([stars] if stars else [])])
+            _check_columns(path, table, [label_column])
             for window in table.windows():
                 texts = texts_of(window, keep_na=options.keep_na)
                 for text, row in zip(texts, window.objects(), strict=True):
@@ -266,7 +268,7 @@ def _label(value: object, where: str, column: str, options: ReadOptions) -> str:
     return label
 
 
-def _stars(value: object, where: str) -> int | None:
+def _stars(value: object, where: str) -> float | None:
     given = (plain_text(value) or "").strip()
     if is_nothing(given):
         return None
@@ -274,12 +276,12 @@ def _stars(value: object, where: str) -> int | None:
         number = float(given)
     except ValueError:
         number = math.nan
-    if not number.is_integer():
-        raise DataError(f"{where}: {given[:20]!r} is not a whole number of stars")
-    return int(number)
+    if not math.isfinite(number):
+        raise DataError(f"{where}: {given[:20]!r} is not a number of stars")
+    return number
 
 
-def _with_words(texts: Sequence[str], labels: Sequence[int], stars: Sequence[int | None]) -> Examples:
+def examples_with_words(texts: Sequence[str], labels: Sequence[int], stars: Sequence[float | None]) -> Examples:
     rows = [row for row, text in enumerate(texts) if words(text)]
     return Examples(
         [texts[row] for row in rows],

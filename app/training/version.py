@@ -18,17 +18,28 @@ from scipy.special import softmax
 from app.modeling.checkpoint import load_network, save_checkpoint
 from app.modeling.networks import SentimentNetwork
 from app.modeling.predictor import TorchPredictor
-from app.store import CARD_FILE, CONFIG_FILE, METRICS_FILE, ModelConfig, ModelStore, StoredModel, write_config
+from app.store import CARD_FILE, METRICS_FILE, ModelConfig, ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
-from app.training.calibration import fit_temperature, logits_of, negative_log_likelihood
+from app.training.behaviour import Capability, behaviour_as_dict, judge_behaviour
+from app.training.calibration import (
+    fit_scaling,
+    fit_temperature,
+    fit_unreadable,
+    fit_unsure,
+    logits_of,
+    negative_log_likelihood,
+)
 from app.training.card import model_card
-from app.training.evaluation import Evaluation, calibration_error, judge, measure
+from app.training.evaluation import Evaluation, calibration_error, judge, measure, source_figures
 from app.training.labelled import Splits
-from app.training.phenomena import Phenomenon, judge_phenomena, phenomena_as_dict
 from app.training.pretraining import Pass
 from app.training.progress import Epoch
 from app.training.recipe import Recipe
 from app.training.report import plot_outcome, plot_training
+
+
+FILM_MODEL = "imdb-gru"
+"""What the first version of another model is compared with."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,11 @@ def write_version(
             outcome = judge(predictor, tokenizer, config.labels, splits.test)
             test, split = measure(outcome), "test"
         metrics = _metrics(network, splits, record, calibration, validation, test)
-        metrics["phenomena"] = _phenomena(store, name, predictor, tokenizer, config.labels)
+        metrics["behaviour"] = _behaviour(store, name, predictor, tokenizer, config.labels)
+        metrics["sources"] = {
+            source: source_figures(judge(predictor, tokenizer, config.labels, examples))
+            for source, examples in splits.development.items()
+        }
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         card = model_card(name, config, metrics, test or validation, split)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
@@ -95,33 +110,61 @@ def write_version(
     return WrittenVersion(store.open(name), validation, test)
 
 
-def _phenomena(
+def _behaviour(
     store: ModelStore, name: str, predictor: TorchPredictor, tokenizer: Tokenizer, labels: tuple[str, ...]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Right answers by phenomenon: of the newest stored version and of the one being written."""
-    columns: dict[str, list[Phenomenon]] = {}
-    versions = store.versions(name)
-    if versions:
-        before = store.open(f"{name}/{versions[-1]}")
+    """Right cases by capability: of the model to compare with and of the one being written."""
+    columns: dict[str, list[Capability]] = {}
+    before = _compared_with(store, name)
+    if before is not None:
         old = TorchPredictor(load_network(before.path, before.config), predictor.device)
-        columns[before.reference] = judge_phenomena(old, load_tokenizer(before), before.config.labels)
-    columns["this version"] = judge_phenomena(predictor, tokenizer, labels)
-    return {column: phenomena_as_dict(found) for column, found in columns.items() if found}
+        columns[before.reference] = judge_behaviour(old, load_tokenizer(before), before.config.labels)
+    columns["this version"] = judge_behaviour(predictor, tokenizer, labels)
+    return {column: behaviour_as_dict(found) for column, found in columns.items() if found}
+
+
+def _compared_with(store: ModelStore, name: str) -> StoredModel | None:
+    """The newest stored version of a name, else the film model, where there is one."""
+    for candidate in (name, FILM_MODEL):
+        versions = store.versions(candidate)
+        if versions:
+            return store.open(f"{candidate}/{versions[-1]}")
+    return None
 
 
 def _calibrate(
     folder: Path, config: ModelConfig, tokenizer: Tokenizer, splits: Splits, device: str
 ) -> tuple[ModelConfig, dict[str, Any]]:
-    """Fit the temperature to the stored weights on the validation split and write it into the configuration."""
-    predictor = TorchPredictor(load_network(folder, config), device)
+    """Fit calibration and thresholds to the stored weights on the validation split, and write them.
+
+    A temperature goes into the configuration; factor and biases of more than two classes go into the output layer, where
+    they cost nothing.
+    """
+    network = load_network(folder, config)
     labels = np.asarray(splits.validation.labels)
-    logits = logits_of(predictor, [tokenizer.encode(text).ids for text in splits.validation.texts])
-    config = config.model_copy(update={"temperature": fit_temperature(logits, labels)})
-    write_config(config, folder / CONFIG_FILE)
-    figures: dict[str, Any] = {"temperature": config.temperature, "split": "validation"}
-    for when, temperature in (("before", 1.0), ("after", config.temperature)):
-        figures.update(calibration_figures(logits, labels, temperature, when))
-    return config, figures
+    encodings = [tokenizer.encode(text) for text in splits.validation.texts]
+    logits = logits_of(TorchPredictor(network, device), [encoding.ids for encoding in encodings])
+    figures: dict[str, Any] = {"split": "validation", **calibration_figures(logits, labels, 1.0, "before")}
+    temperature = fit_temperature(logits, labels)
+    figures |= {"temperature": temperature, **calibration_figures(logits, labels, temperature, "with_temperature")}
+    if len(config.labels) == 2:
+        config = config.model_copy(update={"temperature": temperature})
+    else:
+        factor, biases = fit_scaling(logits, labels, np.ones(len(labels)))
+        with torch.no_grad():
+            network.output.weight.mul_(factor)
+            network.output.bias.mul_(factor).add_(torch.from_numpy(biases))
+        logits = factor * logits + biases
+        figures |= {"factor": round(factor, 6), "biases": [round(bias, 6) for bias in biases.tolist()]}
+    figures |= calibration_figures(logits, labels, config.temperature, "after")
+    strange = [(of.unknown + of.foreign) / max(1, of.words) for of in encodings]
+    thresholds = {
+        "unsure_below": fit_unsure(softmax(logits / config.temperature, axis=-1), labels),
+        "unreadable_above": fit_unreadable(np.asarray(strange)),
+    }
+    network.config = config.model_copy(update=thresholds)
+    save_checkpoint(folder, network, tokenizer)
+    return network.config, {**figures, **thresholds}
 
 
 def calibration_figures(logits: np.ndarray, labels: np.ndarray, temperature: float, when: str) -> dict[str, float]:

@@ -22,8 +22,8 @@ from app.training.corpus import Corpus, Review
 from app.training.data import Dataset
 from app.training.fragments import draw_crops
 from app.training.reviews.generated import Generator
-from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix
-from app.training.reviews.sources import LABELS, Source
+from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix, one_hot_target
+from app.training.reviews.sources import Source
 from app.training.reviews.vocabulary import build_tokenizer
 from app.training.reviews.wordlists import emoji_sentiment, sentiment_words
 
@@ -56,7 +56,7 @@ def review_tokenizer(
     if path.exists():
         return Tokenizer.load(path, max_tokens, head_tokens)
     texts = [review.text for review in [*corpus.train, *corpus.unsup]]
-    texts += [text for source in sources for text in source.texts]
+    texts += [text for source in sources for text in source.examples.texts]
     made = Generator(0)
     extra = [*(word for word in sentiment_words() if word.isalpha()), *emoji_sentiment()]
     extra += [of.text for of in made.texts(20_000)]
@@ -112,8 +112,9 @@ def labelled_mixture(sources: Sequence[Source], reviews: Sequence[Review]) -> Mi
     """Development sets and film reviews with their plain labels."""
     mixture = Mixture()
     for source in sources:
-        for text, label, stars in zip(source.texts, source.labels.tolist(), source.stars.tolist(), strict=True):
-            mixture.add(text, [float(label == number) for number in range(len(LABELS))], stars)
+        of = source.examples
+        for text, label, stars in zip(of.texts, of.labels, of.stars, strict=True):
+            mixture.add(text, one_hot_target(label), stars or 0.0)
     for review in reviews:
         mixture.add(review.text, (0.0, 0.0, 1.0) if review.label else (1.0, 0.0, 0.0), float(review.stars or 0))
     return mixture

@@ -67,12 +67,13 @@ def mix(sources: Sequence[Source], sizes: MixtureSizes, seed: int) -> Mixture:
     mixture = Mixture()
     short: list[tuple[str, tuple[float, float, float]]] = []
     for source in sources:
-        for text, label, stars in zip(source.texts, source.labels.tolist(), source.stars.tolist(), strict=True):
-            target = _one_hot(label)
+        of = source.examples
+        for text, label, stars in zip(of.texts, of.labels, of.stars, strict=True):
+            target = one_hot_target(label)
             if len(text) < _PHRASE_LONGEST * 6:
                 short.append((text, target))
             for _ in range(int(source.weight + draw.random())):
-                mixture.add(text, target, stars)
+                mixture.add(text, target, stars or 0.0)
     draw.shuffle(short)
     made = 0
     for text, target in short:
@@ -90,7 +91,7 @@ def mix(sources: Sequence[Source], sizes: MixtureSizes, seed: int) -> Mixture:
     return mixture
 
 
-def _one_hot(label: int) -> tuple[float, float, float]:
+def one_hot_target(label: int) -> tuple[float, float, float]:
     target = [0.0] * len(LABELS)
     target[label] = 1.0
     return (target[0], target[1], target[2])

@@ -5,17 +5,16 @@ A file has the columns ``text`` and ``label`` (negative, neutral or positive) an
 
 from __future__ import annotations
 
-import csv
-import lzma
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from app.errors import DataError
+from app.files.options import Quoting, ReadOptions
+from app.training.labelled import Examples, examples_with_words, read_rows
 
 LABELS = ("negative", "neutral", "positive")
+_READ = ReadOptions(quoting=Quoting.NONE, keep_na=True)
 _SCALE = 9 / 4
 """One to five stars become 1 to 10: so many of ten for each of five."""
 
@@ -26,20 +25,13 @@ class Source:
 
     Attributes:
         name: the file's name without its endings.
-        texts: N texts.
-        labels: (N,) index into ``LABELS``.
-        stars: (N,) 1 to 10, fractions included; 0 where there are none.
+        examples: the texts, their labels as indices into ``LABELS``, and their stars, 1 to 10.
         weight: how often each text counts.
     """
 
     name: str
-    texts: list[str]
-    labels: np.ndarray
-    stars: np.ndarray
+    examples: Examples
     weight: float = 1.0
-
-    def __len__(self) -> int:
-        return len(self.texts)
 
 
 def ten_stars(stars: float) -> float:
@@ -51,35 +43,35 @@ def read_source(path: Path, weight: float = 1.0) -> Source:
     """One file.
 
     Raises:
-        DataError: unreadable, or with another label.
+        DataError: see ``read_rows``; or another label, or stars beyond 1 to 5.
     """
-    texts, labels, stars = [], [], []
-    try:
-        with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=2):
-                if row["label"] not in LABELS:
-                    raise DataError(f"{path}: line {number}: label {row['label']!r} is none of {', '.join(LABELS)}")
-                texts.append(row["text"])
-                labels.append(LABELS.index(row["label"]))
-                stars.append(ten_stars(float(row["stars"])) if row.get("stars") else 0.0)
-    except (OSError, KeyError, ValueError, lzma.LZMAError) as error:
-        raise DataError(f"{path}: not readable as labelled texts ({error})") from error
-    return Source(path.name.split(".")[0], texts, np.asarray(labels), np.asarray(stars, dtype=np.float32), weight)
+    rows = read_rows(path, "text", "label", stars_column="stars", options=_READ)
+    for number, label in enumerate(rows.labels, start=1):
+        if label not in LABELS:
+            raise DataError(f"{path}: row {number}: label {label!r} is none of {', '.join(LABELS)}")
+    given = rows.stars or [None] * len(rows.texts)
+    for number, stars in enumerate(given, start=1):
+        if stars is not None and not 1 <= stars <= 5:
+            raise DataError(f"{path}: row {number}: {stars:g} stars, must be 1 to 5")
+    scaled = [None if stars is None else ten_stars(stars) for stars in given]
+    examples = examples_with_words(rows.texts, [LABELS.index(label) for label in rows.labels], scaled)
+    return Source(path.name.split(".")[0], examples, weight)
 
 
 def parse_sources(arguments: Sequence[str]) -> list[tuple[Path, float]]:
-    """``FILE[:WEIGHT]`` arguments.
+    """``FILE[:WEIGHT]`` arguments as files and weights.
 
     Raises:
-        DataError: a weight is no number above 0.
+        DataError: a weight is not above 0.
     """
     parsed = []
     for argument in arguments:
-        name, _, weight = argument.rpartition(":")
+        name, _, ending = argument.rpartition(":")
         try:
-            parsed.append((Path(name), float(weight)) if name else (Path(argument), 1.0))
+            path, weight = (Path(name), float(ending)) if name else (Path(argument), 1.0)
         except ValueError:
-            parsed.append((Path(argument), 1.0))
-        if parsed[-1][1] <= 0:
+            path, weight = Path(argument), 1.0
+        if not weight > 0:
             raise DataError(f"{argument}: a weight must be above 0")
+        parsed.append((path, weight))
     return parsed
