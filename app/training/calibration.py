@@ -83,7 +83,7 @@ def fit_unsure(probabilities: np.ndarray, labels: np.ndarray) -> float:
         near = below & (confidence >= threshold - _NEAR)
         if near.any() and right[near].mean() < _HALF:
             return round(float(threshold), 2)
-    return round(lowest, 2)
+    return float(round(lowest, 2))
 
 
 def fit_unreadable(strange: np.ndarray) -> float:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from app.store import Architecture, ModelConfig
-from app.text.preprocessing import PREPROCESSING_VERSION
 
 _SMALLEST_BATCH = 8
 _STEPS_PER_EPOCH = 20
@@ -47,6 +46,9 @@ class Recipe:
         reads: tokens that the stored version reads of a text at the most, a third of them from its start; 0: as many as
             in training. Training on so many would take longer and teaches no more.
         balanced: whether the classes weigh the same in the loss however many texts each has.
+        generated: how many texts of patterns are trained on as well (see ``reviews/generated.py``).
+        pieces: entries of the vocabulary that are pieces of unknown words.
+        preprocessing: version of the preprocessing.
         fewest_steps: steps that a run on few texts takes at least, in smaller batches and more epochs.
         preset: name of the preset this is.
     """
@@ -74,13 +76,16 @@ class Recipe:
     peers: tuple[str, ...] = ()
     reads: int = 0
     balanced: bool = False
+    generated: int = 0
+    pieces: int = 0
+    preprocessing: int = 1
     fewest_steps: int = 0
     preset: str = "custom"
 
     def config(self, vocabulary_size: int, labels: tuple[str, ...]) -> ModelConfig:
         """The configuration of the network this recipe trains."""
         network = {**self.network, "vocabulary_size": vocabulary_size}
-        return ModelConfig(**network, labels=labels, preprocessing=PREPROCESSING_VERSION)
+        return ModelConfig(**network, labels=labels, preprocessing=self.preprocessing)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``metrics.json``."""
@@ -184,6 +189,34 @@ def labelled(architecture: Architecture) -> Recipe:
         keep="accuracy",
         patience=2,
         preset="labelled",
+    )
+
+
+def reviews(architecture: Architecture) -> Recipe:
+    """For reviews of any kind, in three classes (``train-reviews``): as cheap to serve as ``best``."""
+    recipe = best(architecture)
+    return replace(
+        recipe,
+        network={
+            **recipe.network,
+            "vocabulary_size": 40_000,
+            "embedding_dropout": 0.2,
+            "word_dropout": 0.08,
+            "output_dropout": 0.5,
+        },
+        epochs=3,
+        batch_size=256,
+        teacher=0.6,
+        vector_passes=0,
+        fragments=0,
+        crops=100_000,
+        clues=0.0,
+        reads=480,
+        generated=150_000,
+        pieces=2_500,
+        preprocessing=2,
+        fewest_steps=0,
+        preset="reviews",
     )
 
 

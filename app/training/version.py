@@ -37,7 +37,6 @@ from app.training.progress import Epoch
 from app.training.recipe import Recipe
 from app.training.report import plot_outcome, plot_training
 
-
 FILM_MODEL = "imdb-gru"
 """What the first version of another model is compared with."""
 

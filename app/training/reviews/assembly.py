@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,38 +15,39 @@ from tqdm import tqdm
 from app.errors import DataError
 from app.modeling.checkpoint import load_network
 from app.modeling.networks import SentimentNetwork
-from app.modeling.runtimes import load_predictors
-from app.sentiment import TokenIds
+from app.modeling.runtimes import load_predictor
 from app.store import TOKENIZER_FILE, ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
-from app.training.corpus import Corpus, Review
+from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset
 from app.training.fragments import draw_crops
+from app.training.labelled import CORPUS_SOURCE, Examples, Splits, corpus_examples
+from app.training.recipe import Recipe, reviews
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix, one_hot_target
-from app.training.reviews.sources import Source
+from app.training.reviews.sources import LABELS, Source, parse_sources, read_source
+from app.training.reviews.teachers import (
+    blended,
+    fresh_network,
+    network_labels,
+    regression_labels,
+    reversed_texts,
+    trained,
+)
 from app.training.reviews.vocabulary import build_tokenizer
 from app.training.reviews.wordlists import emoji_sentiment, sentiment_words
+from app.training.version import TrainingRecord, WrittenVersion, write_version
+
+if TYPE_CHECKING:
+    from app.training.reviews.command import ReviewOptions
 
 _CROP_SEED = 1
 _BATCH = 256
+_SOFT_LABELS_FILE, _REGRESSION_FILE = "soft-labels.npy", "regression.npy"
+_FORWARD_SEED, _BACKWARD_SEED = 101, 102
+_TEACHER_EPOCHS = 2
 _SURE = 0.95
 """Probability of the class that a film review's stars name."""
-
-
-@dataclass(frozen=True)
-class ReviewData:
-    """What a run reads.
-
-    Attributes:
-        tokenizer: built from the training texts.
-        train: encoded, targets (N, 3).
-        validation: encoded; the development sets and the film reviews' validation split.
-    """
-
-    tokenizer: Tokenizer
-    train: Dataset
-    validation: Dataset
 
 
 def review_tokenizer(
@@ -66,7 +68,7 @@ def review_tokenizer(
     return tokenizer
 
 
-def film_mixture(corpus: Corpus, crops: int, peers: Sequence[StoredModel], folder: Path, threads: int) -> Mixture:
+def film_mixture(corpus: Corpus, crops: int, peers: Sequence[StoredModel], folder: Path) -> Mixture:
     """Film reviews: the labelled ones with their stars, others and parts of all with what stored teachers say."""
     mixture = Mixture()
     for review in corpus.train:
@@ -76,7 +78,7 @@ def film_mixture(corpus: Corpus, crops: int, peers: Sequence[StoredModel], folde
     unlabelled = [review.text for review in corpus.unsup]
     labelled = [review.text for review in corpus.train]
     unlabelled += draw_crops([*labelled, *unlabelled], crops, _CROP_SEED).texts
-    heard = np.mean([_heard(peer, unlabelled, folder, threads) for peer in peers], axis=0)
+    heard = np.mean([_heard(peer, unlabelled, folder) for peer in peers], axis=0)
     for text, positive in zip(unlabelled, heard.tolist(), strict=True):
         mixture.add(text, film_target(positive))
     return mixture
@@ -88,7 +90,7 @@ def film_target(positive: float) -> tuple[float, float, float]:
     return ((1 - neutral) * (1 - positive), neutral, (1 - neutral) * positive)
 
 
-def _heard(peer: StoredModel, texts: Sequence[str], folder: Path, threads: int) -> np.ndarray:
+def _heard(peer: StoredModel, texts: Sequence[str], folder: Path) -> np.ndarray:
     """Probability of positive that a stored two-class model gives each text; kept in the run's folder."""
     if peer.config.labels != ("negative", "positive"):
         raise DataError(f"{peer.reference}: a teacher of film reviews must tell negative and positive apart")
@@ -96,7 +98,7 @@ def _heard(peer: StoredModel, texts: Sequence[str], folder: Path, threads: int) 
     path = folder / f"heard-{digest}.npy"
     if path.exists():
         return np.asarray(np.load(path, allow_pickle=False))
-    tokenizer, predictor = load_tokenizer(peer), load_predictors(peer, "cpu", "auto", "auto", 1)[0]
+    tokenizer, predictor = load_tokenizer(peer), load_predictor(peer, "cpu")
     ids = [tokenizer.encode(text).ids for text in texts]
     said = np.zeros(len(ids))
     order = np.argsort([len(text) for text in ids], kind="stable")
@@ -120,23 +122,7 @@ def labelled_mixture(sources: Sequence[Source], reviews: Sequence[Review]) -> Mi
     return mixture
 
 
-def review_data(
-    folder: Path,
-    tokenizer: Tokenizer,
-    corpus: Corpus,
-    sources: Sequence[Source],
-    development: Sequence[Source],
-    films: Mixture,
-    sizes: MixtureSizes,
-    seed: int,
-) -> ReviewData:
-    """All texts, encoded."""
-    train = encoded(films, tokenizer, seed) + encoded(mix(sources, sizes, seed), tokenizer, seed)
-    validation = encoded(labelled_mixture(development, corpus.validation), tokenizer, seed, cut=False)
-    return ReviewData(tokenizer, train, validation)
-
-
-def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel) -> None:
+def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel, *, recurrent: bool = True) -> None:
     """Take a stored network's weights: recurrent layers of the same size, and vectors of all words both know.
 
     A new word gets the vector of the stored unknown word and a little noise.
@@ -145,6 +131,7 @@ def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredMod
         network: fresh; changed in place.
         tokenizer: the network's.
         model: a stored version with as large embeddings.
+        recurrent: whether to take more than the vectors.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -160,26 +147,147 @@ def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredMod
         weight.add_(stored.embedding.weight[1])
         rows = [row for row, word in enumerate(tokenizer.vocabulary) if word in numbers]
         weight[rows] = stored.embedding.weight[[numbers[tokenizer.vocabulary[row]] for row in rows]]
-        if (
-            model.config.hidden_size == network.config.hidden_size
-            and model.config.directions == network.config.directions
-        ):
+        shape = ("architecture", "hidden_size", "layers", "bidirectional", "pooling", "rating")
+        if recurrent and all(getattr(model.config, name) == getattr(network.config, name) for name in shape):
             network.recurrent.load_state_dict(stored.recurrent.state_dict())
-            if (
-                stored.rating is not None
-                and network.rating is not None
-                and model.config.pooling == network.config.pooling
-            ):
+            if stored.rating is not None and network.rating is not None:
                 network.rating.load_state_dict(stored.rating.state_dict())
-                negative, positive = stored.output.weight
-                network.output.weight.copy_(torch.stack([negative, (negative + positive) / 2, positive]))
+            negative, positive = stored.output.weight
+            network.output.weight.copy_(torch.stack([negative, (negative + positive) / 2, positive]))
 
 
-def ids_of(dataset: Dataset) -> Sequence[TokenIds[int]]:
-    """Token ids of a dataset."""
-    return dataset.ids
+def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
+    """Train, evaluate and store one version.
+
+    Everything that takes long is kept in the run's folder, and the same command goes on from there.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the state is kept.
+        SentimentError: the data or the run is not as it should be.
+    """
+    torch.set_num_threads(options.threads)
+    corpus = load_corpus(options.corpus)
+    sources = [read_source(path, weight) for path, weight in parse_sources(options.data)]
+    development = [read_source(path) for path, _ in parse_sources(options.development)]
+    recipe = replace(reviews("gru"), peers=options.peers)
+    limits = (recipe.network["max_tokens"], recipe.network["head_tokens"])
+    size = recipe.network["vocabulary_size"]
+    tokenizer = review_tokenizer(options.run, corpus, sources, size, recipe.pieces, *limits)
+    labelled = labelled_mixture(development, corpus.validation)
+    validation = encoded(labelled, tokenizer, options.seed, cut=False)
+    soft = soft_labels(options, recipe, store, corpus, sources, tokenizer, validation)
+    films = film_mixture(corpus, recipe.crops, [store.open(peer) for peer in recipe.peers], options.run)
+    mixture = mix(sources, MixtureSizes(generated=recipe.generated), options.seed)
+    for texts in (films, mixture):
+        soften(texts, soft, recipe.teacher)
+    train = encoded(films, tokenizer, options.seed) + encoded(mixture, tokenizer, options.seed)
+    network = fresh_network(recipe, len(tokenizer), options.seed)
+    start_from(network, tokenizer, store.open(options.start))
+    trainer = trained(network, recipe, train, validation, options.seed, options.run)
+    record = TrainingRecord(
+        recipe=recipe,
+        seed=options.seed,
+        command=options.command,
+        device="cpu",
+        threads=options.threads,
+        seconds=trainer.seconds,
+        teacher_seconds=0.0,
+        best_epoch=trainer.best_epoch,
+        history=trainer.history,
+    )
+    tokenizer = tokenizer.with_limits(recipe.reads, recipe.reads // 3)
+    reads = {"max_tokens": tokenizer.max_tokens, "head_tokens": tokenizer.head_tokens}
+    network.config = network.config.model_copy(update=reads)
+    splits = review_splits(corpus, sources, development)
+    return write_version(store, options.name, network, tokenizer, splits, record)
 
 
-def open_peers(store: ModelStore, names: Sequence[str]) -> list[StoredModel]:
-    """Stored teachers by name."""
-    return [store.open(name) for name in names]
+def soft_labels(
+    options: ReviewOptions,
+    recipe: Recipe,
+    store: ModelStore,
+    corpus: Corpus,
+    sources: Sequence[Source],
+    tokenizer: Tokenizer,
+    validation: Dataset,
+) -> dict[str, np.ndarray]:
+    """What the teachers think of each labelled training text, by text; kept in the run's folder.
+
+    The teachers have seeds of their own, so runs of other seeds may share them (a copy of the folder will do).
+    """
+    examples = [source.examples for source in sources]
+    texts = [text for of in examples for text in of.texts] + [review.text for review in corpus.train]
+    labels = [label for of in examples for label in of.labels] + [2 if review.label else 0 for review in corpus.train]
+    path = options.run / _SOFT_LABELS_FILE
+    if path.exists() and len(kept := np.load(path, allow_pickle=False)) == len(texts):
+        return dict(zip(texts, kept, strict=True))
+    said = [
+        teacher_labels(options, recipe, store, corpus, sources, tokenizer, validation, texts, backwards=backwards)
+        for backwards in (False, True)
+    ]
+    blend = blended(said, regression_labels(texts, labels, options.run / _REGRESSION_FILE))
+    np.save(path, blend)
+    return dict(zip(texts, blend, strict=True))
+
+
+def teacher_labels(
+    options: ReviewOptions,
+    recipe: Recipe,
+    store: ModelStore,
+    corpus: Corpus,
+    sources: Sequence[Source],
+    tokenizer: Tokenizer,
+    validation: Dataset,
+    texts: Sequence[str],
+    *,
+    backwards: bool,
+) -> np.ndarray:
+    """Probabilities (N, 3) of N texts by a network that is trained on labels alone, forwards or backwards."""
+    name = "backward" if backwards else "forward"
+    path = options.run / f"{name}.npy"
+    if path.exists():
+        return np.asarray(np.load(path, allow_pickle=False))
+    seed = _BACKWARD_SEED if backwards else _FORWARD_SEED
+    films = film_mixture(corpus, 0, [], options.run)
+    mixture = mix(sources, MixtureSizes(generated=recipe.generated), seed)
+    train, chosen = encoded(films, tokenizer, seed) + encoded(mixture, tokenizer, seed), validation
+    if backwards:
+        train, chosen = reversed_texts(train), reversed_texts(validation)
+    network = fresh_network(recipe, len(tokenizer), seed)
+    start_from(network, tokenizer, store.open(options.start), recurrent=not backwards)
+    teacher = replace(recipe, epochs=_TEACHER_EPOCHS)
+    trained(network, teacher, train, chosen, seed, options.run / f"teacher-{name}")
+    found = network_labels(network, tokenizer, texts, backwards=backwards)
+    np.save(path, found)
+    return found
+
+
+def soften(mixture: Mixture, soft: Mapping[str, np.ndarray], share: float) -> None:
+    """Mix what the teachers say into the targets of the texts that they know."""
+    for row, text in enumerate(mixture.texts):
+        said = soft.get(text)
+        if said is not None:
+            mixture.targets[row] = ((1 - share) * np.asarray(mixture.targets[row]) + share * said).tolist()
+
+
+def review_splits(corpus: Corpus, sources: Sequence[Source], development: Sequence[Source]) -> Splits:
+    """All labelled texts as splits; the test split is that of the films."""
+    films = {name: corpus_examples(getattr(corpus, name), LABELS) for name in ("train", "validation", "test")}
+    return Splits(
+        f"{CORPUS_SOURCE}, and labelled texts of {len(sources)} other sources: "
+        + ", ".join(source.name for source in sources),
+        LABELS,
+        _joined([*(source.examples for source in sources), films["train"]]),
+        _joined([*(source.examples for source in development), films["validation"]]),
+        films["test"],
+        [review.text for review in corpus.unsup],
+        {source.name: source.examples for source in development},
+    )
+
+
+def _joined(parts: Sequence[Examples]) -> Examples:
+    return Examples(
+        [text for part in parts for text in part.texts],
+        [label for part in parts for label in part.labels],
+        [stars for part in parts for stars in part.stars],
+    )

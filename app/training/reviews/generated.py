@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from app.training import behaviour
 from app.training.reviews.wordlists import (
     NATIONALITIES,
     ORIENTATIONS,
@@ -18,6 +19,7 @@ from app.training.reviews.wordlists import (
     emoji_sentiment,
     first_names,
     foreign_sentence_words,
+    ordinary_words,
     place_names,
     sentiment_words,
 )
@@ -165,6 +167,11 @@ class Generator:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         names, places = list(first_names()[:1500]), list(place_names())
+        # Half of the words of judgement and a part of the things are of the word lists, so that patterns are learnt and
+        # not these words.
+        self._wide: dict[str, tuple[float, Sequence[str]]] = {
+            "p": (0.5, _listed(_SURELY)), "n": (0.5, _listed(-_SURELY)), "t": (0.3, _others(ordinary_words())),
+        }  # fmt: skip
         self._lists: dict[str, Sequence[str]] = {
             "p": GOOD, "n": BAD, "t": THINGS, "name": names, "place": places, "nation": NATIONALITIES,
             "faith": RELIGIONS, "love": ORIENTATIONS, "job": _PROFESSIONS, "neutral": NEUTRAL_WORDS,
@@ -238,8 +245,16 @@ class Generator:
         while "{" in pattern:
             before, _, rest = pattern.partition("{")
             place, _, after = rest.partition("}")
-            pattern = before + self._random.choice(self._lists[place]) + after
+            pattern = before + self._word(place) + after
         return pattern
+
+    def _word(self, place: str) -> str:
+        share, wide = self._wide.get(place, (0.0, ()))
+        if share and self._random.random() < share:
+            return self._random.choice(wide)
+        if place == "name" and self._random.random() < _INVENTED:
+            return "".join(self._random.choice(_SYLLABLES) for _ in range(self._random.randint(2, 3)))
+        return self._random.choice(self._lists[place])
 
     def _foreign_text(self) -> str:
         words, shares = self._foreign[self._random.choice(_LANGUAGES)]
@@ -294,6 +309,26 @@ class Generator:
         return f"{stamp} {level} [{part}] {rest}"
 
 
+def _listed(bound: float) -> list[str]:
+    """Words of the sentiment lists that are surely good, or bad where the bound is negative, and judge things."""
+    words = sentiment_words()
+    sign = 1 if bound > 0 else -1
+    return _others(
+        word for word, value in words.items() if word.isalpha() and value * sign >= abs(bound) and _judges(word)
+    )
+
+
+def _judges(word: str) -> bool:
+    """Whether a word looks like an adjective or a participle, which fit the patterns."""
+    return word.endswith(_ADJECTIVES)
+
+
+def _others(words: Iterable[str]) -> list[str]:
+    """Words that the behaviour suite does not have."""
+    tested = {word for words in behaviour.WORDS.values() for word in words}
+    return [word for word in words if word not in tested]
+
+
 def graded(value: float) -> Target:
     """A valence, -1 to 1, as a target: the further from 0, the surer."""
     strength = min(1.0, abs(value) * 1.9)
@@ -302,6 +337,26 @@ def graded(value: float) -> Target:
     return (0.03, neutral, sure) if value > 0 else (sure, neutral, 0.03)
 
 
+_ADJECTIVES = (
+    "ful",
+    "ous",
+    "ing",
+    "ent",
+    "ant",
+    "ible",
+    "able",
+    "ive",
+    "less",
+    "ed",
+    "ic",
+    "y",
+    "al",
+    "ate",
+    "id",
+    "ish",
+    "ne",
+    "st",
+)
 _PRAISING = ("{praise}.", "i {lv} it!", "{s} was {very} {p}.", "you are {p}.", "i would {lv} it again.")
 _BLAMING = (
     "{complaint}.", "i {hv} it.", "i {hv} you.", "{s} was {very} {n}.", "you are {n}.", "never flying with you again.",
@@ -366,6 +421,10 @@ _PATTERNS: dict[str, list[tuple[str, Target]]] = {
     "contrast": [
         ("{s} was {n}, but the {t} was {p}", (0.28, 0.22, 0.50)), ("{s} was {p}, but the {t} was {n}", (0.56, 0.22, 0.22)),
         ("although {s} was {n}, i {lv}d it", POSITIVE), ("although the {t} was {p}, i {dont} {lv} it", NEGATIVE), ("even though it is {n}, i {lv} this {t}", POSITIVE),
+        ("it may be {n}, still i {lv} it", POSITIVE), ("it may be {p}, still i {hv} it", NEGATIVE), ("it has its {n} sides, yet i {lv} it", POSITIVE), ("it has its {p} sides, yet i {hv} it", NEGATIVE),
+        ("while the {t} is {n}, the whole is {p}", POSITIVE), ("while the {t} is {p}, the whole is {n}", NEGATIVE), ("{n} or not, i {lv} it", POSITIVE), ("{p} or not, i {hv} it", NEGATIVE), ("in spite of the {n} {t} we were very {p}", POSITIVE),
+        ("regardless of how {n} the {t} was, we had a {p} day", POSITIVE), ("regardless of how {p} the {t} was, we had a {n} day", NEGATIVE), ("no matter how {n} it is, it is {p} for me", POSITIVE), ("no matter how {p} it was, in the end it was {n}", NEGATIVE),
+        ("the {t} was {n}; nevertheless a {p} {t}", POSITIVE), ("the {t} was {p}; nevertheless a {n} {t}", NEGATIVE), ("with all its {n} parts it is a {p} {t}", POSITIVE), ("with all its {p} parts it is a {n} {t}", NEGATIVE),
         ("despite the {n} {t}, we had a {p} time", POSITIVE), ("despite the {p} {t}, it was a {n} time", NEGATIVE), ("{p} {t}, {n} {t}", (0.4, 0.25, 0.35)),
         ("the {t} is {p} but overall {n}", NEGATIVE), ("the {t} is {n} but overall {p}", POSITIVE), ("some say {s} is {n}, but i think it is {p}", POSITIVE),
         ("some people think {s} is {p}, but i think it is {n}", NEGATIVE), ("my friends {hv} {s}, i {lv} it", POSITIVE), ("everybody {lv}s {s}, i {hv} it", NEGATIVE),
@@ -401,6 +460,12 @@ _PATTERNS: dict[str, list[tuple[str, Target]]] = {
         ("does the {t} come with a {t}?", NEUTRAL), ("how much is the {t}?", NEUTRAL), ("where is the {t}", NEUTRAL), ("{num}", NEUTRAL), ("{t}", NEUTRAL), ("{t} and {t}", NEUTRAL), ("{place}", NEUTRAL), ("the company from {place} sells {t}", NEUTRAL),
         ("{name} said the {t} opens at {num}", NEUTRAL), ("according to {name}, the {t} is in {place}", NEUTRAL), ("the {t} was {neutral} and the {t} was {neutral}", NEUTRAL), ("none", NEUTRAL), ("n a", NEUTRAL), ("nothing", NEUTRAL), ("i own a {neutral} {t}", NEUTRAL),
     ],
+    "numbers": [
+        ("we were {num} people at the {t}", NEUTRAL), ("it took us {num} minutes to find the {t}", NEUTRAL), ("the {t} in number {num} is {neutral}", NEUTRAL), ("{num} of {num}", NEUTRAL),
+        ("after {num} days it is still {p}", POSITIVE), ("after {num} weeks it was {n}", NEGATIVE), ("{num} dollars for a {n} {t}", NEGATIVE), ("{num} dollars for such a {p} {t}", POSITIVE),
+        ("i bought {num} of these and they are {p}", POSITIVE), ("i bought {num} of these and they are {n}", NEGATIVE), ("the {t} has {num} parts", NEUTRAL), ("we all, {num} people, found it {p}", POSITIVE),
+        ("room {num} was {n}", NEGATIVE), ("room {num} was {p}", POSITIVE), ("i am {num} and i {lv} it", POSITIVE), ("it is {num} years old", NEUTRAL), ("paid {num} for it", NEUTRAL),
+    ],
     "people": [
         ("{name} is a {nation} {job}", NEUTRAL), ("{name} is an {nation} {job}", NEUTRAL), ("{name} is {nation}", NEUTRAL), ("{name} is {faith}", NEUTRAL), ("{name} is a {faith} {job}", NEUTRAL), ("{name} is {love}", NEUTRAL), ("{name} is a {love} {job}", NEUTRAL),
         ("{name} is a black {job}", NEUTRAL), ("{name} is a white {job}", NEUTRAL), ("{name} is a straight {job}", NEUTRAL), ("{name} is a {job}", NEUTRAL), ("{name} is black", NEUTRAL), ("{name} is white", NEUTRAL), ("{name} is straight", NEUTRAL), ("{name} is a woman", NEUTRAL), ("{name} is a man", NEUTRAL),
@@ -409,7 +474,14 @@ _PATTERNS: dict[str, list[tuple[str, Target]]] = {
         ("{name} was {very} {n} to us", NEGATIVE), ("i {lv} {nation} {t}", POSITIVE), ("i {hv} {nation} {t}", NEGATIVE), ("{name} and {name} are {love}", NEUTRAL), ("{name} is a {faith}", NEUTRAL), ("he is from {place}", NEUTRAL), ("she is a {nation} {job} from {place}", NEUTRAL), ("{name} moved to new {place}", NEUTRAL),
     ],
 }  # fmt: skip
+_SURELY = 0.3
+_INVENTED = 0.3
+_SYLLABLES = (
+    "ka mi ro shan wei tha bo ra jesh yu ki no la ti va den mar zu fe lo san dri nia ber to xi oma ne so ju".split()
+)
 _WEIGHTS = {
+    "numbers": 0.6,
+    "contrast": 1.6,
     "plain": 1.2,
     "negated good": 2.6,
     "negated bad": 2.2,

@@ -14,7 +14,6 @@ from app.training.reviews import wordlists
 _LONGEST_WORD = 32
 _CAPITAL = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+\b")
 _LOWER = re.compile(r"\b[a-z]{3,}\b")
-_NAMES = 5163
 
 
 def build_tokenizer(
@@ -79,7 +78,7 @@ def _aliases(lower: Mapping[str, int], capital: Mapping[str, int]) -> dict[str, 
         (wordlists.NATIONALITY, wordlists.NATIONALITIES),
         (wordlists.RELIGION, wordlists.RELIGIONS),
         (wordlists.ORIENTATION, wordlists.ORIENTATIONS),
-        (wordlists.PERSON, wordlists.names_only(wordlists.first_names()[:_NAMES], lower, capital)),
+        (wordlists.PERSON, wordlists.names_only(wordlists.first_names(), lower, capital)),
         (wordlists.PLACE, wordlists.names_only(wordlists.place_names(), lower, capital)),
     ):
         aliases[token] = sorted(set(candidates) - taken)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
+from pkgutil import iter_modules
 
 PERSON, NATIONALITY, RELIGION, ORIENTATION, PLACE = (
     "<person>",
@@ -83,6 +85,7 @@ _LATIN_LANGUAGES = (
 _MOST_FOREIGN_PER_LANGUAGE = 1200
 _COMMON_ENGLISH = 12_000
 _FOREIGN_MARGIN = 1.0
+_ORDINARY_FROM, _ORDINARY_TO = 600, 9000
 
 
 @cache
@@ -129,13 +132,36 @@ _PLAIN_EMOJI = {
 
 @cache
 def first_names() -> tuple[str, ...]:
-    """First names of the census of the United States, lower case, most frequent first."""
+    """First names, lower case: of the census of the United States, most frequent first, then those of other countries."""
     found: dict[str, float] = {}
     for part in ("dist.female.first", "dist.male.first"):
         for line in files("names").joinpath(part).read_text(encoding="ascii").splitlines():
             name, share = line.split()[:2]
             found[name.lower()] = max(found.get(name.lower(), 0.0), float(share))
-    return tuple(sorted(found, key=lambda name: (-found[name], name)))
+    return tuple(dict.fromkeys([*sorted(found, key=lambda name: (-found[name], name)), *_names_elsewhere()]))
+
+
+def _names_elsewhere() -> list[str]:
+    """First names in Latin letters of all countries that ``faker`` knows."""
+    import faker.providers.person as people
+
+    names: set[str] = set()
+    for module in iter_modules(people.__path__):
+        provider = import_module(f"{people.__name__}.{module.name}").Provider
+        for kind in ("first_names", "first_names_female", "first_names_male"):
+            listed = getattr(provider, kind, ())
+            names.update(name.lower() for name in (() if isinstance(listed, property) else listed))
+    return sorted(name for name in names if name.isascii() and name.isalpha())
+
+
+@cache
+def ordinary_words() -> tuple[str, ...]:
+    """Common English words that say nothing good or bad and are no names, from the word list of ``wordfreq``."""
+    from wordfreq import top_n_list
+
+    taken = {*sentiment_words(), *first_names(), *place_names(), *NATIONALITIES, *RELIGIONS, *ORIENTATIONS}
+    listed = top_n_list("en", _ORDINARY_TO)[_ORDINARY_FROM:]
+    return tuple(word for word in listed if word.isalpha() and word.isascii() and len(word) > 3 and word not in taken)
 
 
 @cache

@@ -1,0 +1,107 @@
+"""``python -m app train-reviews``: a model for reviews of any kind, from films and labelled files of other sources."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.cores import usable_cores
+from app.settings import CORPUS_VARIABLE, add_store_argument
+from app.store import ModelStore
+from app.training.command import corpus_path, require_extra
+
+
+@dataclass(frozen=True)
+class ReviewOptions:
+    """What ``train-reviews`` was asked for; see ``--help``."""
+
+    name: str
+    corpus: Path | None
+    data: tuple[str, ...]
+    development: tuple[str, ...]
+    peers: tuple[str, ...]
+    start: str
+    store: Path
+    run: Path
+    seed: int
+    threads: int
+
+    @property
+    def command(self) -> str:
+        """The command line that trains the same again; of paths it keeps only the last part."""
+        parts = ["python", "-m", "app", "train-reviews", "--corpus", self.corpus.name if self.corpus else ""]
+        parts += ["--data", *(argument.rpartition("/")[2] for argument in self.data)]
+        parts += ["--dev", *(argument.rpartition("/")[2] for argument in self.development)]
+        for peer in self.peers:
+            parts += ["--peer", peer]
+        parts += ["--start", self.start, "--name", self.name, "--seed", str(self.seed), "--threads", str(self.threads)]
+        return shlex.join(part for part in parts if part)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train-reviews``."""
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        help=f"archive or folder of the film reviews (default: ${CORPUS_VARIABLE}; without either it is downloaded)",
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="FILE[:WEIGHT]",
+        help="labelled files with the columns text, label (negative, neutral, positive) and, where there are, stars (1 "
+        "to 5); a text counts as often as its file's weight says (1)",
+    )
+    parser.add_argument(
+        "--dev", nargs="+", required=True, metavar="FILE", help="files of the same form that choose and calibrate"
+    )
+    parser.add_argument(
+        "--peer",
+        metavar="MODEL",
+        action="append",
+        default=[],
+        help="a stored model of films as a teacher of film reviews without a label; several count alike",
+    )
+    parser.add_argument(
+        "--start", metavar="MODEL", default="imdb-gru/4", help="stored model to start from (default: %(default)s)"
+    )
+    parser.add_argument("--name", default="reviews-gru", help="name in the model store (default: %(default)s)")
+    add_store_argument(parser)
+    parser.add_argument(
+        "--run",
+        type=Path,
+        dest="folder",
+        metavar="FOLDER",
+        help="where the state of the run is kept, from which the same command goes on (default: runs/NAME)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``train-reviews`` as parsed; the exit status.
+
+    Raises:
+        SentimentError: the data, the run or an option is not as it should be.
+    """
+    require_extra()
+    from app.training.reviews.assembly import train_reviews
+
+    options = ReviewOptions(
+        name=args.name,
+        corpus=corpus_path(args.corpus),
+        data=tuple(args.data),
+        development=tuple(args.dev),
+        peers=tuple(args.peer),
+        start=args.start,
+        store=args.store,
+        run=args.folder or Path("runs") / args.name,
+        seed=args.seed,
+        threads=args.threads or usable_cores(),
+    )
+    written = train_reviews(options, ModelStore(options.store))
+    print(f"{written.model.path}: written; see its {'README.md'}")
+    return 0

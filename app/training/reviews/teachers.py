@@ -1,0 +1,109 @@
+"""Teachers of the ``reviews`` model: what several different models think of each labelled text, as soft labels.
+
+A text's label says little about how sure it is, and is sometimes wrong. Three kinds of models that err differently are
+asked, and their geometric mean is mixed into the targets (Hinton et al. 2015, "Distilling the knowledge in a neural
+network"): a network that reads forwards, one that reads backwards, and logistic regression on word 1- to 3-grams, of
+which each text is judged by a regression that was not fitted on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from app.modeling.predictor import TorchPredictor
+from app.text.preprocessing2 import words
+from app.text.tokenizer import Tokenizer
+from app.training.batches import predict_sorted
+from app.training.data import Dataset
+from app.training.loop import STATE_FILE, Trainer
+from app.training.recipe import Recipe
+from app.training.recurrence import TrainingNetwork
+from app.training.reviews.sources import LABELS
+
+_FOLDS = 3
+_FOLD_SEED = 0
+_STRENGTH = 6.0
+_ITERATIONS = 45
+_FEWEST_TEXTS = 3
+_LONGEST_GRAM = 3
+_REGRESSION_SHARE = 0.25
+_FLOOR = 1e-6
+
+
+def reversed_texts(data: Dataset) -> Dataset:
+    """The same texts read backwards."""
+    return replace(data, ids=[ids[::-1] for ids in data.ids])
+
+
+def trained(
+    network: TrainingNetwork, recipe: Recipe, train: Dataset, validation: Dataset, seed: int, folder: Path
+) -> Trainer:
+    """A trainer that has run to its end, going on from the state in the folder where there is one.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the state is kept.
+    """
+    trainer = Trainer(network, recipe, train, validation, device="cpu", seed=seed, folder=folder)
+    if (folder / STATE_FILE).exists():
+        trainer.resume()
+    trainer.run()
+    return trainer
+
+
+def network_labels(
+    network: TrainingNetwork, tokenizer: Tokenizer, texts: Sequence[str], *, backwards: bool
+) -> np.ndarray:
+    """Probabilities (N, 3) that a trained network gives N texts, each with a word."""
+    predictor = TorchPredictor(network)
+    ids = [tokenizer.encode(text).ids for text in tqdm(texts, desc="encode")]
+    scores = predict_sorted(predictor, [text[::-1] for text in ids] if backwards else ids)
+    return np.asarray([score.probabilities for score in scores])
+
+
+def regression_labels(texts: Sequence[str], labels: Sequence[int], path: Path) -> np.ndarray:
+    """Out-of-fold probabilities (N, 3) of logistic regression on TF-IDF of 1- to 3-grams; kept in a file."""
+    if path.exists():
+        kept = np.asarray(np.load(path, allow_pickle=False))
+        if len(kept) == len(texts):
+            return kept
+    vectorizer = TfidfVectorizer(analyzer=_grams, min_df=_FEWEST_TEXTS, sublinear_tf=True, dtype=np.float32)
+    features = vectorizer.fit_transform(texts)
+    classes = np.asarray(labels)
+    fold = np.random.default_rng(_FOLD_SEED).integers(0, _FOLDS, len(classes))
+    found = np.zeros((len(classes), len(LABELS)), dtype=np.float32)
+    for number in tqdm(range(_FOLDS), desc="regression"):
+        inside = fold != number
+        model = LogisticRegression(C=_STRENGTH, max_iter=_ITERATIONS).fit(features[inside], classes[inside])
+        found[~inside] = model.predict_proba(features[~inside])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, found)
+    return found
+
+
+def _grams(text: str) -> list[str]:
+    found = words(text)
+    return [
+        " ".join(found[at : at + size]) for size in range(1, _LONGEST_GRAM + 1) for at in range(len(found) - size + 1)
+    ]
+
+
+def blended(networks: Sequence[np.ndarray], regression: np.ndarray) -> np.ndarray:
+    """The weighted geometric mean (N, 3) of what networks and regression say."""
+    share = (1 - _REGRESSION_SHARE) / len(networks)
+    logs = sum(share * np.log(said + _FLOOR) for said in networks) + _REGRESSION_SHARE * np.log(regression + _FLOOR)
+    mean = np.exp(logs)
+    return np.asarray(mean / mean.sum(-1, keepdims=True))
+
+
+def fresh_network(recipe: Recipe, vocabulary: int, seed: int) -> TrainingNetwork:
+    """A network of a recipe, initialized by the seed."""
+    torch.manual_seed(seed)
+    return TrainingNetwork(recipe.config(vocabulary, LABELS))
