@@ -123,9 +123,9 @@ def _behaviour(metrics: dict[str, Any]) -> list[str]:
     if not found:
         return []
     return [
-        "## Behaviour\n\nCases that nothing was trained or chosen on (`python -m app evaluate MODEL --behaviour`). Right "
-        "is the label, or that an added phrase does not move the score the wrong way, or that a group of sentences keeps "
-        "its label whichever name stands in it. Neutral also counts as said where neither side gets 75% or more.\n\n"
+        "## Behaviour\n\nCases that nothing was trained or chosen on (`python -m app evaluate MODEL --behaviour`). "
+        "Right is the label, or that an added phrase does not move the score the wrong way, or that a group of sentences "
+        "keeps its label whichever name stands in it. Neutral also counts as said where neither side gets 75% or more.\n\n"
         + behaviour_table(found)
     ]
 
@@ -243,14 +243,14 @@ def _calibration(config: ModelConfig, metrics: dict[str, Any]) -> str:
         )
     else:
         how = (
-            f"Logits are divided by a temperature of {config.temperature:g}, fitted on the validation split (Guo et al. "
-            "2017)."
+            f"Logits are divided by a temperature of {config.temperature:g}, fitted on the validation split (Guo et "
+            "al. 2017)."
         )
     return (
         f"{how} On the validation split the expected calibration error went from {fitted['error_before']:.4f} to "
         f"{fitted['error_after']:.4f} and the negative log-likelihood from {fitted['nll_before']:.4f} to "
-        f"{fitted['nll_after']:.4f}. Answers below {config.thresholds.unsure_below:g} are `unsure`, texts with more than "
-        f"{config.unreadable_above:.0%} unknown and foreign words `unreadable`.\n\n"
+        f"{fitted['nll_after']:.4f}. Answers below {config.thresholds.unsure_below:g} are `unsure`, texts with more "
+        f"than {config.unreadable_above:.0%} unknown and foreign words `unreadable`.\n\n"
         f"![Reliability diagram]({RELIABILITY_FILE})"
     )
 

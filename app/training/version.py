@@ -136,8 +136,8 @@ def _calibrate(
 ) -> tuple[ModelConfig, dict[str, Any]]:
     """Fit calibration and thresholds to the stored weights on the validation split, and write them.
 
-    A temperature goes into the configuration; factor and biases of more than two classes go into the output layer, where
-    they cost nothing.
+    A temperature goes into the configuration; factor and biases of more than two classes go into the output layer,
+    where they cost nothing.
     """
     network = load_network(folder, config)
     labels = np.asarray(splits.validation.labels)

@@ -14,7 +14,8 @@ interesting/boring exciting/dull enjoyable/tedious enjoyed/disliked enjoy/dislik
 helpful/unhelpful clean/dirty fast/slow easy/difficult comfortable/uncomfortable strong/weak better/worse nice/nasty
 fresh/stale delicious/disgusting recommend/avoid recommended/avoided pleasant/unpleasant fun/annoying smart/dumb
 believable/unbelievable original/derivative masterpiece/disaster positive/negative success/failure successful/failed
-works/fails worked/failed reliable/unreliable polite/impolite quiet/noisy cheap/overpriced warm/cold impressed/disappointed
+works/fails worked/failed reliable/unreliable polite/impolite quiet/noisy cheap/overpriced warm/cold
+impressed/disappointed
 impressive/disappointing satisfied/dissatisfied memorable/forgettable convincing/unconvincing talented/talentless
 professional/unprofessional worthwhile/worthless superb/lousy outstanding/mediocre entertaining/tiresome
 well/badly always/never everything/nothing

@@ -16,8 +16,10 @@ from app.training.data import Dataset
 from app.training.reviews.flipped import flipped
 from app.training.reviews.generated import GeneratedText, Generator
 from app.training.reviews.sources import LABELS, Source
+from app.training.reviews.unreadable import unreadable_texts
 
 _FLIPPED_SURE = 0.8
+_NOTHING = (1 / 3, 1 / 3, 1 / 3)
 _PHRASE_LONGEST = 60
 _CUT_SHARE = 0.02
 _CUT_FROM_RANK = 1500
@@ -86,7 +88,8 @@ def mix(sources: Sequence[Source], sizes: MixtureSizes, seed: int) -> Mixture:
             mixture.add(other, (_FLIPPED_SURE if target[2] else rest, rest, _FLIPPED_SURE if target[0] else rest))
     mixture.add_generated([generator.with_phrase(*draw.choice(short)) for _ in range(sizes.phrases)])
     mixture.add_generated(generator.texts(sizes.generated))
-    mixture.add_generated(generator.unreadable(sizes.unreadable))
+    for text in unreadable_texts(sizes.unreadable, draw):
+        mixture.add(text, _NOTHING)
     mixture.add_generated(generator.lexicon())
     return mixture
 
@@ -133,6 +136,7 @@ def _cut_words(ids: list[TokenIds[int]], tokenizer: Tokenizer, seed: int) -> lis
             parts = text.tolist()
             for mark in reversed(rows):
                 parts[mark : mark + 1] = pieces[parts[mark]]
-            text = array(TOKEN_TYPECODE, parts[: tokenizer.max_tokens])
-        changed.append(text)
+            changed.append(array(TOKEN_TYPECODE, parts[: tokenizer.max_tokens]))
+        else:
+            changed.append(text)
     return changed

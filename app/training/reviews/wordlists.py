@@ -56,7 +56,8 @@ transgender transsexual trans cisgender nonbinary lgbt lgbtq polyamorous demisex
 _FOREIGN_FUNCTION_WORDS = """
 de la el le les des un una une uno du et en que los las del von der das und il di y ich ist nicht ein eine mit den dem
 auf sie es por para con como pero muy mas esta este todo todos lo se su al mi me te tu yo je pas pour avec est sur dans
-qui ce cette sont plus tres mais nous vous ils elle och att det som jag inte den til av ikke og er jeg het een van dat niet
+qui ce cette sont plus tres mais nous vous ils elle och att det som jag inte den til av ikke og er jeg het een van dat
+niet
 voor zijn met ook maar che non per sono della con alla nel gli anche piu era nao uma com dos das mais foi muito em
 na ne se je da nie jest sie ze jak ale bir ve bu da icin cok ile yang dan ini itu untuk tidak dengan
 """.split()
@@ -126,13 +127,14 @@ _PLAIN_EMOJI = {
     "\U0001f970": 0.9, "\U0001f618": 0.8, "\U0001f60a": 0.7, "\U0001f642": 0.3, "\U0001f641": -0.5, "\u2639": -0.6,
     "\u2764": 0.9, "\U0001f494": -0.7, "\U0001f612": -0.6, "\U0001f644": -0.5, "\U0001f611": -0.2, "\U0001f610": 0.0,
     "\U0001f60e": 0.5, "\U0001f44c": 0.6, "\u2b50": 0.5, "\U0001f31f": 0.6, "\U0001f4a4": -0.3, "\U0001f926": -0.5,
-    "\U0001f595": -0.9, "\U0001f624": -0.5, "\U0001f629": -0.6, "\U0001f62b": -0.5, "\U0001f61e": -0.6, "\U0001f614": -0.5,
+    "\U0001f595": -0.9, "\U0001f624": -0.5, "\U0001f629": -0.6, "\U0001f62b": -0.5, "\U0001f61e": -0.6,
+    "\U0001f614": -0.5,
 }  # fmt: skip
 
 
 @cache
 def first_names() -> tuple[str, ...]:
-    """First names, lower case: of the census of the United States, most frequent first, then those of other countries."""
+    """First names, lower case: of the census of the United States, most frequent first, then of other countries."""
     found: dict[str, float] = {}
     for part in ("dist.female.first", "dist.male.first"):
         for line in files("names").joinpath(part).read_text(encoding="ascii").splitlines():
@@ -179,7 +181,7 @@ def place_names() -> tuple[str, ...]:
 
 @cache
 def foreign_words() -> tuple[str, ...]:
-    """Words in Latin letters that some other language uses more than English does, from the word lists of ``wordfreq``."""
+    """Words in Latin letters that some other language uses more than English does, of the lists of ``wordfreq``."""
     from wordfreq import top_n_list, zipf_frequency
 
     from app.text.preprocessing2 import words
