@@ -46,12 +46,12 @@ WORDS: Mapping[str, tuple[str, ...]] = {
         "laughable grim ghastly dismal unacceptable irritating infuriating revolting obnoxious".split()
     ),
     "thing": tuple(
-        "waiter lobby headset printer lecture museum blender jacket soundtrack garage dentist playlist mattress "
+        "usher lobby headset printer lecture museum blender jacket soundtrack garage dentist playlist mattress "
         "balcony "
         "tutorial novel sandwich ferry gym ceremony".split()
     ),
-    "cherish": ("cherish", "treasure", "adored", "relish"),
-    "detest": ("detest", "deplore", "can't stand", "resented"),
+    "cherish": ("cherish", "treasure", "prized", "relish"),
+    "detest": ("detest", "deplore", "can't stand", "abominate"),
     "plain": ("rectangular", "portable", "grey", "wireless", "municipal", "two-storey", "printed", "seasonal"),
 }  # fmt: skip
 

@@ -10,9 +10,9 @@ import pytest
 from app.errors import DataError
 from app.sentiment import Scores, TokenIds
 from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
+from app.training.batches import BATCH_SIZE
 from app.training.calibration import fit_temperature, negative_log_likelihood
 from app.training.evaluation import (
-    BATCH_SIZE,
     Outcome,
     brier_score,
     calibration_error,

@@ -20,7 +20,7 @@ impressive/disappointing satisfied/dissatisfied memorable/forgettable convincing
 professional/unprofessional worthwhile/worthless superb/lousy outstanding/mediocre entertaining/tiresome
 well/badly always/never everything/nothing
 """.split()
-_OPPOSITE = {
+OPPOSITE = {
     word: other
     for pair in _PAIRS
     for word, other in (tuple(pair.split("/")), tuple(reversed(pair.split("/"))))
@@ -36,7 +36,7 @@ _FEWEST_SHARE = 0.04
 def flipped(text: str) -> str | None:
     """The text with its words of sentiment exchanged; None where they are too few to turn it, or negations blur it."""
     found = _WORD.findall(text)
-    turned = [word for word in found if word.lower() in _OPPOSITE and word.lower() not in _WEAK]
+    turned = [word for word in found if word.lower() in OPPOSITE and word.lower() not in _WEAK]
     if not turned or len(turned) < _FEWEST_SHARE * len(found) or len(_NEGATION.findall(text)) > len(turned):
         return None
     return _WORD.sub(_exchanged, text)
@@ -44,7 +44,7 @@ def flipped(text: str) -> str | None:
 
 def _exchanged(match: re.Match[str]) -> str:
     word = match.group()
-    other = _OPPOSITE.get(word.lower())
+    other = OPPOSITE.get(word.lower())
     if other is None:
         return word
     return other.capitalize() if word[0].isupper() else other
