@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import cli, metrics
 from app.settings import CORPUS_VARIABLE, PREFIX, ROLE_VARIABLE, Settings
+from tests.pictures import IMAGES, PICTURES, digest_of_page, served
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -118,6 +120,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not missing
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.iterdir()), ids=lambda path: path.name)
+def test_pictures_are_not_old(path: Path) -> None:
+    """Each is on some page and shows the model that is served; those of the page show the page as it is.
+
+    ``python -m tests.pictures`` and ``python -m tests.monitoring.pictures`` make them anew.
+    """
+    assert f"images/{path.name})" in TEXT
+    with Image.open(path) as picture:
+        says = picture.info
+    assert says["Shows"] == served()
+    if path.name in PICTURES:
+        assert says["Made from"] == digest_of_page()
 
 
 def test_make_targets_exist() -> None:

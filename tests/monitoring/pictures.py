@@ -1,8 +1,9 @@
-"""``python -m tests.monitoring.pictures CORPUS``: the pictures of the dashboards in docs/images.
+"""``python -m tests.monitoring.pictures [CORPUS]``: the pictures of the dashboards in docs/images.
 
 Runs the shipped model, Redis and Prometheus on this machine, asks for reviews of the corpus, lets the engine and Redis
 fail and the queue fill up, and draws what Prometheus then knows. Where the version's metrics.json lacks figures, they
-are measured on a sample of the corpus' test split.
+are measured on a sample of the corpus' test split. Without a corpus it asks for reviews that were put together by
+chance, which no figures can be measured on.
 """
 
 from __future__ import annotations
@@ -29,20 +30,27 @@ from monitoring import preview
 from monitoring.dashboards import read_dashboards
 from tests.monitoring.load import load
 from tests.monitoring.stack import exporting, watching
+from tests.pictures import IMAGES, MODEL, STORE, served, stamp
 from tests.redis_server import RedisServer
+from tests.reviews import written_reviews
 from tests.service import Service, serving
 
-MODEL = "imdb-gru"
 SAMPLE = 2000
 
 
-def copy_model(folder: Path, examples: Examples) -> Path:
+def sample(corpus: Path) -> Examples:
+    """Some reviews of the corpus' test split."""
+    examples = corpus_examples(load_corpus(corpus).test, CORPUS_LABELS)
+    return examples.take(random.Random(1).sample(range(len(examples)), SAMPLE))
+
+
+def copy_model(folder: Path, examples: Examples | None) -> Path:
     """A store with the served version, its figures those of the examples where it has none of its own."""
-    model = ModelStore(Path("model_store")).open(MODEL)
+    model = ModelStore(STORE).open(MODEL)
     target = folder / "store" / MODEL / str(model.version)
     shutil.copytree(model.path, target)
     document = model.metrics
-    if "unknown" not in document["test"]:
+    if examples and "unknown" not in document["test"]:
         tokenizer, predictor = load_tokenizer(model), load_predictor(model)
         document["test"] = measure(judge(predictor, tokenizer, CORPUS_LABELS, examples)).as_dict()
         (target / METRICS_FILE).write_text(json.dumps(document))
@@ -77,12 +85,12 @@ def live_through(service: Service, redis: RedisServer, texts: list[str], seconds
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", type=Path)
+    parser.add_argument("corpus", type=Path, nargs="?", help="the data set; none: reviews put together by chance")
     parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures (default: docs/images)")
     options = parser.parse_args()
-    examples = corpus_examples(load_corpus(options.corpus).test, CORPUS_LABELS)
-    examples = examples.take(random.Random(1).sample(range(len(examples)), SAMPLE))
+    examples = sample(options.corpus) if options.corpus else None
+    texts = examples.texts if examples else written_reviews(SAMPLE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = copy_model(folder, examples)
@@ -95,13 +103,13 @@ def main() -> None:
                 exporting(redis.url, folder) as exporter,
                 watching({"sentiment": service.url.removeprefix("http://"), "redis": exporter}, folder) as prometheus,
             ):
-                live_through(service, redis, examples.texts, options.minutes * 60)
+                live_through(service, redis, texts, options.minutes * 60)
                 options.out.mkdir(parents=True, exist_ok=True)
                 with httpx.Client(base_url=prometheus.url, timeout=30) as client:
                     source = preview.Source(client, options.minutes, "10s")
                     for board in read_dashboards():
                         path = options.out / f"dashboard-{board.path.stem}.png"
-                        path.write_bytes(preview.draw(board, source))
+                        path.write_bytes(stamp(preview.draw(board, source), Shows=served()))
         finally:
             redis.stop()
 

@@ -2,17 +2,36 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 2 : share < 0.1 ? 1 : 0)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 2 : share < 0.1 ? 1 : 0)}\u00a0%`;
 
-/** The colour class of a label: sentiment has its own two, other labels share one. */
+const HUES = { positive: "good", negative: "bad", neutral: "neutral", "": "none" };
+
+/** The colour class of a label: sentiment has its own three, other labels share one, no label is grey. */
 export function hueOf(label) {
-  return { positive: "good", negative: "bad" }[label] ?? "other";
+  return Object.hasOwn(HUES, label) ? HUES[label] : "other";
 }
 
 export function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
+}
+
+/** A small square of a colour, and words behind it. */
+export function swatch(hue, words) {
+  return [element("span", { className: `swatch ${hue}` }), ` ${words}`];
+}
+
+const MOST_NAMED = 5;
+
+/** Says in words what a bar shows; of many parts only the largest. */
+export function showLegend(place, parts) {
+  const named = parts.length <= MOST_NAMED ? parts : parts.toSorted((one, two) => two.share - one.share).slice(0, MOST_NAMED);
+  const left = parts.length - named.length;
+  place.replaceChildren(
+    ...named.map(({ label, share }) => element("span", {}, ...swatch(hueOf(label), `${label} ${percent(share)}`))),
+    ...(left ? [element("span", {}, `and ${left} others`)] : []),
+  );
 }
 
 /** Fills a bar with parts [{label, share}] and says the same in words. */
@@ -27,9 +46,10 @@ export function drawShares(bar, parts) {
 
 /** The text with its tokens coloured by what they spoke for and its sentences underlined by what they say.
  *
+ * label: of the text; other: what a word speaks for that speaks against it; classes: how many labels there are.
  * Offsets count code points, as the service's do.
  */
-export function drawWords(place, text, label, other, { tokens = [], sentences = [] }) {
+export function drawWords(place, text, label, other, classes, { tokens = [], sentences = [] }) {
   const characters = Array.from(text);
   const strongest = Math.max(1e-9, ...tokens.map((token) => Math.abs(token.attribution)));
   const piece = (from, to) => characters.slice(from, to).join("");
@@ -41,7 +61,7 @@ export function drawWords(place, text, label, other, { tokens = [], sentences = 
       parts.push(piece(at, token.start));
       const strength = Math.abs(token.attribution) / strongest;
       const mark = element("mark", { className: hueOf(token.attribution > 0 ? label : other) }, piece(token.start, token.end));
-      mark.style.setProperty("--strength", (0.65 * strength).toFixed(3));
+      mark.style.setProperty("--strength", strength.toFixed(3));
       mark.title = `${token.attribution > 0 ? "for" : "against"} ${label}: ${Math.abs(token.attribution).toFixed(2)}`;
       parts.push(strength < 0.04 ? mark.textContent : mark);
       at = token.end;
@@ -53,34 +73,44 @@ export function drawWords(place, text, label, other, { tokens = [], sentences = 
   for (const sentence of sentences) {
     shown.push(...within(at, sentence.start));
     const span = element("span", { className: `sentence ${hueOf(sentence.label)}` }, ...within(sentence.start, sentence.end));
-    span.style.setProperty("--strength", Math.max(0.15, 2 * sentence.score - 1).toFixed(3));
+    span.style.setProperty("--strength", Math.max(0.15, (classes * sentence.score - 1) / (classes - 1)).toFixed(3));
     shown.push(span);
     at = sentence.end;
   }
   place.replaceChildren(...shown, ...within(at, characters.length));
 }
 
-/** The probability of the label after each token, as a line with a scale. */
+/** The probability of the label after each token, as a line with a scale. One unit is one pixel, so that letters keep
+ * their size, and the scale gets the room that its letters need.
+ */
 export function drawCurve(svg, points) {
-  const [left, right, top, bottom] = [44, 592, 8, 128];
-  const x = (index) => left + (right - left) * (points.length > 1 ? index / (points.length - 1) : 1);
-  const y = (share) => bottom - (bottom - top) * share;
-  const make = (name, attributes, text) => {
+  const [width, height] = [svg.clientWidth, svg.clientHeight];
+  if (!width || !height) return;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const make = (name, attributes, text = "") => {
     const made = document.createElementNS(SVG, name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (text) made.textContent = text;
+    made.append(text);
     return made;
   };
-  const scale = [0, 0.5, 1].flatMap((share) => [
-    make("line", { x1: left, x2: right, y1: y(share), y2: y(share) }),
-    make("text", { x: left - 5, y: y(share) + 4, "text-anchor": "end" }, `${100 * share} %`),
-  ]);
+  const scale = [0, 0.5, 1].map((share) => ({ share, name: make("text", { "text-anchor": "end" }, `${100 * share} %`) }));
+  svg.replaceChildren(...scale.map(({ name }) => name));
+  const boxes = scale.map(({ name }) => name.getBBox());
+  const letters = Math.max(...boxes.map((box) => box.height));
+  const [left, right] = [Math.ceil(Math.max(...boxes.map((box) => box.width))) + 6, width - 4];
+  const [top, bottom] = [letters / 2, height - 1.5 * letters];
+  const x = (index) => left + (right - left) * (points.length > 1 ? index / (points.length - 1) : 1);
+  const y = (share) => bottom - (bottom - top) * share;
+  for (const { share, name } of scale) {
+    name.setAttribute("x", left - 5);
+    name.setAttribute("y", y(share) + letters * 0.3);
+    svg.append(make("line", { x1: left, x2: right, y1: y(share), y2: y(share) }));
+  }
   const places = points.map((point, index) => `${x(index).toFixed(1)} ${y(point.score).toFixed(1)}`);
   if (places.length === 1) places.unshift(`${left} ${y(points[0].score).toFixed(1)}`);
-  svg.replaceChildren(
-    ...scale,
-    make("text", { x: left, y: bottom + 17 }, "first word"),
-    make("text", { x: right, y: bottom + 17, "text-anchor": "end" }, "last word"),
+  svg.append(
+    make("text", { x: left, y: height - letters * 0.3 }, "first word"),
+    make("text", { x: right, y: height - letters * 0.3, "text-anchor": "end" }, "last word"),
     make("path", { d: `M${places.join("L")}` }),
   );
 }

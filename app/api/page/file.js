@@ -1,10 +1,10 @@
-// A file of reviews: chosen, scored while it streams back, shown, downloaded.
+// A file of reviews: chosen, scored while it streams back, downloaded.
 
+import { Results, count, rowsOf } from "./results.js";
 import { ServiceError, ask } from "./service.js";
-import { columnsOf, csvLine, formatOf, linesOf } from "./table.js";
-import { drawShares, element, hueOf, percent } from "./draw.js";
+import { columnsOf, formatOf, linesOf } from "./table.js";
+import { element } from "./draw.js";
 
-const SHOWN_ROWS = 100;
 const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "application/x-ndjson", json: "application/json", lines: "text/plain", parquet: "application/vnd.apache.parquet", xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" };
 
 const $ = (id) => document.getElementById(id);
@@ -44,8 +44,13 @@ export class FileScorer {
       this.notice.show(new ServiceError(`“${file.name}” is not a file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.`));
       return;
     }
-    const { columns, likely } = await columnsOf(file, this.format);
+    const found = await columnsOf(file, this.format).catch(() => null);
     if (file !== this.file) return;
+    if (!found) {
+      this.notice.show(unreadable(file));
+      return;
+    }
+    const { columns, likely } = found;
     $("column").hidden = !columns.length;
     $("column-name").hidden = Boolean(columns.length);
     $("column-name").value = "";
@@ -57,7 +62,6 @@ export class FileScorer {
 
   async score() {
     this.running = new AbortController();
-    this.notice.clear();
     this.begin();
     try {
       const column = $("column").hidden ? $("column-name").value.trim() : $("column").value;
@@ -65,116 +69,85 @@ export class FileScorer {
       const response = await ask(`files?${query}`, {
         method: "POST", body: this.file, headers: { "Content-Type": TYPES[this.format] }, signal: this.running.signal,
       });
+      this.notice.clear();
       await this.receive(response);
+      this.end("");
     } catch (error) {
-      if (error.name === "AbortError") this.summary.unshift("Stopped.");
-      else this.notice.show(error instanceof ServiceError ? error : new ServiceError(
-        "The file was broken off: the service went away or gave up. What had arrived is below."), () => this.score());
+      if (error.name === "AbortError") this.end("Stopped");
+      else await this.fail(error);
     } finally {
       this.running = null;
-      this.end();
+      $("start").disabled = $("file").disabled = false;
+      $("stop").hidden = true;
     }
   }
 
   begin() {
-    Object.assign(this, { rows: 0, total: 0, counts: new Map(), errors: 0, parts: [], names: [], summary: [], started: performance.now() });
-    $("start").disabled = true;
+    this.results = null;
+    this.started = performance.now();
+    $("start").disabled = $("file").disabled = true;
     $("stop").hidden = $("file-progress").hidden = false;
     $("file-result").hidden = $("downloads").hidden = true;
     $("progress").removeAttribute("value");
     $("progress-text").textContent = "Sending the file …";
-    $("file-result").querySelector("thead").replaceChildren();
-    $("file-result").querySelector("tbody").replaceChildren();
+    $("file-summary").textContent = "";
   }
 
   async receive(response) {
-    this.total = Number(response.headers.get("X-Rows"));
-    this.names = response.headers.get("X-Result-Columns").split(",");
+    const total = Number(response.headers.get("X-Rows"));
+    this.results = new Results(response.headers.get("X-Result-Columns").split(","), total);
     this.started = performance.now();
     for await (const lines of linesOf(response)) {
-      for (const line of lines) this.take(line);
+      for (const line of lines) this.results.take(line);
       this.showProgress();
     }
-    if (this.total && this.rows < this.total) throw new Error("incomplete");
-  }
-
-  take(line) {
-    const row = JSON.parse(line);
-    const label = row[this.names[0]];
-    if (this.rows === 0) {
-      this.columns = Object.keys(row);
-      this.showHead();
-    }
-    if (this.rows < SHOWN_ROWS) this.showRow(row);
-    if (label === null) this.errors++;
-    else this.counts.set(label, (this.counts.get(label) ?? 0) + 1);
-    this.parts.push(line);
-    this.rows++;
+    if (this.results.rows < total) throw new Error("incomplete");
   }
 
   showProgress() {
-    const seconds = (performance.now() - this.started) / 1000;
-    const rate = this.rows / Math.max(seconds, 0.001);
-    const left = this.total ? Math.ceil((this.total - this.rows) / Math.max(rate, 1)) : 0;
-    if (this.total) {
-      $("progress").max = this.total;
-      $("progress").value = this.rows;
-    }
-    const of = this.total ? ` of ${this.total.toLocaleString("en")}` : "";
+    const { rows, total } = this.results;
+    const rate = rows / Math.max((performance.now() - this.started) / 1000, 0.001);
+    const left = Math.ceil((total - rows) / Math.max(rate, 1));
+    $("progress").max = total;
+    $("progress").value = rows;
     $("progress-text").textContent =
-      `${this.rows.toLocaleString("en")}${of} rows · ${Math.round(rate).toLocaleString("en")} a second${left ? ` · ${left} s left` : ""}`;
+      `${count(rows)} of ${rowsOf(total)} · ${count(Math.round(rate))} a second${left ? ` · ${left} s left` : ""}`;
     $("file-result").hidden = false;
-    this.showShares();
+    this.results.show();
   }
 
-  showShares() {
-    const parts = [...this.counts].sort().map(([label, count]) => ({ label, share: count / this.rows }));
-    if (this.errors) parts.push({ label: "not classified", share: this.errors / this.rows, hue: "none" });
-    drawShares($("file-shares"), parts);
-    this.words = parts.map(({ label, share }) => `${label} ${percent(share)}`).join(", ");
+  async fail(error) {
+    const refused = error instanceof ServiceError;
+    // A file that was changed or taken away since it was chosen cannot be sent, which looks like a service that is gone.
+    const readable = await this.file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+    this.notice.show(!readable ? unreadable(this.file) : refused ? error : new ServiceError(
+      "The file was broken off: the service went away or gave up."), () => this.score());
+    this.end(refused ? "" : "Broken off");
   }
 
-  showHead() {
-    const cells = this.columns.map((name) => element("th", { scope: "col" }, name));
-    $("file-result").querySelector("thead").replaceChildren(element("tr", {}, ...cells));
-  }
-
-  showRow(row) {
-    const cells = this.columns.map((name) => {
-      const value = row[name];
-      const shown = typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4)
-        : value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
-      const cell = element("td", {}, shown.length > 200 ? `${shown.slice(0, 200)} …` : shown);
-      if (typeof value === "number") cell.className = "number";
-      return cell;
-    });
-    $("file-result").querySelector("tbody").append(element("tr", {}, ...cells));
-  }
-
-  end() {
-    $("start").disabled = false;
-    $("stop").hidden = true;
-    const done = this.rows > 0;
-    $("file-result").hidden = $("downloads").hidden = !done;
-    $("file-progress").hidden = !done;
-    if (!done) return;
-    const errors = this.errors ? ` ${this.errors.toLocaleString("en")} rows could not be classified; their error column says why.` : "";
-    $("file-summary").textContent = [...this.summary, `${this.rows.toLocaleString("en")} rows: ${this.words}.${errors}`].join(" ");
-    const first = Math.min(SHOWN_ROWS, this.rows);
-    $("table-title").textContent = first < this.rows ? `The first ${first} of ${this.rows.toLocaleString("en")} rows` : "All rows";
+  /** Shows what there is in the end; how says in a word why it is not all, where it is not. */
+  end(how) {
+    const { results } = this;
+    const rows = results?.rows ?? 0;
+    $("file-progress").hidden = !rows;
+    $("downloads").hidden = !rows;
+    $("file-shares").hidden = $("table").hidden = !rows;
+    $("file-result").hidden = !results && !how;
+    const said = rows ? results.summary() : [];
+    if (how) said.unshift(results ? `${how} after ${count(rows)} of ${rowsOf(results.total)}.` : `${how} before the first row.`);
+    else if (results && !rows) said.push(this.format === "csv" || this.format === "tsv" ? "0 rows: there is only a header." : "0 rows: the file has none.");
+    $("file-summary").textContent = said.join(" ");
   }
 
   download(kind) {
-    const parts = kind === "jsonl" ? this.parts.map((line) => `${line}\n`)
-      : [csvLine(this.columns), ...this.parts.map((line) => {
-        const row = JSON.parse(line);
-        return csvLine(this.columns.map((name) => row[name]));
-      })];
-    const type = kind === "jsonl" ? "application/x-ndjson" : "text/csv;charset=utf-8";
     const link = element("a", {
-      href: URL.createObjectURL(new Blob(parts, { type })), download: this.file.name.replace(/\.[^.]*$/, "") + `.scored.${kind}`,
+      href: URL.createObjectURL(this.results[kind]()), download: this.file.name.replace(/\.[^.]*$/, "") + `.scored.${kind}`,
     });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
+}
+
+function unreadable(file) {
+  return new ServiceError(`“${file.name}” cannot be read, or was changed since it was chosen. Choose it again.`);
 }

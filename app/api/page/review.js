@@ -1,7 +1,7 @@
 // One review: answered while it is typed, explained when the typing rests.
 
-import { askJson } from "./service.js";
-import { drawCurve, drawShares, drawWords, element, hueOf, percent } from "./draw.js";
+import { askJson, inWords } from "./service.js";
+import { drawCurve, drawShares, drawWords, element, hueOf, percent, showLegend, swatch } from "./draw.js";
 
 const ANSWER_AFTER = 120;
 const EXPLAIN_AFTER = 600;
@@ -12,19 +12,31 @@ const SAMPLES = {
   negation: "Not bad at all. I expected nothing, and it was not the mess that everybody said it was.",
 };
 
+/** What is said in place of a label, by how far the model's answer can be trusted. */
+const DOUBTS = {
+  unsure: "Not sure: the model cannot tell",
+  unreadable: "This does not look like English, or the model knows too few of its words",
+};
+
 const $ = (id) => document.getElementById(id);
+
+/** Waits some milliseconds; rejects when the signal says so. */
+const pause = (time, signal) => new Promise((resolve, reject) => {
+  signal.addEventListener("abort", () => reject(signal.reason));
+  setTimeout(resolve, time);
+});
 
 export class Review {
   constructor(notice) {
     this.notice = notice;
     this.running = new AbortController();
-    this.timers = [];
     $("text").addEventListener("input", () => this.changed(ANSWER_AFTER));
     for (const [name, text] of Object.entries(SAMPLES)) {
       const button = element("button", { type: "button" }, name);
       button.addEventListener("click", () => this.show(text));
       $("samples").append(button);
     }
+    new ResizeObserver(() => this.showCurve()).observe($("result"));
   }
 
   show(text) {
@@ -32,94 +44,114 @@ export class Review {
     this.changed(0);
   }
 
-  /** The text is another one: what was asked about the old one is of no use any more. */
+  /** The text is another one: nothing that was said or asked about the old one counts any more. */
   changed(wait) {
+    this.notice.clear();
+    this.begin(wait);
+  }
+
+  begin(wait) {
     this.running.abort();
     this.running = new AbortController();
-    this.timers.forEach(clearTimeout);
+    this.clearExplanation();
     const text = $("text").value;
     if (!text.trim()) {
       $("result").hidden = true;
-      this.notice.clear();
       return;
     }
-    const { signal } = this.running;
-    this.timers = [
-      setTimeout(() => this.attempt(() => this.answer(text, signal)), wait),
-      setTimeout(() => this.attempt(() => this.explain(text, signal)), wait ? EXPLAIN_AFTER : 0),
-    ];
+    // The old answer goes when the new one is there, or after a moment (page.css).
+    $("result").setAttribute("aria-busy", "true");
+    this.read(text, wait, this.running.signal);
   }
 
-  async attempt(work) {
+  /** Answers and explains one text. After every wait the text may be another one: then the signal is aborted. */
+  async read(text, wait, signal) {
+    let answer;
     try {
-      await work();
+      await pause(wait, signal);
+      answer = await askJson("classify", { text }, signal);
+      signal.throwIfAborted();
+      this.notice.clear();
+      this.showAnswer(answer);
     } catch (error) {
-      if (error.name === "AbortError") return;
-      $("explaining").textContent = "";
-      if (error.code === "no_words" || error.code === "blank_text") $("result").hidden = true;
-      this.notice.show(error, () => this.changed(0));
+      if (signal.aborted) return;
+      $("result").hidden = true;
+      this.notice.show(error, () => this.begin(0));
+      return;
     }
+    if (answer.judgement !== "unreadable") await this.explain(text, wait && EXPLAIN_AFTER - wait, signal);
   }
 
-  async answer(text, signal) {
-    const answer = await askJson("classify", { text }, signal);
-    this.notice.clear();
-    this.showAnswer(answer);
-  }
-
-  showAnswer(answer) {
-    $("result").hidden = false;
-    $("label").textContent = answer.label;
-    $("label").parentElement.className = `label ${hueOf(answer.label)}`;
-    $("score").textContent = percent(answer.score);
-    const facts = [`${answer.tokens} ${answer.tokens === 1 ? "word" : "words"}`, `${answer.model}/${answer.version}`];
-    if (answer.rating !== undefined) facts.unshift(`about ${answer.rating.toFixed(1)} of 10 stars`);
-    if (answer.truncated) facts.push("too long to be read whole: beginning and end were read");
+  showAnswer({ label, score, scores, tokens, model, version, rating, truncated, unknown = 0, judgement = "ok" }) {
+    const sure = judgement === "ok";
+    $("label").textContent = sure ? label : DOUBTS[judgement] ?? DOUBTS.unsure;
+    $("label").parentElement.className = `label ${sure ? hueOf(label) : "doubt"}`;
+    $("score").textContent = sure ? percent(score) : "";
+    const facts = [`${tokens} ${tokens === 1 ? "word" : "words"}`, `${model}/${version}`];
+    if (unknown > 0) facts.unshift(`${percent(unknown)} of the words unknown to the model`);
+    if (sure && typeof rating === "number") facts.unshift(`about ${rating.toFixed(1)} of 10 stars`);
+    if (truncated) facts.push("too long to be read whole: beginning and end were read");
     $("facts").textContent = facts.join(" · ");
-    drawShares($("shares"), Object.entries(answer.scores).map(([label, share]) => ({ label, share })));
+    const shares = Object.entries(scores).map(([name, share]) => ({ label: name, share }));
+    $("shares").hidden = !sure;
+    $("shares-legend").hidden = judgement === "unreadable";
+    drawShares($("shares"), shares);
+    showLegend($("shares-legend"), shares);
+    $("result").hidden = false;
+    $("result").setAttribute("aria-busy", "false");
   }
 
-  async explain(text, signal) {
-    $("explanation").setAttribute("aria-busy", "true");
-    const slow = setTimeout(() => { $("explaining").textContent = "Explaining …"; }, 300);
+  async explain(text, wait, signal) {
+    let slow;
     try {
+      await pause(wait, signal);
+      slow = setTimeout(() => { $("explaining").textContent = "Explaining …"; }, 300);
       const kinds = ["sentences", "tokens", "curve"];
       const answer = await askJson("classify", { text, explain: kinds }, signal);
+      signal.throwIfAborted();
+      this.clearExplanation();
       this.showExplanation(text, answer);
     } catch (error) {
-      if (error.name !== "AbortError") $("words").textContent = "";
-      throw error;
+      // The answer holds without its explanation, so this is said beside it and not as an error of the whole.
+      if (!signal.aborted) $("explaining").textContent = inWords(error).message;
     } finally {
       clearTimeout(slow);
-      if (!signal.aborted) {
-        $("explaining").textContent = "";
-        $("explanation").setAttribute("aria-busy", "false");
-      }
     }
+  }
+
+  clearExplanation() {
+    this.curve = [];
+    $("explaining").textContent = "";
+    $("explanation").hidden = true;
+    for (const id of ["words", "legend", "sentences", "curve", "curve-text"]) $(id).replaceChildren();
   }
 
   showExplanation(text, { label, scores, explanation }) {
-    const others = Object.keys(scores).filter((name) => name !== label);
-    const other = others.length === 1 ? others[0] : "";
-    drawWords($("words"), text, label, other, explanation);
-    const swatch = (name, words) => [element("span", { className: `swatch ${hueOf(name)}` }), ` ${words} `];
-    $("legend").hidden = false;
+    const labels = Object.keys(scores);
+    // Of three labels a word may speak against one without speaking for a certain other.
+    const other = labels.length === 2 ? labels.find((name) => name !== label) : "";
+    $("explanation").hidden = false;
+    drawWords($("words"), text, label, other, labels.length, explanation);
     $("legend").replaceChildren(
-      ...swatch(label, `speaks for ${label}`), ...swatch(other, `speaks against it`), "· underlined: what each sentence says by itself",
+      ...swatch(hueOf(label), `speaks for ${label} `), ...swatch(hueOf(other), "speaks against it "),
+      "· underlined: what each sentence says by itself",
     );
     $("sentence-details").hidden = explanation.sentences.length < 2;
     const characters = Array.from(text);
     $("sentences").replaceChildren(...explanation.sentences.map((sentence) => element(
       "li", {}, element("b", {}, `${sentence.label} ${percent(sentence.score)}`), characters.slice(sentence.start, sentence.end).join(""),
     )));
-    const { curve } = explanation;
-    $("curve-figure").hidden = !curve.length;
-    if (!curve.length) return;
-    drawCurve($("curve"), curve);
+    this.curve = explanation.curve;
+    $("curve-figure").hidden = !this.curve.length;
+    if (!this.curve.length) return;
+    this.showCurve();
     $("curve-title").textContent = `How sure it was of “${label}” after each word`;
-    const [first, last] = [curve[0].score, curve.at(-1).score];
-    const [low, high] = [Math.min(...curve.map((point) => point.score)), Math.max(...curve.map((point) => point.score))];
-    $("curve-text").textContent =
-      `From ${percent(first)} after the first word to ${percent(last)} after the last; lowest ${percent(low)}, highest ${percent(high)}.`;
+    const scored = this.curve.map((point) => point.score);
+    $("curve-text").textContent = `From ${percent(scored[0])} after the first word to ${percent(scored.at(-1))} after the last; `
+      + `lowest ${percent(Math.min(...scored))}, highest ${percent(Math.max(...scored))}.`;
+  }
+
+  showCurve() {
+    if (this.curve?.length) drawCurve($("curve"), this.curve);
   }
 }

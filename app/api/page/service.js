@@ -1,5 +1,8 @@
 // The service as the page sees it: requests, and its errors in words a person understands.
 
+const LIMIT = 60_000;
+/** Milliseconds after which an answer is given up; the service's own limit is 30 s unless it was told otherwise. */
+
 let key = "";
 
 export function useKey(given) {
@@ -8,9 +11,9 @@ export function useKey(given) {
 
 /** An error whose message can be shown. `needsKey` asks for an API key; `retryAfter` is in seconds. */
 export class ServiceError extends Error {
-  constructor(message, { code = "", status = 0, detail = "", retryAfter = 0 } = {}) {
+  constructor(message, { status = 0, retryAfter = 0 } = {}) {
     super(message);
-    Object.assign(this, { code, status, detail, retryAfter, needsKey: status === 401 });
+    Object.assign(this, { retryAfter, needsKey: status === 401 || status === 403 });
   }
 }
 
@@ -22,43 +25,70 @@ const MESSAGES = {
   deadline_exceeded: "That took too long and was given up. Please try again.",
   blank_text: "There is no text to read yet.",
   no_words: "There is no word in this text.",
-  text_too_long: "This text is too long for the service.",
+  text_too_long: "This text is too long for the service. Shorten it, or split it into several.",
   too_much_to_explain: "This text is too long to be explained; the answer above still holds.",
   body_too_large: "That is larger than the service accepts.",
   unsupported_media_type: "That is not a kind of file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.",
   unauthorized: "This service needs an API key.",
-  forbidden: "This API key does not allow that.",
+  forbidden: "This API key does not allow that. Another one may.",
   internal_error: "The service failed on this. It has been written to its log.",
 };
+const WRONG_KEY = "This API key is wrong: the service does not know it. Check that it was copied whole.";
+const UNREACHABLE = "The service cannot be reached. Is it still running?";
+const UNREADABLE = "The answer broke off or cannot be read. Please try again.";
+
+/** Errors whose detail names figures that the page does not know. */
+const DETAILED = new Set(["text_too_long", "too_much_to_explain", "body_too_large"]);
+
+/** For answers without a code, as those of a proxy in front of the service are. */
+const BY_STATUS = { 401: "unauthorized", 403: "forbidden", 413: "body_too_large", 429: "rate_limited", 504: "deadline_exceeded" };
+
+/** The error as one that can be shown. Any other is an answer that ended in its midst, or is none of this service's. */
+export function inWords(error) {
+  return error instanceof ServiceError ? error : new ServiceError(UNREADABLE);
+}
 
 /** Sends a request and returns the response if it is a good one. */
 export async function ask(path, options = {}) {
+  const used = key;
   const headers = new Headers(options.headers);
-  if (key) headers.set("Authorization", `Bearer ${key}`);
+  if (used) headers.set("Authorization", `Bearer ${used}`);
   let response;
   try {
     response = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServiceError("The service cannot be reached. Is it still running?", { code: "unreachable" });
+    throw new ServiceError(UNREACHABLE);
   }
-  if (!response.ok) throw await errorOf(response);
+  if (!response.ok) throw await errorOf(response, used);
   return response;
 }
 
+/** The JSON that answers a request: a POST where there is a body. Given up after LIMIT, or when the signal says so. */
 export async function askJson(path, body, signal) {
-  const response = await ask(path, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
-  });
-  return response.json();
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), LIMIT);
+  const options = { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal };
+  if (body) Object.assign(options, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  try {
+    const response = await ask(path, options);
+    return await response.json();
+  } catch (error) {
+    if (late.signal.aborted) throw new ServiceError(MESSAGES.deadline_exceeded);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-async function errorOf(response) {
-  const problem = await response.json().catch(() => ({}));
-  const code = problem.code ?? "";
-  const known = MESSAGES[code] ?? (response.status >= 500 ? MESSAGES.overloaded : "");
+async function errorOf(response, used) {
+  const problem = (await response.json().catch(() => null)) ?? {};
+  const { status } = response;
+  const code = problem.code ?? BY_STATUS[status] ?? "";
+  const known = status === 401 && used ? WRONG_KEY : MESSAGES[code] ?? (status >= 500 ? MESSAGES.overloaded : "");
   // What is wrong with a file or a field only the service knows.
-  const message = known || problem.detail || `The service answered ${response.status}.`;
+  const message = !known ? problem.detail || `The service answered ${status}.`
+    : DETAILED.has(code) && problem.detail ? `${known} (${problem.detail})` : known;
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
-  return new ServiceError(message, { code, status: response.status, detail: problem.detail ?? "", retryAfter });
+  return new ServiceError(message, { status, retryAfter });
 }

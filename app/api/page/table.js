@@ -3,6 +3,8 @@
 import { ask } from "./service.js";
 
 const HEAD = 262144;
+/** Milliseconds in which the service must find the columns. */
+const LIMIT = 10_000;
 const TYPES = {
   csv: "csv", tsv: "tsv", tab: "tsv", jsonl: "jsonl", ndjson: "jsonl", json: "json", txt: "lines", xlsx: "xlsx", parquet: "parquet", pq: "parquet",
 };
@@ -21,13 +23,18 @@ export async function columnsOf(file, format) {
   const none = { columns: [], likely: "" };
   if (WHOLE.has(format)) return none;
   try {
-    const response = await ask(`files/columns?format=${format}`, { method: "POST", body });
+    const response = await ask(`files/columns?format=${format}`, { method: "POST", body, signal: AbortSignal.timeout(LIMIT) });
     const { columns, text_column: likely } = await response.json();
     return { columns: columns.filter((name) => name), likely: likely ?? columns[0] };
   } catch {
     // What is wrong with the file, or that a key is needed, is said when it is to be scored.
     return none;
   }
+}
+
+/** A row of JSON lines. A whole number that JavaScript cannot hold stays the text it is, where the browser shows it. */
+export function parseRow(line) {
+  return JSON.parse(line, (_, value, context) => (Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value));
 }
 
 /** One record of CSV, with an apostrophe before what a spreadsheet would compute. */

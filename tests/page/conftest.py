@@ -1,0 +1,51 @@
+"""Chromium, a service, and the page opened in front of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.page.chromium import PROGRAM, launched
+from tests.pictures import MODEL, STORE
+from tests.service import Service, serving
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. Where there is none its tests are skipped, except where ``CI`` is set: there they fail."""
+    if PROGRAM is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no chromium")
+        pytest.skip("THE PAGE IS NOT TESTED: there is no chromium")
+    with launched() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    """The shipped model on two workers. Not to be harmed."""
+    with serving(STORE, MODEL, workers="2", timeout="60") as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    """The page, opened; it must not complain on its console, and ask nobody else for anything."""
+    context = browser.new_context(viewport={"width": 1100, "height": 900}, accept_downloads=True)
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url, service) else None)
+    opened.goto(service.url)
+    yield opened
+    context.close()
+    # A refused request is on the console by itself, whatever the page makes of it.
+    assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+def is_foreign(url: str, service: Service) -> bool:
+    return not url.startswith((service.url, "blob:", "data:"))

@@ -1,0 +1,101 @@
+"""The page for everybody: narrow and wide, light and dark, by keyboard, and as a screen reader has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.chromium import SLOW, answer_with, prediction
+from tests.service import Service
+
+pytestmark = pytest.mark.extra
+
+REVIEW = "I liked the first half 🎬. The second half was dull, far too long, and the ending is simply awful!"
+
+
+@pytest.fixture(params=[(320, "light"), (320, "dark"), (360, "light"), (360, "dark"), (1100, "light"), (1100, "dark")])
+def sized(browser: Browser, service: Service, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page in windows of several widths, light and dark."""
+    width: int
+    scheme: Literal["light", "dark"]
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(service.url)
+    expect(page.locator("#model option").first).to_be_attached()
+    yield page
+    context.close()
+
+
+def everybody_can_use(page: Page) -> None:
+    """axe-core finds nothing serious, and nothing sticks out of the window."""
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], rule["nodes"]) for rule in found if rule["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_an_answer_with_its_explanation(sized: Page) -> None:
+    """Every sentence and the curve unfolded."""
+    everybody_can_use(sized)
+    sized.locator("#text").fill(REVIEW)
+    expect(sized.locator("#words mark").first).to_be_visible(timeout=SLOW)
+    sized.locator("#sentence-details summary").click()
+    everybody_can_use(sized)
+
+
+@pytest.mark.parametrize("judgement", ["ok", "unsure", "unreadable"])
+def test_three_labels_and_doubts(sized: Page, judgement: str) -> None:
+    """Neutral's colour, and what stands in place of a label."""
+    answer_with(sized, prediction({"negative": 0.2, "neutral": 0.6, "positive": 0.2}, judgement=judgement, unknown=0.6))
+    sized.locator("#text").fill(REVIEW)
+    expect(sized.locator("#label")).to_be_visible()
+    if judgement != "unreadable":
+        expect(sized.locator("#words mark").first).to_be_visible()
+    everybody_can_use(sized)
+
+
+def test_many_labels_with_long_names(sized: Page) -> None:
+    """Classes of somebody's own model."""
+    answer_with(sized, prediction({f"{number}_{'a_long_name_of_a_class_' * 4}": 0.1 for number in range(10)}))
+    sized.locator("#text").fill("word" * 100)
+    expect(sized.locator("#words mark").first).to_be_visible()
+    everybody_can_use(sized)
+
+
+def test_a_file_and_its_rows(sized: Page, tmp_path: Path) -> None:
+    """Names and values without a space, however long; the table scrolls by itself."""
+    table = tmp_path / f"{'a_long_file_name_' * 8}.csv"
+    table.write_text(f"review,{'column' * 40}\n" + f"a good film,{'value' * 60}\n" * 20)
+    sized.locator("#file").set_input_files(table)
+    expect(sized.locator("#start")).to_be_visible()
+    everybody_can_use(sized)
+    sized.locator("#start").click()
+    expect(sized.locator("#file-summary")).to_contain_text("20 rows")
+    everybody_can_use(sized)
+
+
+def test_errors_and_the_form_for_a_key(sized: Page, tmp_path: Path) -> None:
+    """Three notices at once, one with a long name in it."""
+    sized.route("**/classify", lambda route: route.fulfill(status=401))
+    other = tmp_path / f"{'a_long_file_name_' * 8}.png"
+    other.touch()
+    sized.locator("#file").set_input_files(other)
+    sized.locator("#text").fill(REVIEW)
+    expect(sized.locator("#key-form")).to_be_visible()
+    everybody_can_use(sized)
+
+
+def test_the_keyboard_suffices(page: Page) -> None:
+    """From the text by Tab to a sample, a file and back; what has the focus is seen."""
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert {"praise", "file"} <= reached

@@ -1,0 +1,213 @@
+"""The examples of the documentation do what is shown: their commands are run in front of a real service."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import openpyxl
+import pytest
+import yaml
+
+from app.keys import SCOPES, new_key
+from tests.pictures import MODEL, STORE, served
+from tests.service import Service, serving
+from tests.test_documentation import PAGES, ROOT
+
+pytestmark = pytest.mark.extra
+
+ADDRESS = "http://127.0.0.1:8000"
+PATIENCE = "300"
+"""Seconds; the process that explains starts slowly where others compute."""
+FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+ELSEWHERE = {
+    "make": "test_documentation.py holds the targets to the Makefile, CI runs them",
+    "docker": "tests/containers",
+    "pip": "what CI installs is what pyproject.toml says",
+    "openapi-python-client": "test_clients.py runs it",
+    "app serve": "every test here has one",
+    "app train --preset": "hours; test_documentation.py parses it",
+    "app train --data reviews.csv": "the same with other names is run below",
+    "app models list": "reads every version; test_models.py",
+}
+"""Commands that are not run here, by how they begin, and where they are looked after."""
+
+
+class Example(NamedTuple):
+    """Commands, and what is shown behind them."""
+
+    page: str
+    commands: list[str]
+    answer: str | None
+
+
+def blocks(language: str) -> list[tuple[Path, re.Match[str]]]:
+    """All blocks of code in one language."""
+    found = [(page, block) for page in PAGES for block in FENCE.finditer(page.read_text())]
+    return [(page, block) for page, block in found if block[1] == language]
+
+
+def examples() -> list[Example]:
+    """Blocks without a language are commands; JSON right behind one is what its last command prints."""
+    answers = {(page, block.start()): block[2] for page, block in blocks("json")}
+    found = []
+    for page, block in blocks(""):
+        commands = [line for line in block[2].replace("\\\n", " ").splitlines() if line.strip()]
+        found.append(Example(page.name, commands, answers.get((page, block.end()))))
+    return found
+
+
+EXAMPLES = examples()
+
+
+def is_run(command: str) -> bool:
+    """Whether a command is run here."""
+    words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
+    plain = " ".join(words).removeprefix(".venv/bin/").removeprefix("python -m ")
+    return not any(plain.startswith(f"{start} ") or plain == start for start in ELSEWHERE)
+
+
+RUN = [example for example in EXAMPLES if any(map(is_run, example.commands))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are run: a few reviews, the model store, and programs by the names that are shown."""
+    place = tmp_path_factory.mktemp("examples")
+    rows = [("id", "review"), ("1", "A joy, from start to end."), ("2", "Dull and far too long.")]
+    with (place / "reviews.csv").open("w", newline="") as table:
+        csv.writer(table).writerows(rows)
+    packed = gzip.compress((place / "reviews.csv").read_bytes())
+    (place / "reviews").mkdir()
+    for name in ("reviews.csv.gz", "reviews/one.csv.gz", "reviews/two.csv.gz"):
+        (place / name).write_bytes(packed)
+    lines = [json.dumps({"id": number, "review": {"text": text}}) + "\n" for number, text in rows[1:]]
+    (place / "reviews.jsonl").write_text("".join(lines))
+    book = openpyxl.Workbook()
+    sheet = book.create_sheet("answers", 0)
+    for row in rows:
+        sheet.append(row)
+    book.save(place / "answers.xlsx")
+    shutil.copytree(ROOT / "docs" / "examples", place / "docs" / "examples")
+    # Of the models only what is served, so that what is trained here goes nowhere else.
+    shutil.copytree(STORE / served(), place / "model_store" / served())
+    for name in (".venv/bin/python", "bin/python"):
+        program = place / name
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        program.chmod(0o755)
+    (place / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
+    return place
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> str:
+    """A key that is in keys.txt, to which the commands add others."""
+    text, kept = new_key("tests", SCOPES)
+    (folder / "keys.txt").write_text(f"{kept.line}\n")
+    return text
+
+
+@pytest.fixture(scope="module")
+def services(folder: Path, key: str) -> Iterator[dict[bool, Service]]:
+    """The default model, by whether a key is needed."""
+    store = folder / "model_store"
+    with (
+        serving(store, MODEL, workers="1", timeout=PATIENCE) as open_service,
+        serving(store, MODEL, workers="1", timeout=PATIENCE, api_keys=str(folder / "keys.txt")) as guarded,
+    ):
+        yield {False: open_service, True: guarded}
+
+
+def need_curl() -> None:
+    """Skip without curl, but fail in CI."""
+    if shutil.which("curl") is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no curl")
+        pytest.skip("THE EXAMPLES ARE NOT TESTED: there is no curl")
+
+
+def run(command: str, folder: Path, key: str, service: Service) -> str:
+    """What a command prints; it must succeed."""
+    ended = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", command.replace(ADDRESS, service.url)],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder),
+            "KEY": key,
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{command}\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def shortened(answer: Any) -> Any:
+    """The same with three digits behind the point, as pages may show it."""
+    if isinstance(answer, float):
+        return round(answer, 3)
+    if isinstance(answer, dict):
+        return {name: shortened(value) for name, value in answer.items()}
+    return [shortened(value) for value in answer] if isinstance(answer, list) else answer
+
+
+def hold(shown: Any, real: Any, where: str = "") -> None:
+    """The same fields in the same order, the same words and whole numbers; other numbers to the second digit."""
+    assert type(shown) is type(real), where
+    if isinstance(shown, dict):
+        assert list(shown) == list(real), where
+        for name in shown:
+            hold(shown[name], real[name], f"{where}.{name}")
+    elif isinstance(shown, list):
+        assert len(shown) == len(real), where
+        for index, (one, two) in enumerate(zip(shown, real, strict=True)):
+            hold(one, two, f"{where}.{index}")
+    elif isinstance(shown, float):
+        assert shown == pytest.approx(real, abs=0.01, rel=0.01), where
+    else:
+        assert shown == real, where
+
+
+@pytest.mark.parametrize("example", RUN, ids=[f"{example.page}: {example.commands[0][:40]}" for example in RUN])
+def test_commands_do_what_is_shown(example: Example, folder: Path, key: str, services: dict[bool, Service]) -> None:
+    """Each succeeds, and the last prints what stands behind it."""
+    need_curl()
+    guarded = any("$KEY" in command for command in example.commands)
+    for left in folder.glob("scored*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    output = ""
+    for command in filter(is_run, example.commands):
+        output = run(command, folder, key, services[guarded])
+    if example.answer is not None:
+        real = json.loads(output)
+        print("really:", json.dumps(shortened(real)))
+        hold(json.loads(example.answer), real)
+
+
+def test_every_block_is_looked_after() -> None:
+    """Whatever is shown as code is run, parsed or printed somewhere; every excuse is needed by some command."""
+    languages = {block[1] for page in PAGES for block in FENCE.finditer(page.read_text())}
+    assert languages <= {"", "json", "yaml", "python", "text"}
+    assert {page.name for page, _ in blocks("python")} == {"clients.md"}, "test_clients.py runs those"
+    assert len(blocks("json")) == len([example for example in EXAMPLES if example.answer is not None])
+    for _, block in blocks("yaml"):
+        assert yaml.safe_load(block[2])
+    skipped = [command for example in EXAMPLES for command in example.commands if not is_run(command)]
+    for start in ELSEWHERE:
+        assert any(start in command for command in skipped), start
