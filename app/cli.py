@@ -1,4 +1,4 @@
-"""The commands: ``python -m app serve | classify | train | evaluate | models | keys | openapi``."""
+"""The commands: ``python -m app serve | classify | train | train-reviews | evaluate | models | keys | openapi``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime"
 _TOOLS = {
     "classify": ("app.classify", "label the texts of a file"),
     "train": ("app.training.command", "train a network and store it as a new version"),
+    "train-reviews": ("app.training.reviews.command", "train the model for reviews of any kind"),
     "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
     "models": ("app.models", "list, show, verify and import models"),
     "keys": ("app.keys", "make API keys"),
