@@ -154,7 +154,8 @@ CACHE_WRITES_DROPPED = Counter(
 )
 CACHE_BREAKER_OPEN = Gauge(
     "sentiment_cache_breaker_open",
-    "1 while the shared cache is left alone after failures.",
+    "1 while the shared cache is left alone after failures, by operation: read, write.",
+    ["operation"],
     multiprocess_mode="livemax",
 )
 QUEUE_SECONDS = BatchHistogram("sentiment_queue_wait_seconds", "Time a text waited for its batch.", buckets=_SECONDS)
@@ -272,14 +273,17 @@ def render() -> bytes:
     return text
 
 
-def begin_process() -> None:
-    """Count this process' start where it replaces one that died, and clear what that one left behind.
+def begin_process() -> bool:
+    """Count this process' start where it replaces one that died, which is returned, and clear what that one left.
 
     Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
     """
-    RESTARTS.labels(ROLE).inc(1 if os.environ.pop(RESTARTED_VARIABLE, None) else 0)
-    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, CACHE_BREAKER_OPEN):
+    restarted = bool(os.environ.pop(RESTARTED_VARIABLE, None))
+    RESTARTS.labels(ROLE).inc(restarted)
+    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS):
         gauge.set(0)
+    for operation in ("read", "write"):
+        CACHE_BREAKER_OPEN.labels(operation).set(0)
     SEEN.labels(PROCESS).set(time.time())
     for result in ("hit", "miss", "error", "skipped"):
         CACHE_LOOKUPS.labels("redis", result)
@@ -291,6 +295,7 @@ def begin_process() -> None:
         DROPPED.labels(reason)
     for reason in ("overloaded", "engine_unavailable", "deadline_exceeded"):
         REJECTED.labels(reason)
+    return restarted
 
 
 def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:

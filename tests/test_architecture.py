@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
         *("compiler", "cores", "errors", "files", "logs", "modeling", "sentiment", "settings", "store", "text"),
     },
     "models": {"errors", "modeling", "settings", "store", "text"},
+    "purge": {"errors", "serving", "settings"},
     # Composition roots, where the branches meet.
     "classify": {"cores", "errors", "files", "modeling", "settings", "store", "text"},
     "engine": {
@@ -93,6 +94,7 @@ ROOMS: dict[str, set[str]] = {
             "logs",
             "main",
             "models",
+            "purge",
             "serving",
             "settings",
             "store",
@@ -108,7 +110,7 @@ LIBRARIES: dict[str, set[str]] = {
     "starlette": {"app.api", "app.main"},
     "uvicorn": {"app.main", "app.api"},
     "torch": {"app.modeling", "app.training"},
-    "redis": {"app.serving.cache"},
+    "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link"},
     "prometheus_client": {"app.metrics"},
     "limits": {"app.api.guard", "app.settings"},
     "httpx": {"app.files.remote"},
