@@ -1,4 +1,4 @@
-"""The commands: ``python -m app serve | classify | train | evaluate | models | keys | openapi``."""
+"""The commands: ``python -m app serve | classify | train | evaluate | models | keys | cache | openapi``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _TOOLS = {
     "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
     "models": ("app.models", "list, show, verify and import models"),
     "keys": ("app.keys", "make API keys"),
+    "cache": ("app.purge", "delete what is kept in Redis"),
 }
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
