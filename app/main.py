@@ -76,11 +76,12 @@ def create_app(
     explanations: list[Explanations] = []
 
     @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level, settings.log_format)
         tracing.configure()
         model = ModelStore(settings.model_store).open(settings.model)
         logs.context["model"] = model.reference
+        metrics.serve(model, app.state.inference_routes)
         actual = engine or make_batcher(model, settings)
         shared = _shared_cache(settings, len(model.config.labels))
         if shared is not None:
@@ -177,6 +178,7 @@ def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path,
             logger.critical("cannot serve: %s", error)
             return CANNOT_SERVE
     workers = worker_count(settings)
+    metrics.WORKERS.set(workers)
     share = QueueLimits(settings.max_queue // workers, settings.max_queue_tokens // workers, settings.max_queue_seconds)
     remote = RemoteEngine(engine, share)
     application = create_app(settings, remote, RemoteExplainer(explainer, settings.explain_max_queue), pulse)
@@ -199,6 +201,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
         if soft < files:
             connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
             logger.warning("only %d connections: the limit on open files is %d", connections, soft)
+    metrics.CONNECTIONS_LIMIT.set(connections)
     return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout, settings.file_stall)
 
 

@@ -30,7 +30,8 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"errors"},
     "keys": {"errors"},
     "reference": {"store"},
-    "metrics": {"reference", "settings", "store"},
+    "metric_types": set(),
+    "metrics": {"metric_types", "reference", "settings", "store"},
     "sampling": {"metrics"},
     "text": {"compiler", "errors", "sentiment", "store"},
     "serving": {
@@ -111,7 +112,7 @@ LIBRARIES: dict[str, set[str]] = {
     "uvicorn": {"app.main", "app.api"},
     "torch": {"app.modeling", "app.training"},
     "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link"},
-    "prometheus_client": {"app.metrics"},
+    "prometheus_client": {"app.metric_types", "app.metrics"},
     "limits": {"app.api.guard", "app.settings"},
     "httpx": {"app.files.remote"},
     "pyarrow": {"app.files.parquet", "app.files.zstandard"},

@@ -239,7 +239,7 @@ class FastRequest:
         self.response_complete = True
         metrics.tally.count(metrics.REQUESTS_IN_FLIGHT, -1)
         seconds = time.perf_counter() - self._started
-        self._path.recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, together=True)
+        self._path.recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, kind="text", together=True)
 
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(
