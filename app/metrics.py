@@ -264,6 +264,7 @@ def render() -> bytes:
 
 
 _FROM_ZERO = (
+    (TEXTS_JUDGED, ("ok", "unsure", "unreadable")),
     (FILES, ("done", "refused", "abandoned", "failed")),
     (EXPLANATIONS, ("computed", "cached")),
     (CACHE_WRITES_DROPPED, ("queue_full", "error", "skipped")),
@@ -289,8 +290,6 @@ def begin_process() -> bool:
     for counter, values_of_label in _FROM_ZERO:
         for value in values_of_label:
             counter.labels(value)
-    for judgement in ("ok", "unsure", "unreadable"):
-        TEXTS_JUDGED.labels(judgement)
     for result in ("hit", "miss", "error", "skipped"):
         CACHE_LOOKUPS.labels("redis", result)
     return restarted

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     given = {} if options.redis_url is None else {"redis_url": options.redis_url}
     url = load_settings(given).redis_url
     if url is None:
-        raise SettingsError("no Redis to purge: set SENTIMENT_REDIS_URL, or give --redis-url")
+        raise SettingsError("no Redis to purge: give --redis-url, or set its variable as for serve")
     try:
         with redis.Redis.from_url(
             url, socket_timeout=_SECONDS_A_COMMAND, socket_connect_timeout=_SECONDS_A_COMMAND

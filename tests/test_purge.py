@@ -40,12 +40,12 @@ def test_all_results_go_and_nothing_else(
     [
         (f"redis://:pass@127.0.0.1:{free_port()}/0", "cannot be purged: Error 111"),
         ("redis://:pass@localhost:port/0", "cannot be read as a URL"),
-        (None, "set SENTIMENT_REDIS_URL, or give --redis-url"),
+        (None, "no Redis to purge: give --redis-url"),
     ],
 )
 def test_what_cannot_be_purged_is_named(url: str | None, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With the reason, and without the password."""
-    assert cli.main(["cache", "purge", *([] if url is None else ["--redis-url", url])]) == 1
+    assert cli.main(["cache", "purge", *([] if url is None else ["--redis-url", url])]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert "pass@" not in error

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedError, TextTooLongError
-from app.sentiment import Prediction
+from app.sentiment import JUDGEMENTS, Prediction
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.pending import PendingText, Request
@@ -42,6 +42,25 @@ async def test_each_text_has_its_outcome(tiny_model: StoredModel) -> None:
     kinds = [Prediction, BlankTextError, BlankTextError, TextTooLongError, Prediction, NoWordsError, Prediction]
     assert [type(outcome) for outcome in outcomes] == [*kinds, NoWordsError]
     assert outcomes[6] == Prediction((0.25, 0.75), tokens=4, truncated=False)
+
+
+@pytest.mark.parametrize("texts", [1, 20])
+async def test_texts_are_counted_by_their_judgement(tiny_model: StoredModel, texts: int) -> None:
+    """One by one and in lists, computed and cached."""
+
+    def judged() -> float:
+        return sum(sample("sentiment_texts_judged_total", judgement=name) for name in JUDGEMENTS)
+
+    engine = HandEngine()
+    engine.automatic = True
+    classifier, before = make(tiny_model, engine), judged()
+    found = await classifier.classify([f"good film {number}" for number in range(texts)])
+    assert judged() == before + texts
+    assert isinstance(found[0], Prediction)
+    before = sample("sentiment_texts_judged_total", judgement=found[0].judgement)
+    assert isinstance(classifier.begin("good film 0"), Prediction)
+    await settle()
+    assert sample("sentiment_texts_judged_total", judgement=found[0].judgement) == before + 1
 
 
 async def test_repeated_texts_come_from_the_cache(tiny_model: StoredModel) -> None:
