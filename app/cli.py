@@ -1,4 +1,4 @@
-"""The commands: ``python -m app serve | classify | train | train-reviews | evaluate | models | keys | openapi``."""
+"""The commands: serve, classify, train, train-reviews, evaluate, models, keys, cache and openapi."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _TOOLS = {
     "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
     "models": ("app.models", "list, show, verify and import models"),
     "keys": ("app.keys", "make API keys"),
+    "cache": ("app.purge", "delete what is kept in Redis"),
 }
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0

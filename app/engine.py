@@ -73,13 +73,12 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     background = []
-    with metrics.MODEL_LOAD_FAILURES.count_exceptions():
-        model = ModelStore(settings.model_store).open(settings.model)
-        logs.context["model"] = model.reference
-        batcher = make_batcher(model, settings, _INLINE_SECONDS)
-        if pulse is not None:
-            background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
-        await batcher.start()
+    model = ModelStore(settings.model_store).open(settings.model)
+    logs.context["model"] = model.reference
+    batcher = make_batcher(model, settings, _INLINE_SECONDS)
+    if pulse is not None:
+        background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
+    await batcher.start()
     metrics.ENGINE_READY.set(1)
     server = EngineServer(batcher, coalesce=settings.cache)
     await server.serve(path)
@@ -114,5 +113,6 @@ def _probes(batcher: MicroBatcher) -> list[sampling.Probe]:
     return [
         sampling.process_probe(),
         sampling.queue_probe(batcher),
+        sampling.throttle_probe(),
         sampling.device_probe(device, device_bytes(device), gpu_reader(device)),
     ]

@@ -27,18 +27,20 @@ from app.api.connection import ConnectionLimits
 from app.api.protocol import ServiceProtocol
 from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
-from app.errors import SentimentError
+from app.errors import SentimentError, SettingsError
 from app.explainer import make_explainer
 from app.serving.admission import QueueLimits
-from app.serving.cache import MemoryCache, RedisCache
+from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.engine import Engine
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
 from app.serving.garbage import collect_seldom
 from app.serving.pulse import beat
+from app.serving.redis_cache import RedisCache
+from app.serving.redis_link import refuse_other_modes
 from app.serving.remote import RemoteEngine
-from app.serving.supervisor import DRAIN_SIGNAL, default_workers, end_with_parent
+from app.serving.supervisor import CANNOT_SERVE, DRAIN_SIGNAL, default_workers, end_with_parent
 from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
@@ -74,11 +76,12 @@ def create_app(
     explanations: list[Explanations] = []
 
     @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level, settings.log_format)
         tracing.configure()
         model = ModelStore(settings.model_store).open(settings.model)
         logs.context["model"] = model.reference
+        metrics.serve(model, app.state.inference_routes)
         actual = engine or make_batcher(model, settings)
         shared = _shared_cache(settings, len(model.config.labels))
         if shared is not None:
@@ -126,7 +129,8 @@ def _classifier(model: StoredModel, engine: Engine, shared: RedisCache | None, s
     in_flight = max(settings.max_queue, settings.max_texts)
     limits = ClassifierLimits(settings.max_characters, in_flight, settings.timeout)
     memory = MemoryCache(settings.cache_size) if settings.cache else None
-    return Classifier(model, load_tokenizer(model), engine, limits, memory, shared)
+    secret = "" if settings.cache_secret is None else settings.cache_secret.get_secret_value()
+    return Classifier(model, load_tokenizer(model), engine, limits, memory, shared, secret)
 
 
 def _explanations(model: StoredModel, explainer: Explainer | None, settings: Settings) -> Explanations:
@@ -162,11 +166,19 @@ def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path,
         pulse: file descriptor to write signs of life to.
 
     Returns:
-        Exit status.
+        Exit status; ``CANNOT_SERVE`` where another start would not help.
     """
     end_with_parent()
-    metrics.begin_process()
+    restarted = metrics.begin_process()
+    # Only at the start of the service: what becomes of Redis later must not end it.
+    if not restarted and settings.cache and settings.redis_url is not None:
+        try:
+            asyncio.run(refuse_other_modes(settings.redis_url))
+        except SettingsError as error:
+            logger.critical("cannot serve: %s", error)
+            return CANNOT_SERVE
     workers = worker_count(settings)
+    metrics.WORKERS.set(workers)
     share = QueueLimits(settings.max_queue // workers, settings.max_queue_tokens // workers, settings.max_queue_seconds)
     remote = RemoteEngine(engine, share)
     application = create_app(settings, remote, RemoteExplainer(explainer, settings.explain_max_queue), pulse)
@@ -189,6 +201,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
         if soft < files:
             connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
             logger.warning("only %d connections: the limit on open files is %d", connections, soft)
+    metrics.CONNECTIONS_LIMIT.set(connections)
     return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout, settings.file_stall)
 
 

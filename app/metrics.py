@@ -7,15 +7,11 @@ how.
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import functools
 import gc
 import os
 import time
-from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import repeat
+from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import (
@@ -29,6 +25,7 @@ from prometheus_client import (
     values,
 )
 
+from app.metric_types import BatchHistogram, LabelledCollector, Tally
 from app.reference import read_reference
 from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
@@ -46,81 +43,28 @@ PROCESS = os.environ.get(ROLE_VARIABLE, "worker-0")
 ROLE = PROCESS.rpartition("-")[0]
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+# An answer out of the cache takes a fifth of a millisecond.
+_REQUEST_SECONDS = (0.0001, 0.00025, *_SECONDS)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
 
-class BatchHistogram(Histogram):
-    """A histogram that takes the observations of a whole batch for little more than the price of one."""
-
-    def observe_all(self, amounts: Sequence[float]) -> None:
-        """Observe each of the amounts."""
-        if len(amounts) == 1:
-            self.observe_times(amounts[0], 1)
-        elif amounts:
-            self._sum.inc(sum(amounts))
-            # Counted without leaving C.
-            for bucket, count in collections.Counter(map(bisect_left, repeat(self._upper_bounds), amounts)).items():
-                self._buckets[bucket].inc(count)
-
-    def observe_times(self, amount: float, times: int) -> None:
-        """Observe the same amount several times."""
-        self._sum.inc(amount * times)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(times)
-
-
-class Tally:
-    """What one turn of the event loop counted and observed, written together at its end.
-
-    A request makes a dozen of both. In the multiprocess mode each goes through a lock into a mapped file, which takes a
-    microsecond; requests that arrive together share that here. Belongs to the thread of a running event loop.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[Counter | Gauge, float] = {}
-        self._amounts: dict[BatchHistogram, list[float]] = {}
-        self._flushed_by: asyncio.AbstractEventLoop | None = None
-
-    def count(self, metric: Counter | Gauge, amount: float = 1) -> None:
-        """Add to a counter, or to a gauge."""
-        self._flush_soon()
-        self._counts[metric] = self._counts.get(metric, 0) + amount
-
-    def observe(self, histogram: BatchHistogram, amount: float) -> None:
-        """Observe an amount."""
-        self._flush_soon()
-        amounts = self._amounts.get(histogram)
-        if amounts is None:
-            self._amounts[histogram] = [amount]
-        else:
-            amounts.append(amount)
-
-    def _flush_soon(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop is not self._flushed_by:
-            self._flushed_by = loop
-            loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushed_by = None
-        for metric, amount in self._counts.items():
-            if amount:
-                metric.inc(amount)
-        for histogram, amounts in self._amounts.items():
-            histogram.observe_all(amounts)
-        self._counts.clear()
-        self._amounts.clear()
-
-
 tally = Tally()
 
 REQUESTS = Counter("sentiment_requests", "HTTP requests by route template and status.", ["route", "method", "status"])
 REQUEST_SECONDS = BatchHistogram(
-    "sentiment_request_duration_seconds", "Time from request to response.", ["route"], buckets=_SECONDS
+    "sentiment_request_duration_seconds",
+    "Time from request to response, by what was asked for (text, texts, explanation, other) and class of status.",
+    ["route", "kind", "code"],
+    buckets=_REQUEST_SECONDS,
 )
 REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
+CONNECTIONS = Gauge("sentiment_connections", "Connections of clients.", multiprocess_mode="livesum")
+CONNECTIONS_LIMIT = Gauge(
+    "sentiment_connections_limit", "Most connections that are served at a time.", multiprocess_mode="livesum"
+)
 TEXTS = Counter("sentiment_texts", "Texts by outcome; those of long requests once they are computed.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
 FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
@@ -137,6 +81,9 @@ UNKNOWN_RATIO = BatchHistogram(
     "sentiment_unknown_token_ratio", "Share of a text's tokens that are not in the vocabulary.", buckets=_SHARES
 )
 PREDICTIONS = Counter("sentiment_predictions", "Predictions by label.", ["label"])
+TEXTS_JUDGED = Counter(
+    "sentiment_texts_judged", "Predictions by how far to trust them: ok, unsure, unreadable.", ["judgement"]
+)
 CONFIDENCE = BatchHistogram(
     "sentiment_confidence",
     "Probability of the predicted label.",
@@ -154,7 +101,8 @@ CACHE_WRITES_DROPPED = Counter(
 )
 CACHE_BREAKER_OPEN = Gauge(
     "sentiment_cache_breaker_open",
-    "1 while the shared cache is left alone after failures.",
+    "1 while the shared cache is left alone after failures, by operation: read, write.",
+    ["operation"],
     multiprocess_mode="livemax",
 )
 QUEUE_SECONDS = BatchHistogram("sentiment_queue_wait_seconds", "Time a text waited for its batch.", buckets=_SECONDS)
@@ -165,7 +113,7 @@ BATCH_TOKENS = Histogram(
 )
 PADDING_RATIO = Histogram(
     "sentiment_padding_ratio",
-    "Share of a micro-batch that is padding, or would be with a runtime that pads.",
+    "Share of a micro-batch that is padding; 0 with a runtime that does not pad.",
     buckets=_SHARES,
 )
 COMPUTED = Counter("sentiment_computed_texts", "Texts that went through the network.")
@@ -198,6 +146,22 @@ SEEN = Gauge(
     ["process"],
     multiprocess_mode="livemax",
 )
+WORKERS = Gauge("sentiment_workers", "HTTP workers that should run.", multiprocess_mode="livemax")
+OPEN_FILES = Gauge(
+    "sentiment_process_open_fds",
+    "File descriptors of the process of a role that has most.",
+    ["role"],
+    multiprocess_mode="livemax",
+)
+OPEN_FILES_LIMIT = Gauge(
+    "sentiment_process_max_fds",
+    "File descriptors that a process of a role may have.",
+    ["role"],
+    multiprocess_mode="livemin",
+)
+CPU_THROTTLED_SECONDS = Counter(
+    "sentiment_cpu_throttled_seconds", "Time in which the control group had used up its share of the CPU."
+)
 CPU_SECONDS = Counter("sentiment_process_cpu_seconds", "CPU time used, user and system, by role.", ["role"])
 MEMORY_BYTES = Gauge("sentiment_process_resident_bytes", "Resident memory.", ["role"], multiprocess_mode="livesum")
 DEVICE_MEMORY_BYTES = Gauge(
@@ -214,7 +178,6 @@ GPU_UTILIZATION = Gauge(
     multiprocess_mode="livemax",
 )
 GPU_POWER = Gauge("sentiment_gpu_power_watts", "Power the GPU draws.", ["device"], multiprocess_mode="livemax")
-MODEL_LOAD_FAILURES = Counter("sentiment_model_load_failures", "Starts of the engine that failed before it was ready.")
 MODEL_INFO = Gauge(
     "sentiment_model_info",
     "1; the labels say what is served.",
@@ -253,44 +216,83 @@ REFERENCE_TRUNCATED = Gauge(
 )
 
 
-@functools.lru_cache(maxsize=64)
-def request_seconds(route: str) -> BatchHistogram:
-    """``REQUEST_SECONDS`` of one route; the set of routes is fixed."""
-    return REQUEST_SECONDS.labels(route)
+_BY_MODEL = frozenset(
+    family.name
+    for metric in (
+        *(REQUESTS, REQUEST_SECONDS, TEXTS, TEXTS_JUDGED, PREDICTIONS, CONFIDENCE),
+        *(TOKENIZE_SECONDS, TEXT_TOKENS, TRUNCATED, UNKNOWN_RATIO),
+    )
+    for family in metric.describe()
+)
+"""Metrics that are shown with the labels ``model`` and ``version``."""
+_served: dict[str, str] = {}
+
+_STATUSES = ("200", "400", "413", "422", "424", "429", "499", "500", "503", "504")
+"""What a request for inference is usually answered with, and every error that counts against the objective."""
+
+
+@functools.lru_cache(maxsize=512)
+def request_seconds(route: str, kind: str, status: int) -> BatchHistogram:
+    """``REQUEST_SECONDS`` of requests of one kind and class of status; the sets of routes and kinds are fixed."""
+    return REQUEST_SECONDS.labels(route, kind, f"{status // 100}xx")
+
+
+def serve(model: StoredModel, routes: Iterable[str]) -> None:
+    """Say what is served from now on, and begin the series of requests for inference at 0. See ``begin_process``.
+
+    Args:
+        model: answers all texts.
+        routes: templates of the routes that answer texts, all of them by POST.
+    """
+    _served.update(model=model.name, version=str(model.version))
+    for route in routes:
+        for status in _STATUSES:
+            REQUESTS.labels(route, "POST", status)
 
 
 def render() -> bytes:
     """The exposition text of all processes. Blocking: reads files in multiprocess mode."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+        return generate_latest(LabelledCollector(REGISTRY, _BY_MODEL, _served))
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    text = generate_latest(registry)
+    text = generate_latest(LabelledCollector(registry, _BY_MODEL, _served))
     # The library makes tuples that end in CPython's free lists, where nobody asks for so many of their sizes. Only a
     # full collection clears those, and serving processes hardly ever come to one (see serving/garbage.py).
     gc.collect()
     return text
 
 
-def begin_process() -> None:
-    """Count this process' start where it replaces one that died, and clear what that one left behind.
+_FROM_ZERO = (
+    (TEXTS_JUDGED, ("ok", "unsure", "unreadable")),
+    (FILES, ("done", "refused", "abandoned", "failed")),
+    (EXPLANATIONS, ("computed", "cached")),
+    (CACHE_WRITES_DROPPED, ("queue_full", "error", "skipped")),
+    (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory")),
+    (DROPPED, ("cancelled", "deadline")),
+    (REJECTED, ("overloaded", "engine_unavailable", "deadline_exceeded", "rate_limited", "too_many_connections")),
+)
+"""Counters that alerts and panels ask for by name, with the values of their one label."""
+
+
+def begin_process() -> bool:
+    """Count this process' start where it replaces one that died, which is returned, and clear what that one left.
 
     Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
     """
-    RESTARTS.labels(ROLE).inc(1 if os.environ.pop(RESTARTED_VARIABLE, None) else 0)
-    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, CACHE_BREAKER_OPEN):
+    restarted = bool(os.environ.pop(RESTARTED_VARIABLE, None))
+    RESTARTS.labels(ROLE).inc(restarted)
+    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS):
         gauge.set(0)
+    for operation in ("read", "write"):
+        CACHE_BREAKER_OPEN.labels(operation).set(0)
     SEEN.labels(PROCESS).set(time.time())
+    for counter, values_of_label in _FROM_ZERO:
+        for value in values_of_label:
+            counter.labels(value)
     for result in ("hit", "miss", "error", "skipped"):
         CACHE_LOOKUPS.labels("redis", result)
-    for reason in ("queue_full", "error", "skipped"):
-        CACHE_WRITES_DROPPED.labels(reason)
-    for reason in ("model", "not_finite", "out_of_memory"):
-        INFERENCE_ERRORS.labels(reason)
-    for reason in ("cancelled", "deadline"):
-        DROPPED.labels(reason)
-    for reason in ("overloaded", "engine_unavailable", "deadline_exceeded"):
-        REJECTED.labels(reason)
+    return restarted
 
 
 def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:

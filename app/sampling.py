@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ async def sample(probes: Sequence[Probe]) -> None:
 
 
 def process_probe() -> Probe:
-    """CPU time and memory of this process, and that it lives."""
+    """CPU time, memory and open files of this process, and that it lives."""
     page = os.sysconf("SC_PAGE_SIZE")
     counted = 0.0
 
@@ -75,7 +76,30 @@ def process_probe() -> Probe:
         counted = used
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         metrics.MEMORY_BYTES.labels(metrics.ROLE).set(pages * page)
+        metrics.OPEN_FILES.labels(metrics.ROLE).set(len(list(Path("/proc/self/fd").iterdir())))
+        metrics.OPEN_FILES_LIMIT.labels(metrics.ROLE).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         metrics.SEEN.labels(metrics.PROCESS).set(time.time())
+
+    return probe
+
+
+def throttle_probe(path: Path = Path("/sys/fs/cgroup/cpu.stat")) -> Probe:
+    """How long this process' control group (v2) had to wait because it had used up its quota of the CPU.
+
+    Args:
+        path: the group's statistics; where there are none, nothing was held back.
+    """
+    counted: float | None = None
+
+    def probe() -> None:
+        nonlocal counted
+        if not path.exists():
+            return
+        found = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
+        throttled = int(found.get("throttled_usec", 0)) / 1_000_000
+        # What was before this process is not its own.
+        metrics.CPU_THROTTLED_SECONDS.inc(max(0.0, throttled - (throttled if counted is None else counted)))
+        counted = throttled
 
     return probe
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import OptionError, SettingsError
@@ -57,8 +57,10 @@ class Settings(BaseSettings):
     """Whether results are cached and identical texts in flight are computed once; off for measurements."""
     cache_size: int = Field(default=10_000, ge=1, le=10_000_000)
     """Results kept in each process' own least-recently-used cache."""
-    redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
-    """Shared cache behind the in-process one, for instance redis://localhost:6379/0; unset for none."""
+    redis_url: str | None = None
+    """Shared cache behind the in-process one: redis://localhost:6379/0, rediss:// for TLS, unix://; unset for none."""
+    cache_secret: SecretStr | None = Field(default=None, min_length=16)
+    """Secret of 16 characters or more that keys in Redis are made with, so that nobody can guess texts by them."""
     redis_timeout: float = Field(default=0.05, gt=0, le=10)
     """Seconds a connection to Redis, or an answer from it, may take before it is an error and the text computed."""
     redis_ttl: int = Field(default=86_400, ge=1, le=31_536_000)
@@ -137,6 +139,13 @@ class Settings(BaseSettings):
     """Least severity that is logged."""
     log_format: Literal["auto", "text", "json"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_one_server(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://, and name a single server")
+        return value
 
     @field_validator("rate_limit")
     @classmethod
@@ -217,7 +226,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
             # For people, what the setting is for says more than a pattern.
             message = f"does not fit what it is: {Settings.model_fields[field].description}"
         # A URL may hold a password.
-        given = "" if "URL" in name else f" (got {str(first.get('input'))[:80]!r})"
+        given = "" if "URL" in name or "SECRET" in name else f" (got {str(first.get('input'))[:80]!r})"
         if overrides and field in overrides:
             raise OptionError(field, f"{message}{given}") from error
         raise SettingsError(f"{name}: {message}{given}") from error

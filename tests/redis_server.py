@@ -34,12 +34,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class RedisServer:
-    """One server process that can be stopped and started again on the same port."""
+def wait_until_it_listens(port: int) -> None:
+    """Wait, 10 s at most, until somebody accepts connections on a port."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
-    def __init__(self, folder: Path) -> None:
+
+class RedisServer:
+    """One server process that can be stopped and started again on the same port.
+
+    Args:
+        folder: where it runs.
+        options: more of the server's options, such as ``--cluster-enabled yes``.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
         self._folder = folder
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,16 +73,9 @@ class RedisServer:
     def start(self) -> None:
         """Start and wait until it accepts connections, 10 s at most."""
         command = [find_server(), "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self._folder]
-        self._process = subprocess.Popen([*map(str, command), "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+        command += ["--bind", "127.0.0.1", *self._options]
+        self._process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+        wait_until_it_listens(self.port)
 
     def stop(self) -> None:
         """Kill it, as a crash would."""

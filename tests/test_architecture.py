@@ -30,7 +30,8 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"errors"},
     "keys": {"errors"},
     "reference": {"store"},
-    "metrics": {"reference", "settings", "store"},
+    "metric_types": set(),
+    "metrics": {"metric_types", "reference", "settings", "store"},
     "sampling": {"metrics"},
     "text": {"compiler", "errors", "sentiment", "store"},
     "serving": {
@@ -46,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
         *("compiler", "cores", "errors", "files", "logs", "modeling", "sentiment", "settings", "store", "text"),
     },
     "models": {"errors", "modeling", "settings", "store", "text"},
+    "purge": {"errors", "serving", "settings"},
     # Composition roots, where the branches meet.
     "classify": {"cores", "errors", "files", "modeling", "settings", "store", "text"},
     "engine": {
@@ -93,6 +95,7 @@ ROOMS: dict[str, set[str]] = {
             "logs",
             "main",
             "models",
+            "purge",
             "serving",
             "settings",
             "store",
@@ -108,8 +111,8 @@ LIBRARIES: dict[str, set[str]] = {
     "starlette": {"app.api", "app.main"},
     "uvicorn": {"app.main", "app.api"},
     "torch": {"app.modeling", "app.training"},
-    "redis": {"app.serving.cache"},
-    "prometheus_client": {"app.metrics"},
+    "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link"},
+    "prometheus_client": {"app.metric_types", "app.metrics"},
     "limits": {"app.api.guard", "app.settings"},
     "httpx": {"app.files.remote"},
     "pyarrow": {"app.files.parquet", "app.files.zstandard"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -10,11 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
-from app.metrics import BatchHistogram, Tally
+from app.metric_types import BatchHistogram, LabelledCollector, Tally
 
 ROOT = Path(__file__).parent.parent
 OURS = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
@@ -78,8 +80,8 @@ def test_every_metric_is_kept(name: str) -> None:
 def test_a_batch_is_observed_as_its_values_would_be() -> None:
     """Sum, count and every bucket, limits and values beyond the last bound included."""
     registry = CollectorRegistry()
-    one = metrics.BatchHistogram("one", "One by one.", buckets=(0, 1, 2.5), registry=registry)
-    many = metrics.BatchHistogram("many", "All at once.", buckets=(0, 1, 2.5), registry=registry)
+    one = BatchHistogram("one", "One by one.", buckets=(0, 1, 2.5), registry=registry)
+    many = BatchHistogram("many", "All at once.", buckets=(0, 1, 2.5), registry=registry)
     amounts = [0, 0.5, 1, 1, 2.5, 2.6, 99]
     for amount in amounts:
         one.observe(amount)
@@ -141,6 +143,50 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
     assert '\nsentiment_process_restarts_total{role="worker"} 1.0\n' in output
     assert '\nsentiment_cache_lookups_total{result="error",tier="redis"} 0.0\n' in output
     assert re.search(r'\nsentiment_process_seen_timestamp_seconds\{process="worker-3"\} \d', output)
+
+
+def test_what_rules_and_dashboards_ask_for_by_name_is_there_from_the_start(tmp_path: Path) -> None:
+    """Of a series that begins with its first event ``rate`` misses the event: a burst of errors would not be seen."""
+    routes = sorted(
+        path for path, item in json.loads((ROOT / "docs/openapi.json").read_text())["paths"].items() if "post" in item
+    )
+    code = (
+        "from types import SimpleNamespace; from app import metrics; metrics.begin_process(); "
+        f"metrics.serve(SimpleNamespace(name='m', version=1), {routes}); print(metrics.render().decode())"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "SENTIMENT_PROCESS_ROLE": "worker-0"}
+    command = [sys.executable, "-W", "error", "-c", code]
+    output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    series = [
+        (sample.name, sample.labels) for family in text_string_to_metric_families(output) for sample in family.samples
+    ]
+    asked = [path.read_text() for path in (ROOT / "monitoring").glob("rules/*.yml")]
+    asked += [path.read_text().replace('\\"', '"') for path in (ROOT / "monitoring").glob("grafana/dashboards/*.json")]
+    selectors = set(re.findall(r"(sentiment_\w+_total)\{([^}]*)\}", "\n".join(asked)))
+    named = [(name, dict(re.findall(r'(\w+)="([^"$]*)"', matchers))) for name, matchers in selectors]
+    assert len([wanted for _, wanted in named if wanted]) > 10
+    for name, wanted in named:
+        assert not wanted or any(name == found and wanted.items() <= labels.items() for found, labels in series), (
+            name,
+            wanted,
+        )
+    for route in routes:
+        for status in ("200", "429", "500", "503", "504"):
+            labels = {"route": route, "method": "POST", "status": status, "model": "m", "version": "1"}
+            assert ("sentiment_requests_total", labels) in series
+
+
+def test_the_model_is_named_where_metrics_are_read(registry: CollectorRegistry) -> None:
+    """In every series of the metrics that are about it, and in no other."""
+    for name in ("texts", "other"):
+        Counter(name, "Texts.", ["outcome"], registry=registry).labels("done").inc()
+    Histogram("seconds", "Seconds.", buckets=(1,), registry=registry).observe(0.5)
+    shown = LabelledCollector(registry, frozenset({"texts", "seconds"}), {"model": "m", "version": "2"})
+    text = generate_latest(shown).decode()
+    assert 'texts_total{model="m",outcome="done",version="2"} 1.0\n' in text
+    assert 'seconds_bucket{le="1.0",model="m",version="2"} 1.0\n' in text
+    assert 'seconds_sum{model="m",version="2"} 0.5\n' in text
+    assert 'other_total{outcome="done"} 1.0\n' in text
 
 
 @pytest.fixture

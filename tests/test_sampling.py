@@ -59,6 +59,31 @@ def test_a_process_tells_its_cpu_time_memory_and_sign_of_life() -> None:
     assert abs(value("sentiment_process_seen_timestamp_seconds", process=metrics.PROCESS) - time.time()) < 60
 
 
+def test_open_files_and_their_limit() -> None:
+    """Each file that is open counts."""
+    probe = sampling.process_probe()
+    probe()
+    before = value("sentiment_process_open_fds", role=metrics.ROLE)
+    with Path(__file__).open():
+        probe()
+        assert value("sentiment_process_open_fds", role=metrics.ROLE) == before + 1
+    assert value("sentiment_process_max_fds", role=metrics.ROLE) >= before
+
+
+def test_a_throttled_group(tmp_path: Path) -> None:
+    """Counted from the first look on, in seconds; where the group has no such figures nothing is."""
+    path = tmp_path / "cpu.stat"
+    probe, before = sampling.throttle_probe(path), value("sentiment_cpu_throttled_seconds_total")
+    probe()
+    for throttled in (7_000_000, 7_500_000, 9_000_000):
+        path.write_text(f"usage_usec 1\nnr_throttled 3\nthrottled_usec {throttled}\n")
+        probe()
+    assert value("sentiment_cpu_throttled_seconds_total") == before + 2
+    path.write_text("usage_usec 1\n")
+    probe()
+    assert value("sentiment_cpu_throttled_seconds_total") == before + 2
+
+
 @pytest.mark.parametrize(("queued", "rate", "expected"), [(0, 0.0, 0.0), (7, 0.0, 0.0), (300, 150.0, 2.0)])
 def test_the_expected_wait(queued: int, rate: float, expected: float) -> None:
     """What waits over the measured rate; 0 while no rate is known."""

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,8 @@ import pytest
 from app.store import write_sums
 from tests.checkpoints import WORDS, add_checkpoint
 from tests.load import Load
-from tests.redis_server import RedisServer
+from tests.monitoring.stack import program
+from tests.redis_server import RedisServer, free_port
 from tests.service import Service, serving
 
 
@@ -152,7 +154,9 @@ def test_redis_failing_under_load_fails_no_request(tiny_store: Path, tmp_path: P
     redis.start()
     texts = reviews(300)
     try:
-        with serving(tiny_store, redis_url=redis.url, cache_size="1") as service, httpx.Client() as client:
+        # A busy machine may take longer than the default.
+        settings = {"redis_url": redis.url, "redis_timeout": "1", "cache_size": "1"}
+        with serving(tiny_store, **settings) as service, httpx.Client() as client:
 
             def one_pass() -> list[bool]:
                 answers = [client.post(f"{service.url}/classify", json={"text": text}) for text in texts]
@@ -168,6 +172,42 @@ def test_redis_failing_under_load_fails_no_request(tiny_store: Path, tmp_path: P
             deadline = time.monotonic() + 20
             while sum(one_pass()) < 290:
                 assert time.monotonic() < deadline, "never hit again"
+    finally:
+        redis.stop()
+
+
+def test_what_clients_and_the_system_do_is_counted(tiny_store: Path, tmp_path: Path) -> None:
+    """Connections as they come and go, open files, and requests under the model's name from the first."""
+    failed = 'sentiment_requests_total{method="POST",model="tiny",route="/classify",status="503",version="1"}'
+    with serving(tiny_store, workers="1", max_connections="50") as service:
+        alone = service.metrics()
+        assert alone[failed] == 0
+        assert alone["sentiment_workers"] == 1
+        assert alone["sentiment_connections_limit"] == 50
+        with ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(httpx.Client()).get(f"{service.url}/health/live")
+            crowded = service.metrics()
+            assert crowded["sentiment_connections"] == alone["sentiment_connections"] + 5
+        deadline = time.monotonic() + 20
+        while service.metrics()["sentiment_connections"] > alone["sentiment_connections"]:
+            assert time.monotonic() < deadline
+        assert {
+            'sentiment_process_open_fds{role="engine"}',
+            'sentiment_process_max_fds{role="worker"}',
+        } <= crowded.keys()
+
+
+@pytest.mark.extra
+def test_a_cluster_stops_the_start(tiny_store: Path, tmp_path: Path) -> None:
+    """With the setting and what to do instead, not with a cache that never hits."""
+    program("redis-server")
+    redis = RedisServer(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    redis.start()
+    try:
+        expected = pytest.raises(AssertionError, match="SENTIMENT_REDIS_URL: this server is a cluster")
+        with expected, serving(tiny_store, workers="1", redis_url=redis.url):
+            pass
     finally:
         redis.stop()
 

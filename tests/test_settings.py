@@ -87,6 +87,8 @@ def test_values(monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected
         ("cache", "2"),
         ("redis_url", "http://localhost"),
         ("redis_url", "localhost:6379"),
+        ("redis_url", "redis+sentinel://localhost:26379/main/0"),
+        ("cache_secret", "too short"),
         ("redis_timeout", "0"),
         ("redis_timeout", "nan"),
         ("max_batch_age", "-0.1"),
@@ -104,7 +106,7 @@ def test_a_malformed_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, n
     with pytest.raises(SettingsError, match=rf"^{PREFIX}{name.upper()}: ") as caught:
         read(monkeypatch, name, value)
     # A URL may hold a password.
-    assert (repr(value) in str(caught.value)) == (name != "redis_url")
+    assert (repr(value) in str(caught.value)) == (name not in ("redis_url", "cache_secret"))
     assert "\n" not in str(caught.value)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
@@ -101,7 +102,9 @@ def build_application(
     recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
     app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder)
     endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
-    app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
+    router = build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings))
+    app.state.inference_routes = _posts_of(router)
+    app.include_router(router)
     if app.openapi_url:
         add_swagger(app)
     app.add_middleware(HeadAsGet)
@@ -111,6 +114,13 @@ def build_application(
     app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
+
+
+def _posts_of(router: APIRouter) -> list[str]:
+    """Templates of the routes that take POST: those that answer texts."""
+    return sorted(
+        {route.path for route in router.routes if isinstance(route, Route) and "POST" in (route.methods or ())}
+    )
 
 
 def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:

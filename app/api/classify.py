@@ -78,6 +78,7 @@ class ClassifyEndpoint:
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         texts = request.texts if request.texts is not None else [request.text or ""]
+        scope["kind"] = "explanation" if request.explain is not None else "text" if request.texts is None else "texts"
         await meter_of(scope).request(len(texts))
         if request.explain is not None:
             return await self._explain(request, texts, classifier, timeout, receive)

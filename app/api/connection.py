@@ -108,6 +108,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        metrics.CONNECTIONS.inc()
         surplus = len(self.connections) - self.limits.connections
         self.surplus = surplus > 0
         if surplus > 16 + self.limits.connections // 8:
@@ -118,6 +119,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._arm(self.limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        metrics.CONNECTIONS.dec()
         self._disarm()
         # uvicorn leaves this timer, and with it the connection, to those that were reset.
         self._unset_keepalive_if_required()

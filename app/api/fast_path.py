@@ -2,7 +2,7 @@
 
 Creating a task, waiting in it and taking apart ASGI messages would cost as much as tokenizing the text. So the protocol
 offers every plain request to ``FastPath`` first. What is not the common case in any way (several texts, an error to
-describe, a shared cache to ask) is left alone, before anything was counted or started, for the application to answer.
+describe) is left alone, before anything was counted or started, for the application to answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from app.api.middleware import SECURITY_HEADERS, RequestRecorder
 from app.api.problems import Problem, internal_error, problem_of
 from app.api.raw import raw_problem
 from app.api.schemas import parse_request
-from app.errors import ServiceError
+from app.errors import ServiceError, TextError
+from app.sentiment import Prediction
 from app.serving.classifier import Classifier
 from app.serving.pending import PendingText
 from app.settings import Settings
@@ -197,17 +198,17 @@ class FastRequest:
         self._path.unwatch(self)
         try:
             outcome = self._classifier.finish(pending)
-            if isinstance(outcome, ServiceError):
-                self.refuse(outcome)
-            else:
+            if isinstance(outcome, Prediction):
                 self.answer(single_answer(outcome, self._classifier))
+            else:
+                self.refuse(outcome)
         except Exception:
             # Whoever called goes on with other texts, and could not say which request it was.
             extras = {"method": "POST", "path": CLASSIFY_PATH, "request_id": self._id}
             logger.exception("unhandled error", extra=extras)
             self._refuse(internal_error())
 
-    def refuse(self, error: ServiceError) -> None:
+    def refuse(self, error: ServiceError | TextError) -> None:
         """Respond with an error."""
         metrics.REJECTED.labels(error.code).inc()
         self._refuse(problem_of(error))
@@ -238,7 +239,7 @@ class FastRequest:
         self.response_complete = True
         metrics.tally.count(metrics.REQUESTS_IN_FLIGHT, -1)
         seconds = time.perf_counter() - self._started
-        self._path.recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, together=True)
+        self._path.recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, kind="text", together=True)
 
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(

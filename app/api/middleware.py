@@ -52,7 +52,15 @@ class RequestRecorder:
         return f"{self._prefix}-{next(self._numbers):x}"
 
     def record(
-        self, template: str, method: str, status: int, seconds: float, number: str, *, together: bool = False
+        self,
+        template: str,
+        method: str,
+        status: int,
+        seconds: float,
+        number: str,
+        *,
+        kind: str = "other",
+        together: bool = False,
     ) -> None:
         """Count a request that was answered, or whose client left (499).
 
@@ -62,6 +70,7 @@ class RequestRecorder:
             status: HTTP status.
             seconds: from its head to the end of its response.
             number: its id.
+            kind: what was asked for: ``text``, ``texts``, ``explanation``; these take times of their own.
             together: whether to count it with all others of this turn of the event loop.
         """
         method = method if method in _METHODS else "other"
@@ -71,10 +80,10 @@ class RequestRecorder:
             counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
         if together:
             metrics.tally.count(counter)
-            metrics.tally.observe(metrics.request_seconds(template), seconds)
+            metrics.tally.observe(metrics.request_seconds(template, kind, status), seconds)
         else:
             counter.inc()
-            metrics.request_seconds(template).observe(seconds)
+            metrics.request_seconds(template, kind, status).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
         level = logging.WARNING if status >= 500 and template not in _PROBES else logging.DEBUG
         if status in _REFUSALS and level == logging.WARNING:
@@ -127,7 +136,8 @@ class RequestMiddleware:
                 metrics.REQUESTS_IN_FLIGHT.dec()
                 template = _template(scope)
                 seconds = time.perf_counter() - started
-                self._recorder.record(template, scope["method"], status or 499, seconds, current)
+                kind = scope.get("kind", "other")
+                self._recorder.record(template, scope["method"], status or 499, seconds, current, kind=kind)
                 if span is not None:
                     tracing.describe(span, template, scope["method"], status or 499)
                 request_id.reset(token)

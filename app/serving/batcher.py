@@ -319,7 +319,8 @@ class MicroBatcher:
         metrics.INFERENCE_SECONDS.observe(seconds)
         metrics.BATCH_SIZE.observe(texts)
         metrics.BATCH_TOKENS.observe(tokens)
-        metrics.PADDING_RATIO.observe(1 - tokens / (texts * max(lengths)))
+        # What takes tables reads texts of any lengths as they are.
+        metrics.PADDING_RATIO.observe(0.0 if self._takes_tables else 1 - tokens / (texts * max(lengths)))
         metrics.COMPUTED.inc(texts)
         self._rate.observe(texts * len(self._runners), seconds, saturated=saturated)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app import metrics, tracing
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
-from app.sentiment import Prediction
-from app.serving.cache import KeyMaker, MemoryCache, RedisCache
+from app.sentiment import JUDGEMENTS, Prediction
+from app.serving.cache import KeyMaker, MemoryCache
 from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
 from app.serving.engine import Engine, EngineInfo
 from app.serving.outcomes import Listener, Outcome
 from app.serving.pending import PendingText, Request, outcome_of, trace_request, wait_for_all
+from app.serving.redis_cache import Found, RedisCache
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
 
@@ -45,6 +46,7 @@ class Classifier:
         limits: bounds.
         memory: cache in this process; None turns caching and coalescing off.
         shared: cache behind it.
+        secret: what cache keys are made with; see ``KeyMaker``.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Classifier:
         limits: ClassifierLimits,
         memory: MemoryCache | None = None,
         shared: RedisCache | None = None,
+        secret: str = "",
     ) -> None:
         self.model = model
         self.draining = False
@@ -63,6 +66,7 @@ class Classifier:
         self._limits = limits
         self._memory = memory
         self._shared = shared if memory is not None else None
+        self._secret = secret
         self._key: KeyMaker | None = None
         self._key_info: EngineInfo | None = None
         self._in_flight = 0
@@ -70,6 +74,7 @@ class Classifier:
         self._thresholds = model.config.thresholds
         self._dispatcher = Dispatcher(engine, tokenizer, len(labels), self._thresholds, limits.timeout, self._keep)
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
+        self._judgement_counters = {name: metrics.TEXTS_JUDGED.labels(name) for name in JUDGEMENTS}
         self._predicted = metrics.TEXTS.labels("predicted")
         self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
         self._memory_misses = metrics.CACHE_LOOKUPS.labels("memory", "miss")
@@ -97,7 +102,7 @@ class Classifier:
 
         Returns:
             the cached prediction; or the pending text, which the caller hands to ``finish`` once, done or not; or None,
-            and nothing has happened, where only ``classify`` can tell (a shared cache to ask, a text that is refused).
+            and nothing has happened, where only ``classify`` can tell (a text that is long or refused).
 
         Raises:
             OverloadedError: refused; nothing has happened.
@@ -114,9 +119,13 @@ class Classifier:
                 metrics.tally.count(self._memory_hits)
                 self._count_one(found)
                 return found
-        if (self._shared is not None and self._shared.in_use) or self._refuse(text):
+        if self._refuse(text):
             return None
         self._check_in_flight(1)
+        if key is not None and self._shared is not None and self._shared.in_use:
+            metrics.tally.count(self._memory_misses)
+            self._in_flight += 1
+            return self._dispatcher.begin_elsewhere(key, text, self._ask_shared)
         pending = self._dispatcher.begin(key, text)
         if pending is not None and key is not None:
             metrics.tally.count(self._memory_misses)
@@ -215,7 +224,7 @@ class Classifier:
     def _key_maker(self) -> KeyMaker:
         info = self._engine.info
         if self._key is None or info is not self._key_info:
-            self._key = KeyMaker(self.model.digest, info.runtime, info.precision)
+            self._key = KeyMaker(self.model.digest, info.runtime, info.precision, secret=self._secret)
             self._key_info = info
         return self._key
 
@@ -251,6 +260,17 @@ class Classifier:
                 outcomes[index] = value
                 memory.put(key, value)
 
+    def _ask_shared(self, key: bytes, tell: Callable[[Prediction | None], None]) -> None:
+        """Look one text up in the shared cache, and keep what it has in this process too. See ``Ask``."""
+
+        def told(found: Found) -> None:
+            if self._memory is not None and found[0] is not None:
+                self._memory.put(key, found[0])
+            tell(found[0])
+
+        if self._shared is not None:
+            self._shared.look_up([key], told)
+
     def _keep(self, key: bytes, prediction: Prediction) -> None:
         """Put into the caches what the engine computed, whoever still waits for it."""
         prediction = prediction._replace(cached=True)
@@ -265,18 +285,22 @@ class Classifier:
             label, score = outcome.best(self.model.config.labels)
             metrics.tally.count(self._predicted)
             metrics.tally.count(self._label_counters[label])
+            metrics.tally.count(self._judgement_counters[outcome.judgement])
             metrics.tally.observe(metrics.CONFIDENCE, score)
         else:
             metrics.TEXTS.labels(outcome.code).inc()
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         labels = self.model.config.labels
-        best = [outcome.best(labels) for outcome in outcomes if isinstance(outcome, Prediction)]
+        predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+        best = [prediction.best(labels) for prediction in predictions]
         if best:
             self._predicted.inc(len(best))
             metrics.CONFIDENCE.observe_all([score for _, score in best])
             for label, count in Counter(label for label, _ in best).items():
                 self._label_counters[label].inc(count)
+            for judgement, count in Counter(prediction.judgement for prediction in predictions).items():
+                self._judgement_counters[judgement].inc(count)
         if len(best) < len(outcomes):
             for outcome in outcomes:
                 if not isinstance(outcome, Prediction):

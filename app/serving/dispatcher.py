@@ -10,15 +10,18 @@ from itertools import repeat
 from typing import Any
 
 from app import metrics, tracing
-from app.errors import NoWordsError
-from app.sentiment import Encoding, Prediction, TextTable, Thresholds
+from app.errors import NoWordsError, SentimentError
+from app.sentiment import Encoding, Prediction, Scores, TextTable, Thresholds
 from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
 from app.serving.engine import Engine
 from app.serving.outcomes import Outcome, Wanted
 from app.serving.pending import PendingText, Request, outcome_of, pieces
 from app.serving.submitted_table import LONG_REQUEST, SubmittedTable, size_of_next
-from app.serving.ticket import Ticket
+from app.serving.ticket import DeferredTicket, Ticket
 from app.text.tokenizer import Tokenizer
+
+Ask = Callable[[bytes, Callable[[Prediction | None], None]], None]
+"""Asks another cache for a key; what it is given is called once with what was found."""
 
 
 class Dispatcher:
@@ -60,17 +63,54 @@ class Dispatcher:
             OverloadedError: refused; nothing has happened.
             EngineUnavailableError: likewise.
         """
-        pending = None if key is None else self.pending.get(key)
+        if key is not None and (joined := self._join_one(key)) is not None:
+            return joined
+        try:
+            encoding, ticket = self._submit_one(text)
+        except NoWordsError:
+            return None
+        return self._register(key, encoding, ticket)
+
+    def begin_elsewhere(self, key: bytes, text: str, ask: Ask) -> PendingText:
+        """Have another cache asked for one text, and submit it where that has nothing; or join a pending identical one.
+
+        Whatever stands against submitting it is then the outcome of the text.
+        """
+        if (joined := self._join_one(key)) is not None:
+            return joined
+        ticket = DeferredTicket()
+        pending = self._register(key, None, ticket)
+
+        def told(found: Prediction | None) -> None:
+            if ticket.done():
+                return  # given up meanwhile
+            if found is not None:
+                pending.found = found
+                ticket.set_result(Scores(found.probabilities, found.rating))
+                return
+            try:
+                pending.encoding, source = self._submit_one(text)
+            except SentimentError as error:
+                ticket.set_exception(error)
+            else:
+                ticket.follow(source)
+
+        ask(key, told)
+        return pending
+
+    def _join_one(self, key: bytes) -> PendingText | None:
+        pending = self.pending.get(key)
         if pending is not None:
             pending.waiters += 1
             self._coalesced.inc()
-            return pending
+        return pending
+
+    def _submit_one(self, text: str) -> tuple[Encoding, Ticket]:
         self.admit(1, self._most_tokens([text]))
         encoding = self._encoder.encode_one(text)
         if isinstance(encoding, NoWordsError):
-            return None
-        ticket = self._engine.submit([encoding.ids], time.monotonic() + self._timeout)[0]
-        return self._register(key, encoding, ticket)
+            raise encoding
+        return encoding, self._engine.submit([encoding.ids], time.monotonic() + self._timeout)[0]
 
     def admit(self, texts: int, tokens: int) -> None:
         """Say whether so much would be taken now. See ``Engine.admit``."""
@@ -169,7 +209,7 @@ class Dispatcher:
             if pending.key is not None and len(indices) > 1:
                 self._coalesced.inc(len(indices) - 1)
 
-    def _register(self, key: bytes | None, encoding: Encoding, ticket: Ticket) -> PendingText:
+    def _register(self, key: bytes | None, encoding: Encoding | None, ticket: Ticket) -> PendingText:
         pending = PendingText(key, encoding, ticket)
         if key is not None:
             self.pending[key] = pending
@@ -192,7 +232,7 @@ class Dispatcher:
         if self.pending.get(pending.key) is pending:
             del self.pending[pending.key]
         outcome = outcome_of(pending, self._thresholds) if pending.ticket.scores is not None else None
-        if isinstance(outcome, Prediction):
+        if isinstance(outcome, Prediction) and pending.found is None:
             self._keep(pending.key, outcome)
 
 

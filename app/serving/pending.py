@@ -9,22 +9,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import tracing
-from app.errors import DeadlineError, ServiceError
-from app.sentiment import Encoding, Thresholds, prediction_of
+from app.errors import DeadlineError, ServiceError, TextError
+from app.sentiment import Encoding, Prediction, Thresholds, prediction_of
 from app.serving.outcomes import Listener, Outcome, Wanted
 from app.serving.submitted_table import SubmittedTable
 from app.serving.ticket import Ticket
 
 
 class PendingText:
-    """One text on its way through the engine, with everybody who waits for it."""
+    """One text on its way through the engine, with everybody who waits for it.
 
-    __slots__ = ("encoding", "key", "ticket", "waiters")
+    Attributes:
+        key: its cache key, where it has one.
+        encoding: what the engine was given; None while another cache is asked for the text, and where that has it.
+        ticket: what becomes of it.
+        found: what another cache had, in place of scores.
+        waiters: how many wait for it.
+    """
 
-    def __init__(self, key: bytes | None, encoding: Encoding, ticket: Ticket) -> None:
+    __slots__ = ("encoding", "found", "key", "ticket", "waiters")
+
+    def __init__(self, key: bytes | None, encoding: Encoding | None, ticket: Ticket) -> None:
         self.key = key
         self.encoding = encoding
         self.ticket = ticket
+        self.found: Prediction | None = None
         self.waiters = 1
 
 
@@ -141,12 +150,14 @@ def trace_request(request: Request, submitted: float) -> None:
 
 def outcome_of(pending: PendingText, thresholds: Thresholds) -> Outcome:
     """What became of a text: one that is not done is a ``DeadlineError``."""
+    if pending.found is not None:
+        return pending.found
     scores = pending.ticket.scores
-    if scores is not None:
+    if scores is not None and pending.encoding is not None:
         return prediction_of(scores.probabilities, scores.rating, pending.encoding, thresholds)
     if not pending.ticket.done() or pending.ticket.cancelled():
         return DeadlineError("the deadline passed before the text was classified")
     error = pending.ticket.exception()
-    if isinstance(error, ServiceError):
+    if isinstance(error, ServiceError | TextError):
         return error
     raise error or RuntimeError("a text is done and nothing became of it")

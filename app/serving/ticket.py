@@ -129,3 +129,30 @@ class Ticket(Generic[Result]):
                 # Whoever set the result goes on with other texts; a defect of one caller is none of its business.
                 context = {"message": "a callback of a ticket failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
+
+
+class DeferredTicket(Ticket):
+    """The ticket of a text of which it is not known yet whether it is to be computed."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._source: Ticket | None = None
+
+    def follow(self, source: Ticket) -> None:
+        """Become what another ticket becomes, and give the text up there where it is given up here."""
+        self._source = source
+        source.add_done_callback(self._take_over)
+
+    def settled(self) -> None:
+        if self.cancelled() and self._source is not None:
+            self._source.cancel()
+
+    def _take_over(self, source: Ticket[Any]) -> None:
+        if source.scores is not None:
+            self.set_result(source.scores)
+        elif source.cancelled():
+            self.cancel()
+        elif (error := source.exception()) is not None:
+            self.set_exception(error)

@@ -24,11 +24,13 @@ from app.errors import EngineUnavailableError
 from app.sentiment import Scores
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
+from app.serving.redis_cache import RedisCache
 from app.settings import Settings
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.api import wire
 from tests.fakes import HandEngine
+from tests.redis_server import free_port
 from tests.service import Service, serving
 
 BODY = b'{"text": "a good film"}'
@@ -49,11 +51,19 @@ class Recording:
 class Setting:
     """A fast path in front of a real classifier and an engine that computes by hand."""
 
-    def __init__(self, model: StoredModel, *, cache: bool = True, timeout: float = 5.0, most: int = 10) -> None:
+    def __init__(
+        self,
+        model: StoredModel,
+        *,
+        cache: bool = True,
+        timeout: float = 5.0,
+        most: int = 10,
+        shared: RedisCache | None = None,
+    ) -> None:
         self.engine = HandEngine()
         limits = ClassifierLimits(max_characters=100, max_texts_in_flight=most, timeout=timeout)
         memory = MemoryCache(10) if cache else None
-        self.classifier = Classifier(model, load_tokenizer(model), self.engine, limits, memory)
+        self.classifier = Classifier(model, load_tokenizer(model), self.engine, limits, memory, shared)
         self.path = FastPath(lambda: self.classifier, RequestRecorder(), Settings(timeout=timeout))
         self.connection = Recording()
 
@@ -136,6 +146,24 @@ async def test_a_text_is_answered_when_it_has_landed(setting: Setting) -> None:
     assert again is not None
     assert again.response_complete
     assert json.loads(setting.connection.body) == {**first, "cached": True}
+
+
+async def test_with_a_shared_cache_too(tiny_model: StoredModel) -> None:
+    """Nothing is computed before it was asked; a text without words is then refused as the application would."""
+    shared = RedisCache(f"redis://127.0.0.1:{free_port()}/0", 2, 0.5, 60)
+    setting = Setting(tiny_model, shared=shared)
+    setting.engine.automatic = True
+    for body, status in ((BODY, 200), (b'{"text": "..."}', 422)):
+        request = setting.begin(body)
+        assert request is not None
+        assert not request.response_complete
+        for _ in range(500):
+            if request.response_complete:
+                break
+            await asyncio.sleep(0.01)
+        assert setting.connection.head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(setting.connection.body)["code"] == "no_words"
+    await shared.close()
 
 
 async def test_identical_texts_are_computed_once(setting: Setting) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 
 from app import logs
 from app.api.schemas import BatchResponse, SingleResponse
@@ -216,3 +217,46 @@ async def test_a_damaged_model_stops_the_start(settings: Settings, tmp_path: Pat
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         async with running(create_app(damaged)):
             pass
+
+
+def answered(route: str, kind: str, code: str) -> float:
+    return sample("sentiment_request_duration_seconds_count", route=route, kind=kind, code=code)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "route", "kind", "code"),
+    [
+        ("/classify", {"text": "a good film"}, "/classify", "text", "2xx"),
+        ("/classify", {"texts": ["a good film"]}, "/classify", "texts", "2xx"),
+        ("/classify", {"text": "a good film", "explain": ["tokens"]}, "/classify", "explanation", "2xx"),
+        ("/classify", {"text": " "}, "/classify", "text", "4xx"),
+        ("/classify", {}, "/classify", "other", "4xx"),
+        ("/predict", {"inputs": "a good film"}, "/predict", "text", "2xx"),
+    ],
+)
+async def test_times_are_told_apart(
+    client: httpx.AsyncClient, path: str, body: dict[str, object], route: str, kind: str, code: str
+) -> None:
+    """By what was asked for and by the class of the answer: an explanation takes a hundred times as long as a text."""
+    before = answered(route, kind, code)
+    await client.post(path, json=body)
+    await asyncio.sleep(0)
+    assert answered(route, kind, code) == before + 1
+
+
+async def test_every_route_that_answers_texts_begins_at_nought(client: httpx.AsyncClient) -> None:
+    """With all that may go wrong, before anything did: those are the POST operations of the document."""
+    document = (await client.get("/openapi.json")).json()["paths"]
+    routes = {path for path, operations in document.items() if "post" in operations}
+    for route in routes:
+        for status in ("500", "503", "504"):
+            labels = {"route": route, "method": "POST", "status": status}
+            assert REGISTRY.get_sample_value("sentiment_requests_total", labels) is not None
+
+
+async def test_nothing_is_padded_by_what_does_not_pad(client: httpx.AsyncClient) -> None:
+    """The native runtime reads texts of unlike lengths as they are, and is not said to pad."""
+    before = sample("sentiment_padding_ratio_sum"), sample("sentiment_padding_ratio_count")
+    await client.post("/classify", json={"texts": ["a good film " * 20, "bad", "good film"]})
+    assert sample("sentiment_padding_ratio_count") > before[1]
+    assert sample("sentiment_padding_ratio_sum") == before[0]

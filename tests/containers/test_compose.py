@@ -164,7 +164,7 @@ def test_a_stop_under_load_loses_nothing(stack: Stack) -> None:
 def test_every_service_is_bounded_and_restarted(engine: None) -> None:
     """Memory, log files and rights; only the service and Grafana are published."""
     services = configuration("docker-compose.yml")
-    assert services.keys() == {"app", "redis", "redis-exporter", "prometheus", "grafana"}
+    assert services.keys() == {"app", "redis", "redis-exporter", "blackbox-exporter", "prometheus", "grafana"}
     for service in services.values():
         assert int(service["mem_limit"]) > 0
         assert service["restart"] == "unless-stopped"

@@ -29,7 +29,7 @@ from app.training.labelled import CORPUS_LABELS, Examples, corpus_examples
 from monitoring import preview
 from monitoring.dashboards import read_dashboards
 from tests.monitoring.load import load
-from tests.monitoring.stack import exporting, watching
+from tests.monitoring.stack import exporting, probing, targets_of, watching
 from tests.pictures import IMAGES, MODEL, STORE, served, stamp
 from tests.redis_server import RedisServer
 from tests.reviews import written_reviews
@@ -101,7 +101,8 @@ def main() -> None:
             with (
                 serving(store, MODEL, **settings) as service,
                 exporting(redis.url, folder) as exporter,
-                watching({"sentiment": service.url.removeprefix("http://"), "redis": exporter}, folder) as prometheus,
+                probing(folder) as blackbox,
+                watching(targets_of(service.url, exporter, blackbox), folder) as prometheus,
             ):
                 live_through(service, redis, texts, options.minutes * 60)
                 options.out.mkdir(parents=True, exist_ok=True)

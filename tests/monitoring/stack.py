@@ -38,16 +38,17 @@ def program(*names: str) -> str:
 def hurried(duration: str, shortest: int = 1) -> str:
     """A duration of one number and unit, ``HURRY`` times shorter, in whole seconds."""
     number, unit = int(duration[:-1]), duration[-1]
-    return f"{max(shortest, number * {'s': 1, 'm': 60, 'h': 3600}[unit] // HURRY)}s"
+    return f"{max(shortest, number * {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}[unit] // HURRY)}s"
 
 
 def hurried_rules(path: Path) -> dict[str, Any]:
     """A rule file with shorter windows and shorter patience, and nothing else changed."""
     document: dict[str, Any] = yaml.safe_load(path.read_text())
     for group in document["groups"]:
+        group.pop("interval", None)
         for rule in group["rules"]:
             rule["expr"] = re.sub(
-                r"\[(\d+[smh])\]", lambda match: f"[{hurried(match[1], _SHORTEST_WINDOW)}]", rule["expr"]
+                r"\[(\d+[smhd])\]", lambda match: f"[{hurried(match[1], _SHORTEST_WINDOW)}]", rule["expr"]
             )
             if "for" in rule:
                 rule["for"] = hurried(rule["for"])
@@ -55,11 +56,14 @@ def hurried_rules(path: Path) -> dict[str, Any]:
 
 
 def write_configuration(folder: Path, targets: dict[str, str]) -> Path:
-    """The repository's configuration with other targets, by job, scraped and evaluated every second."""
+    """The repository's configuration with other targets (see ``targets_of``), scraped and evaluated every second."""
     document = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     document["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     for job in document["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        for rule in job.get("relabel_configs", ()):
+            if rule["target_label"] == "__address__":
+                rule["replacement"] = targets["blackbox"]
     (folder / "rules").mkdir(parents=True)
     for path in (MONITORING / "rules").glob("*.yml"):
         (folder / "rules" / path.name).write_text(yaml.safe_dump(hurried_rules(path)))
@@ -137,8 +141,28 @@ def exporting(redis_url: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def probing(folder: Path) -> Iterator[str]:
+    """A blackbox exporter with the repository's configuration; gives its address."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [program("prometheus-blackbox-exporter", "blackbox_exporter")]
+    command += [f"--config.file={MONITORING / 'blackbox.yml'}", f"--web.listen-address={address}"]
+    with running(command, f"http://{address}/-/healthy", folder / "blackbox-exporter.txt"):
+        yield address
+
+
+def targets_of(service_url: str, exporter: str, blackbox: str) -> dict[str, str]:
+    """Targets of each job, for ``watching``."""
+    return {
+        "sentiment": service_url.removeprefix("http://"),
+        "redis": exporter,
+        "sentiment-probe": f"{service_url}/health/ready",
+        "blackbox": blackbox,
+    }
+
+
+@contextmanager
 def watching(targets: dict[str, str], folder: Path) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes the targets, by job."""
+    """A Prometheus that scrapes the targets, by job; see ``targets_of``."""
     address = f"127.0.0.1:{free_port()}"
     command = [
         program("prometheus"),

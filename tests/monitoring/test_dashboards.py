@@ -42,7 +42,12 @@ EXPRESSIONS = {
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 TARGET_LABELS = {"job", "instance"}
 LABELS = {
-    family.name + suffix: {*metric._labelnames, *TARGET_LABELS, *(("le",) if suffix == "_bucket" else ())}
+    family.name + suffix: {
+        *metric._labelnames,
+        *TARGET_LABELS,
+        *(("le",) if suffix == "_bucket" else ()),
+        *(("model", "version") if family.name in metrics._BY_MODEL else ()),
+    }
     for metric in vars(metrics).values()
     if isinstance(metric, MetricWrapperBase)
     for family in metric.describe()
@@ -144,7 +149,7 @@ def test_queries_name_what_exists(expression: str) -> None:
             assert name in RECORDED
         else:
             assert set(re.findall(r"(\w+)\s*[=!]", matchers)) <= LABELS[name]
-    assert selectors or re.search(r"\b(up|ALERTS|redis_\w+)\b", expression)
+    assert selectors or re.search(r"\b(up|ALERTS|redis_\w+|probe_\w+)\b|^vector\(1\)$", expression)
 
 
 def test_provisioning_leads_to_source_and_dashboards() -> None:

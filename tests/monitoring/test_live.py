@@ -20,7 +20,7 @@ from app.training.labelled import Examples
 from monitoring.dashboards import Panel, fill_in, read_dashboards
 from tests.checkpoints import tiny_config, tiny_network, tiny_tokenizer
 from tests.monitoring.load import flood, load
-from tests.monitoring.stack import Prometheus, exporting, watching
+from tests.monitoring.stack import Prometheus, exporting, probing, targets_of, watching
 from tests.redis_server import RedisServer
 from tests.service import Service, serving
 from tests.test_service import reviews
@@ -83,7 +83,8 @@ def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
         with (
             serving(store, **settings) as service,
             exporting(redis.url, folder) as exporter,
-            watching({"sentiment": service.url.removeprefix("http://"), "redis": exporter}, folder) as prometheus,
+            probing(folder) as blackbox,
+            watching(targets_of(service.url, exporter, blackbox), folder) as prometheus,
             load(service.url, CLIENTS),
         ):
             time.sleep(WARM_UP)
@@ -147,6 +148,20 @@ def test_the_engine_is_down_and_requests_fail(stack: Stack) -> None:
     stack.service.wait_ready()
     prometheus.wait("min(sentiment_engine_ready) == 1")
     prometheus.wait('absent(ALERTS{alertname="SentimentEngineDown"})')
+
+
+def test_the_service_does_not_accept(stack: Stack) -> None:
+    """Its workers hang: nothing is counted by the service, and the probe's alert fires and resolves."""
+    prometheus = stack.prometheus
+    workers = stack.service.children("worker")
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        prometheus.wait('ALERTS{alertname="SentimentNotReachable",alertstate="firing"}')
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    prometheus.wait('absent(ALERTS{alertname="SentimentNotReachable"})')
 
 
 def test_redis_fails(stack: Stack) -> None:

@@ -11,6 +11,7 @@ from tests.monitoring.stack import MONITORING, program
 
 pytestmark = pytest.mark.extra
 TESTS = Path(__file__).parent / "alerts_test.yml"
+FILES = sorted(Path(__file__).parent.glob("*_test.yml"))
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,9 +26,10 @@ def test_the_configuration_is_valid() -> None:
     assert ended.stdout.count("rules found") == 2
 
 
-def test_every_alert_fires_and_resolves() -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_alert_fires_and_resolves(file: Path) -> None:
     """On made-up series, with the very text that somebody will read."""
-    ended = promtool("test", "rules", str(TESTS))
+    ended = promtool("test", "rules", str(file))
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 

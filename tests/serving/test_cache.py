@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.sentiment import Prediction
-from app.serving.cache import CircuitBreaker, KeyMaker, MemoryCache, RedisCache, decode_value, encode_value
+from app.serving.breaker import CircuitBreaker
+from app.serving.cache import KeyMaker, MemoryCache, decode_value, encode_value
+from app.serving.redis_cache import RedisCache
 from tests.api.shapes import sample
 from tests.redis_server import RedisServer, free_port
 
@@ -48,6 +50,13 @@ def test_keys_differ_in_every_part_and_in_the_text() -> None:
     keys = {KeyMaker(*part)(text) for part in parts for text in ("x", "X", "x ", "", "\ud800")}
     assert len(keys) == len(parts) * 5
     assert KeyMaker("a")("x") == KeyMaker("a")("x")
+
+
+def test_keys_cannot_be_made_without_the_secret() -> None:
+    """Who reads Redis could otherwise try short texts; any length of secret counts as a whole."""
+    secrets = ("", "one", "two", "x" * 64, "x" * 65, "x" * 64 + "y")
+    assert len({KeyMaker("model", secret=secret)("good") for secret in secrets}) == len(secrets)
+    assert KeyMaker("model", secret="one")("good") == KeyMaker("model", secret="one")("good")
 
 
 def test_memory_cache_forgets_the_least_recently_used() -> None:
@@ -250,7 +259,9 @@ async def test_writes_that_fail_are_counted_as_such() -> None:
 
     before, failed, skipped = counted(), dropped("error"), dropped("skipped")
     async with redis_cache(f"redis://127.0.0.1:{free_port()}/0") as cache:
-        while cache.in_use:
+        for _ in range(500):
+            if cache._writes.breaker.is_open:
+                break
             cache.put(b"key", VALUE)
             await asyncio.sleep(0.01)
         assert dropped("error") >= failed + 3
@@ -265,6 +276,6 @@ async def test_pending_writes_are_bounded() -> None:
     cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", classes=2, timeout=0.05, ttl=60)
     for _ in range(20_000):
         cache.put(b"key", VALUE)
-    assert cache._writes.qsize() == 10_000
+    assert cache._pending.qsize() == 10_000
     assert sample("sentiment_cache_writes_dropped_total", reason="queue_full") == dropped + 10_000
     await cache.close()

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from app.sentiment import Prediction
-from app.serving.cache import RedisCache
+from app.serving.redis_cache import RedisCache
 from tests.redis_server import RedisServer
 
 VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False)
@@ -90,7 +90,7 @@ async def test_whatever_answers_look_ups_are_prompt_misses(behaviour: Behaviour)
             assert await cache.get_many([b"key", b"other", bytes([number])]) == [None] * 3
             slowest = max(slowest, time.monotonic() - started)
         assert slowest < TIMEOUT + 1
-        assert cache._breaker.is_open
+        assert cache._reads.breaker.is_open
         assert not cache.in_use
         assert cache._writer is not None
         assert not cache._writer.done(), "the writer survives"
@@ -105,7 +105,7 @@ async def test_a_look_up_behind_a_slow_one_waits_no_longer_than_the_timeout() ->
             writer.write(b"*1\r\n$-1\r\n")
 
     async with cache_at(slow) as cache:
-        cache._breaker.failed(0.0)
+        cache._reads.breaker.failed(0.0)
         first = asyncio.create_task(cache.get_many([b"a"]))
         await asyncio.sleep(0.1 * TIMEOUT)
         started = time.monotonic()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
 from app.errors import BlankTextError, DeadlineError, NoWordsError, OverloadedError, TextTooLongError
-from app.sentiment import Prediction
-from app.serving.cache import MemoryCache, RedisCache
+from app.sentiment import JUDGEMENTS, Prediction
+from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.pending import PendingText, Request
+from app.serving.redis_cache import RedisCache
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.api.shapes import sample
@@ -40,6 +42,25 @@ async def test_each_text_has_its_outcome(tiny_model: StoredModel) -> None:
     kinds = [Prediction, BlankTextError, BlankTextError, TextTooLongError, Prediction, NoWordsError, Prediction]
     assert [type(outcome) for outcome in outcomes] == [*kinds, NoWordsError]
     assert outcomes[6] == Prediction((0.25, 0.75), tokens=4, truncated=False)
+
+
+@pytest.mark.parametrize("texts", [1, 20])
+async def test_texts_are_counted_by_their_judgement(tiny_model: StoredModel, texts: int) -> None:
+    """One by one and in lists, computed and cached."""
+
+    def judged() -> float:
+        return sum(sample("sentiment_texts_judged_total", judgement=name) for name in JUDGEMENTS)
+
+    engine = HandEngine()
+    engine.automatic = True
+    classifier, before = make(tiny_model, engine), judged()
+    found = await classifier.classify([f"good film {number}" for number in range(texts)])
+    assert judged() == before + texts
+    assert isinstance(found[0], Prediction)
+    before = sample("sentiment_texts_judged_total", judgement=found[0].judgement)
+    assert isinstance(classifier.begin("good film 0"), Prediction)
+    await settle()
+    assert sample("sentiment_texts_judged_total", judgement=found[0].judgement) == before + 1
 
 
 async def test_repeated_texts_come_from_the_cache(tiny_model: StoredModel) -> None:
@@ -150,7 +171,7 @@ async def test_a_second_worker_finds_results_in_redis(tiny_model: StoredModel, r
         engine.automatic = True
         cache.start()
     await make(tiny_model, engines[0], shared=caches[0]).classify(["good film"])
-    await asyncio.wait_for(caches[0]._writes.join(), 5)
+    await asyncio.wait_for(caches[0]._pending.join(), 5)
     answer = (await make(tiny_model, engines[1], shared=caches[1]).classify(["good film"]))[0]
     assert isinstance(answer, Prediction)
     assert answer.cached
@@ -160,20 +181,88 @@ async def test_a_second_worker_finds_results_in_redis(tiny_model: StoredModel, r
 
 
 async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: StoredModel) -> None:
-    """On the way that waits for nothing too, which is open just while Redis is left alone."""
+    """On the way that waits for nothing too."""
 
     def skipped() -> float:
         return sample("sentiment_cache_lookups_total", tier="redis", result="skipped")
 
     cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", 2, 0.5, 60)
     classifier, before = make(tiny_model, HandEngine(), shared=cache), skipped()
-    assert classifier.begin("good film") is None
     while cache.in_use:
         await cache.get_many([b"key"])
     pending = classifier.begin("good film")
     assert isinstance(pending, PendingText)
     assert skipped() == before + 1
     classifier.leave(pending)
+    await cache.close()
+
+
+async def outcome_begun(classifier: Classifier, text: str) -> object:
+    """What becomes of a text that is begun without waiting, within 5 s."""
+    pending = classifier.begin(text)
+    assert isinstance(pending, PendingText)
+    done = asyncio.Event()
+    pending.ticket.add_done_callback(lambda _: done.set())
+    await asyncio.wait_for(done.wait(), 5)
+    return classifier.finish(pending)
+
+
+async def test_one_text_asks_redis_without_waiting(tiny_model: StoredModel, redis_server: RedisServer) -> None:
+    """A miss is computed and kept; another worker's look-up finds it, and keeps it in its own memory too."""
+    engines = [HandEngine(), HandEngine()]
+    caches = [RedisCache(redis_server.url, 2, 0.5, 60) for _ in engines]
+    for engine, cache in zip(engines, caches, strict=True):
+        engine.automatic = True
+        cache.start()
+    computed = await outcome_begun(make(tiny_model, engines[0], shared=caches[0]), "good film")
+    assert isinstance(computed, Prediction)
+    assert not computed.cached
+    await asyncio.wait_for(caches[0]._pending.join(), 5)
+    other = make(tiny_model, engines[1], shared=caches[1])
+    assert await outcome_begun(other, "good film") == computed._replace(cached=True)
+    assert other.begin("good film") == computed._replace(cached=True)
+    assert not engines[1].texts
+    for cache in caches:
+        await cache.close()
+
+
+async def test_what_stands_against_a_text_that_redis_lacks_is_its_outcome(
+    tiny_model: StoredModel, redis_server: RedisServer
+) -> None:
+    """A text without words, and a full engine, which are found out once Redis has answered."""
+    engine, cache = HandEngine(), RedisCache(redis_server.url, 2, 0.5, 60)
+    classifier = make(tiny_model, engine, shared=cache)
+    assert isinstance(await outcome_begun(classifier, "..."), NoWordsError)
+    engine.admit = Mock(side_effect=OverloadedError("full"))  # type: ignore[method-assign]
+    assert isinstance(await outcome_begun(classifier, "good film"), OverloadedError)
+    assert not engine.texts
+    assert not classifier._dispatcher.pending
+    assert not classifier._in_flight
+    await cache.close()
+
+
+async def test_a_text_that_redis_is_asked_for_can_be_joined_and_given_up(
+    tiny_model: StoredModel, redis_server: RedisServer
+) -> None:
+    """Two requests share a look-up and a computation; when both leave, before or after Redis answered, it is over."""
+    engine, cache = HandEngine(), RedisCache(redis_server.url, 2, 0.5, 60)
+    classifier = make(tiny_model, engine, shared=cache)
+    for computing in (False, True):
+        first, second = classifier.begin("good film"), classifier.begin("good film")
+        assert isinstance(first, PendingText)
+        assert first is second
+        for _ in range(500 if computing else 0):
+            if engine.waiting:
+                break
+            await asyncio.sleep(0.01)
+        classifier.leave(first)
+        assert not first.ticket.done()
+        classifier.leave(first)
+        assert first.ticket.cancelled()
+        assert not classifier._dispatcher.pending
+        assert [ticket.cancelled() for ticket in engine.waiting] == ([True] if computing else [])
+    assert await cache.get_many([b"other"]) == [None]
+    assert len(engine.texts) == 1
     await cache.close()
 
 

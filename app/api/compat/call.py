@@ -109,6 +109,7 @@ class CompatEndpoint(ABC):
             ClientGoneError: the client disconnected.
         """
         classifier, seconds = self.classifier(), min(timeout_of(scope) or math.inf, patience)
+        scope["kind"] = "text" if len(texts) == 1 else "texts"
         await meter_of(scope).request(len(texts))
         timeout = seconds if math.isfinite(seconds) else None
         outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)

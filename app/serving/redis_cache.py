@@ -1,0 +1,226 @@
+"""Results in Redis, shared between processes and kept over restarts.
+
+Redis never decides an answer and never holds one up: every wait has a timeout of tens of milliseconds, after a few
+failures in a row a circuit breaker leaves Redis alone for a while, whatever comes back is checked before it is
+believed, and writes leave on a bounded queue behind the response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal, get_args
+
+from redis.exceptions import ResponseError
+
+from app import metrics
+from app.sentiment import Prediction
+from app.serving.cache import KEY_PREFIX, decode_value, encode_value
+from app.serving.redis_link import RedisLink, make_pool
+
+_MAX_PENDING_WRITES = 10_000
+_MAX_KEYS_PER_COMMAND = 1_000
+
+Fault = Literal["miss", "error", "skipped"]
+"""Why Redis has no result for a text: it holds none; it failed, or what it holds will not do; it was not asked."""
+Answer = Prediction | Fault
+Found = Sequence[Prediction | None]
+"""A result for each key that was asked for, None where there is none."""
+
+
+class _LookUp:
+    """Keys that somebody waits for, until ``tell`` was called."""
+
+    __slots__ = ("deadline", "keys", "tell")
+
+    def __init__(self, keys: Sequence[bytes], deadline: float, tell: Callable[[Found], None]) -> None:
+        self.keys = keys
+        self.deadline = deadline
+        self.tell: Callable[[Found], None] | None = tell
+
+
+class RedisCache:
+    """A shared cache.
+
+    A look-up costs neither a task nor a timer nor a round trip of its own: all keys that are asked for while an answer
+    is on its way go out together as the next MGET, and one timer watches over all that wait.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        classes: number of probabilities a value must have.
+        timeout: seconds for a look-up, connecting included.
+        ttl: seconds a value is kept.
+
+    Raises:
+        SettingsError: the URL will not do.
+    """
+
+    def __init__(self, url: str, classes: int, timeout: float, ttl: int) -> None:
+        self._classes = classes
+        self._timeout = timeout
+        self._ttl = ttl
+        pool = make_pool(url, timeout)
+        self._reads = RedisLink(pool, timeout, "read")
+        self._writes = RedisLink(pool, timeout, "write")
+        self._results = {name: metrics.CACHE_LOOKUPS.labels("redis", name) for name in ("hit", *get_args(Fault))}
+        # Those that wait, oldest first: all of them, and of these the ones whose keys are not sent yet.
+        self._asked: deque[_LookUp] = deque()
+        self._unsent: deque[_LookUp] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._pending: asyncio.Queue[tuple[bytes, Prediction]] = asyncio.Queue(_MAX_PENDING_WRITES)
+        self._writer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the background writer."""
+        self._writer = asyncio.create_task(self._write_forever())
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is worth asking; not while Redis is left alone after failures."""
+        return not self._reads.breaker.rests(time.monotonic())
+
+    async def close(self) -> None:
+        """Write what is pending, within the timeout, and close the connections."""
+        if self._writer is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._pending.join(), self._timeout)
+        tasks = [task for task in (self._writer, self._reader) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._asked:
+            self._tell(self._asked[0], "error")
+        await self._reads.close()
+        await self._writes.close()
+
+    async def get_many(self, keys: Sequence[bytes]) -> Found:
+        """Results under the keys. Never raises; see ``look_up``."""
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+
+        def tell(found: Found) -> None:
+            if not future.done():
+                future.set_result(found)
+
+        self.look_up(keys, tell)
+        return await future
+
+    def look_up(self, keys: Sequence[bytes], tell: Callable[[Found], None]) -> None:
+        """Have ``tell`` called once, with the results under the keys; at once where Redis is left alone.
+
+        It is called within the timeout, also where other look-ups are waited for first. Each key is counted once, by
+        its result.
+        """
+        now = time.monotonic()
+        if not self._reads.breaker.allows(now):
+            self._results["skipped"].inc(len(keys))
+            tell([None] * len(keys))
+            return
+        look_up = _LookUp(keys, now + self._timeout, tell)
+        self._asked.append(look_up)
+        self._unsent.append(look_up)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._expire)
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read())
+
+    def skip(self) -> None:
+        """Count a text that was not looked up, because Redis is not ``in_use``."""
+        self._results["skipped"].inc()
+
+    def put(self, key: bytes, value: Prediction) -> None:
+        """Keep a result, later. Dropped, and counted, where too many writes are pending or Redis is left alone."""
+        if self._writes.breaker.rests(time.monotonic()):
+            metrics.CACHE_WRITES_DROPPED.labels("skipped").inc()
+        elif self._pending.full():
+            metrics.CACHE_WRITES_DROPPED.labels("queue_full").inc()
+        else:
+            self._pending.put_nowait((key, value))
+
+    def _tell(self, look_up: _LookUp, answers: Sequence[Answer] | Fault) -> None:
+        """Answer a look-up, unless it was answered before."""
+        tell, look_up.tell = look_up.tell, None
+        if tell is None:
+            return
+        found: list[Prediction | None] = []
+        for answer in [answers] * len(look_up.keys) if isinstance(answers, str) else answers:
+            found.append(None if isinstance(answer, str) else answer)
+            metrics.tally.count(self._results[answer if isinstance(answer, str) else "hit"])
+        # Those answered leave in the order in which they came, so that the first is always the next to expire.
+        while self._asked and self._asked[0].tell is None:
+            self._asked.popleft()
+        tell(found)
+
+    def _expire(self) -> None:
+        now, self._timer = time.monotonic(), None
+        while self._asked and self._asked[0].deadline <= now:
+            self._tell(self._asked[0], "error")
+        if self._asked:
+            self._timer = asyncio.get_running_loop().call_later(self._asked[0].deadline - now, self._expire)
+
+    async def _read(self) -> None:
+        while self._unsent:
+            sent = [self._unsent.popleft()]
+            keys = list(sent[0].keys)
+            while self._unsent and len(keys) + len(self._unsent[0].keys) <= _MAX_KEYS_PER_COMMAND:
+                sent.append(self._unsent.popleft())
+                keys += sent[-1].keys
+            answers = await self._mget(keys)
+            for look_up in sent:
+                self._tell(look_up, answers[: len(look_up.keys)])
+                del answers[: len(look_up.keys)]
+            if self._reads.breaker.is_open:
+                while self._unsent:
+                    self._tell(self._unsent.popleft(), "skipped")
+
+    async def _mget(self, keys: list[bytes]) -> list[Answer]:
+        def valid(reply: object) -> bool:
+            return isinstance(reply, list) and len(reply) == len(keys)
+
+        try:
+            [values] = await self._reads.call([("MGET", *map(_redis_key, keys))], valid)
+        except Exception:  # what garbage makes the client raise is not to be foreseen
+            return ["error"] * len(keys)
+        if isinstance(values, ResponseError):
+            return ["error"] * len(keys)
+        answers: list[Answer] = [
+            "miss" if value is None else decode_value(key, value, self._classes) or "error"
+            for key, value in zip(keys, values, strict=True)
+        ]
+        if "error" in answers:
+            # Should answers ever be shifted against their questions, a new connection puts them right.
+            await self._reads.close()
+        return answers
+
+    async def _write_forever(self) -> None:
+        while True:
+            batch = [await self._pending.get()]
+            while not self._pending.empty() and len(batch) < _MAX_KEYS_PER_COMMAND:
+                batch.append(self._pending.get_nowait())
+            try:
+                await self._write(batch)
+            finally:
+                for _ in batch:
+                    self._pending.task_done()
+
+    async def _write(self, batch: list[tuple[bytes, Prediction]]) -> None:
+        if not self._writes.breaker.allows(time.monotonic()):
+            metrics.CACHE_WRITES_DROPPED.labels("skipped").inc(len(batch))
+            return
+        commands = [("SET", _redis_key(key), encode_value(key, value), "EX", self._ttl) for key, value in batch]
+        try:
+            replies = await self._writes.call(commands, lambda reply: reply == b"OK")
+        except Exception:  # likewise
+            metrics.CACHE_WRITES_DROPPED.labels("error").inc(len(batch))
+            return
+        if lost := sum(isinstance(reply, ResponseError) for reply in replies):
+            metrics.CACHE_WRITES_DROPPED.labels("error").inc(lost)
+
+
+def _redis_key(key: bytes) -> str:
+    return KEY_PREFIX + key.hex()
