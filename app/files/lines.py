@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import lzma
 import io
+import lzma
 import re
 import zlib
 from collections.abc import Iterator

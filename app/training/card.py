@@ -126,8 +126,7 @@ def _behaviour(metrics: dict[str, Any]) -> list[str]:
         "## Behaviour\n\nCases that nothing was trained or chosen on (`python -m app evaluate MODEL --behaviour`). "
         "Right is the label, or that an added phrase does not move the score the wrong way, or that a group of "
         "sentences keeps its label whichever name stands in it. Neutral also counts as said where neither side gets "
-        "75% or more.\n\n"
-        + behaviour_table(found)
+        "75% or more.\n\n" + behaviour_table(found)
     ]
 
 

@@ -119,6 +119,8 @@ def test_brier_score_of_certainty() -> None:
 class LengthPredictor:
     """Scores by the number of tokens, and remembers its batches."""
 
+    runtime, precision, device = "lengths", "float32", "cpu"
+
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
 
