@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app import metrics, tracing
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
-from app.sentiment import Prediction
+from app.sentiment import JUDGEMENTS, Prediction
 from app.serving.cache import KeyMaker, MemoryCache, RedisCache
 from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
@@ -70,6 +70,7 @@ class Classifier:
         self._thresholds = model.config.thresholds
         self._dispatcher = Dispatcher(engine, tokenizer, len(labels), self._thresholds, limits.timeout, self._keep)
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
+        self._judgement_counters = {name: metrics.TEXTS_JUDGED.labels(name) for name in JUDGEMENTS}
         self._predicted = metrics.TEXTS.labels("predicted")
         self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
         self._memory_misses = metrics.CACHE_LOOKUPS.labels("memory", "miss")
@@ -265,18 +266,22 @@ class Classifier:
             label, score = outcome.best(self.model.config.labels)
             metrics.tally.count(self._predicted)
             metrics.tally.count(self._label_counters[label])
+            metrics.tally.count(self._judgement_counters[outcome.judgement])
             metrics.tally.observe(metrics.CONFIDENCE, score)
         else:
             metrics.TEXTS.labels(outcome.code).inc()
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         labels = self.model.config.labels
-        best = [outcome.best(labels) for outcome in outcomes if isinstance(outcome, Prediction)]
+        predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+        best = [prediction.best(labels) for prediction in predictions]
         if best:
             self._predicted.inc(len(best))
             metrics.CONFIDENCE.observe_all([score for _, score in best])
             for label, count in Counter(label for label, _ in best).items():
                 self._label_counters[label].inc(count)
+            for judgement, count in Counter(prediction.judgement for prediction in predictions).items():
+                self._judgement_counters[judgement].inc(count)
         if len(best) < len(outcomes):
             for outcome in outcomes:
                 if not isinstance(outcome, Prediction):
