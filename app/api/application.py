@@ -51,6 +51,7 @@ EXPOSED_HEADERS = (
     "Inference-Header-Content-Length",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Judgement",
     "X-Model",
     "X-Request-ID",
     "X-Result-Columns",
