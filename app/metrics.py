@@ -78,7 +78,7 @@ TOKENIZE_SECONDS = BatchHistogram(
 TEXT_TOKENS = BatchHistogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=_TOKENS)
 TRUNCATED = Counter("sentiment_truncated_texts", "Texts longer than the network reads.")
 UNKNOWN_RATIO = BatchHistogram(
-    "sentiment_unknown_token_ratio", "Share of a text's tokens that are not in the vocabulary.", buckets=_SHARES
+    "sentiment_unknown_token_ratio", "Share of a text's words that are not in the vocabulary.", buckets=_SHARES
 )
 PREDICTIONS = Counter("sentiment_predictions", "Predictions by label.", ["label"])
 TEXTS_JUDGED = Counter(

@@ -11,19 +11,28 @@ from app.modeling.checkpoint import save_checkpoint
 from app.modeling.networks import SentimentNetwork
 from app.store import ModelConfig, ModelStore, StoredModel
 from app.text.preprocessing import PREPROCESSING_VERSION
+from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
 from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
 
 WORDS = (
     "a an and the this that it is was not but very good bad great dull lovely awful film story cast plot ending never "
     "again watch loved hated boring brilliant slow funny sad i we they with of in on for don't 10 1 ! ?"
 ).split()
+PIECES = ("+un", "+watch", "+able", "+film")
+FOREIGN = ("der", "und", "ist", "schlecht")
+WORDS_2 = [*SPECIAL_TOKENS, NOT, "do", *(word for word in WORDS if "'" not in word), *PIECES, *FOREIGN]
+"""Of preprocessing 2: words of other languages come last."""
+
+
+def _words(preprocessing: int) -> list[str]:
+    return WORDS if preprocessing == 1 else WORDS_2
 
 
 def tiny_config(**changes: Any) -> ModelConfig:
     """A configuration small enough to compute in no time; ``changes`` override its fields."""
     fields: dict[str, Any] = {
         "architecture": "gru",
-        "vocabulary_size": len(WORDS) + 2,
+        "vocabulary_size": len(_words(changes.get("preprocessing", PREPROCESSING_VERSION))) + 2,
         "embedding_size": 8,
         "hidden_size": 6,
         "pooling": ("last", "mean", "max"),
@@ -45,7 +54,11 @@ def tiny_network(config: ModelConfig, seed: int = 0) -> SentimentNetwork:
 
 def tiny_tokenizer(config: ModelConfig) -> Tokenizer:
     """The tokenizer that belongs to ``tiny_config``."""
-    return Tokenizer([PAD_TOKEN, UNKNOWN_TOKEN, *WORDS], config.max_tokens, config.head_tokens)
+    vocabulary = [PAD_TOKEN, UNKNOWN_TOKEN, *_words(config.preprocessing)]
+    if config.preprocessing == 1:
+        return Tokenizer(vocabulary, config.max_tokens, config.head_tokens)
+    aliases = {"film": ["movie"]}
+    return Tokenizer(vocabulary, config.max_tokens, config.head_tokens, config.preprocessing, aliases, len(FOREIGN))
 
 
 def add_checkpoint(root: Path, name: str = "tiny", seed: int = 0, **changes: Any) -> StoredModel:

@@ -50,7 +50,9 @@ def test_a_file_is_labelled(tiny_store: Path, tmp_path: Path, capsys: pytest.Cap
         expected = list(csv.DictReader(file))
     assert [{name: row[name] for name in expected[0]} for row in rows] == expected
     prefix = "sentiment_"  # the file has a column called label
-    assert list(rows[0])[3:] == [prefix + name for name in ("label", "score", "tokens", "truncated", "error")]
+    assert list(rows[0])[3:] == [
+        prefix + name for name in ("label", "score", "tokens", "truncated", "unknown", "judgement", "error")
+    ]
     said = capsys.readouterr()
     assert said.out == ""
     for label in ("negative", "positive"):
@@ -76,14 +78,32 @@ def test_ratings_get_a_column(tmp_path: Path) -> None:
     assert row["n"] == [1]
 
 
+@pytest.mark.parametrize(("unreadable", "warned"), [(10, False), (11, True)])
+def test_texts_that_cannot_be_read_are_said(
+    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], unreadable: int, warned: bool
+) -> None:
+    """Each in its row, all of them in the summary, and in a warning where they are more than a tenth."""
+    source, out = tmp_path / "reviews.csv", tmp_path / "scored.jsonl"
+    rows = ["zxqv wrtk plmk"] * unreadable + ["a good film and a lovely plot"] * (100 - unreadable)
+    source.write_text("\n".join(["review", *rows]))
+    assert cli.main(command(tiny_store, source, "--out", out)) == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["judgement"] == "unreadable" for row in found] == [row.startswith("z") for row in rows]
+    assert [row["unknown"] for row in found] == [1.0 if row.startswith("z") else 0.0 for row in rows]
+    said = capsys.readouterr().err
+    assert f"{unreadable} of 100 rows unreadable, " in said
+    assert ("warning: 11 of 100 rows are hardly of words that the model knows" in said) == warned
+    assert ("are the texts in 'review'" in said) == warned
+
+
 def test_a_pipe(tiny_store: Path) -> None:
     """Standard input to standard output; everything for people goes to standard error."""
     ended = app(tiny_store, "-", given=b"text,n\ngood film,1\n,2\n")
     assert ended.returncode == 0, ended.stderr
     header, first, second = ended.stdout.decode().splitlines()
-    assert header == "text,n,label,score,tokens,truncated,error"
+    assert header == "text,n,label,score,tokens,truncated,unknown,judgement,error"
     assert first.startswith("good film,1,")
-    assert second == ",2,,,,,empty_cell"
+    assert second == ",2,,,,,,,empty_cell"
     ended = app(tiny_store, "-", "--format", "jsonl", given=b'{"text":"good film"}\n')
     assert json.loads(ended.stdout)["error"] is None
 
@@ -142,7 +162,7 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
     status = source.stat()
     journal = {
         "inputs": {"version": 2, "input": [status.st_size + 1, status.st_mtime_ns]},
-        "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0},
+        "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0, "judgements": {}},
         "size": 3,
     }
     (tmp_path / "scored.csv.journal").write_text(json.dumps(journal))
@@ -202,7 +222,7 @@ def test_what_was_found_is_said(tiny_store: Path, tmp_path: Path, capsys: pytest
     assert "left out: 1; the first is" in said.err
     assert "line 4: 3 values in a row, but there are 2 columns" in said.err
     assert "(empty_cell 1)" in said.err
-    assert said.out.splitlines()[0] == "id;Review;label;score;tokens;truncated;error"
+    assert said.out.splitlines()[0] == "id;Review;label;score;tokens;truncated;unknown;judgement;error"
     assert cli.main(command(tiny_store, source, "--on-bad-row", "mark", "--keep-na", "--escape-formulas")) == 0
     said = capsys.readouterr()
     assert "are marked: 1; the first is" in said.err

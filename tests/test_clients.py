@@ -142,7 +142,7 @@ def test_tritonclient_asks_who_is_there(triton: InferenceServerClient) -> None:
         metadata = triton.get_model_metadata("imdb-gru", version)
         assert (metadata["name"], metadata["versions"]) == ("imdb-gru", [VERSION])
         assert [item["name"] for item in metadata["inputs"]] == ["text"]
-        assert [item["name"] for item in metadata["outputs"]] == ["label", "score", "scores"]
+        assert [item["name"] for item in metadata["outputs"]] == ["label", "score", "scores", "unknown", "judgement"]
     assert not triton.is_model_ready("imdb-gru", "1")
     assert not triton.is_model_ready("other")
 

@@ -49,7 +49,7 @@ def test_one_text(service: Service) -> None:
     assert answer.status_code == 200
     document = answer.json()
     assert document.keys() == {
-        "label", "score", "scores", "tokens", "truncated", "cached", "model", "version"
+        "label", "score", "scores", "tokens", "truncated", "cached", "unknown", "judgement", "model", "version"
     }  # fmt: skip
     assert document["scores"][document["label"]] == document["score"] >= 0.5
     assert sum(document["scores"].values()) == pytest.approx(1)

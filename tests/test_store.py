@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import CheckpointError
+from app.sentiment import Thresholds
 from app.store import (
     CONFIG_FILE,
     REQUIRED_FILES,
@@ -157,6 +158,9 @@ def test_an_unknown_model_or_version_says_what_there_is(tmp_path: Path) -> None:
         ({"head_tokens": 99}, "head_tokens"),
         ({"output": "sigmoid", "labels": ["a", "b", "c"]}, "sigmoid"),
         ({"extra": 1}, "extra"),
+        ({"unsure_below": 1.5}, "unsure_below"),
+        ({"unreadable_above": -0.1}, "unreadable_above"),
+        ({"unreadable_above": None}, "unreadable_above"),
         ({"format": 2}, "format"),
     ],
 )
@@ -175,9 +179,23 @@ def test_a_configuration_that_is_no_document_is_refused(tmp_path: Path, content:
 
 
 def test_a_configuration_survives_the_file(tmp_path: Path) -> None:
-    config = tiny_config(bidirectional=True, temperature=1.25, labels=("a", "ü", "c"))
+    config = tiny_config(
+        bidirectional=True, temperature=1.25, labels=("a", "ü", "c"), unsure_below=0.55, unreadable_above=0.3
+    )
     write_config(config, tmp_path / CONFIG_FILE)
     assert read_config(tmp_path / CONFIG_FILE) == config
+    assert config.thresholds == Thresholds(0.55, 0.3)
+
+
+@pytest.mark.parametrize(("labels", "unsure_below"), [(("a", "b"), 0.6), (("a", "b", "c"), 0.4)])
+def test_a_model_without_thresholds_has_usual_ones(
+    tmp_path: Path, labels: tuple[str, ...], unsure_below: float
+) -> None:
+    """As models have that are older than thresholds."""
+    document = tiny_config(labels=labels).model_dump()
+    del document["unsure_below"], document["unreadable_above"]
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
+    assert read_config(tmp_path / CONFIG_FILE).thresholds == pytest.approx(Thresholds(unsure_below, 0.5))
 
 
 def test_the_digest_depends_on_everything_that_decides_a_score(tmp_path: Path) -> None:

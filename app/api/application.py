@@ -52,6 +52,7 @@ EXPOSED_HEADERS = (
     "Inference-Header-Content-Length",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Judgement",
     "X-Model",
     "X-Request-ID",
     "X-Result-Columns",

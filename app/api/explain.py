@@ -34,7 +34,7 @@ class SentenceEntry(BaseModel):
 
 
 class TokenEntry(BaseModel):
-    """One token that the network read."""
+    """One word that the network read."""
 
     start: _Start
     end: _End
@@ -49,7 +49,7 @@ class LogOdds(BaseModel):
 
 
 class CurvePoint(BaseModel):
-    """What the network would say if the text ended with this token."""
+    """What the network would say if the text ended with this word."""
 
     start: _Start
     end: _End

@@ -54,6 +54,11 @@ class Job:
         seconds, rows = time.monotonic() - started, summary.rows - before
         say(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f}/s), {self.scorer.identity}")
         say("\n".join(summary.lines(self.scorer.labels)))
+        if summary.hardly_readable:
+            say(
+                f"warning: {summary.judgements['unreadable']:,} of {summary.rows:,} rows are hardly of words that the "
+                f"model knows; are the texts in {self.table.text_column!r}, and in the model's language?"
+            )
 
     def to_file(self, out: Path, inputs: Mapping[str, Any] | None, *, overwrite: bool) -> None:
         """Write a file, from where an earlier run was stopped; see ``PartialFile``."""

@@ -117,7 +117,8 @@ class PartialFile:
         try:
             document = json.loads(self._journal.read_text(encoding="utf-8"))
             inputs, summary = document.pop("inputs"), document.pop("summary")
-            summary["labels"], summary["errors"] = Counter(summary["labels"]), Counter(summary["errors"])
+            for name in ("labels", "errors", "judgements"):
+                summary[name] = Counter(summary[name])
             progress = Progress(**document, summary=Summary(**summary))
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise DataError(f"{self._journal}: not a journal of this program; --overwrite begins anew") from error

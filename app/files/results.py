@@ -115,6 +115,11 @@ class Summary:
             else:
                 self.errors[error] += 1
 
+    @property
+    def hardly_readable(self) -> bool:
+        """Whether more than a tenth of the rows are unreadable: another language, say, or another column."""
+        return self.judgements["unreadable"] * 10 > self.rows
+
     def lines(self, labels: Sequence[str]) -> list[str]:
         """The summary for people, a line each."""
         rows, scored = max(1, self.rows), self.labels.total()

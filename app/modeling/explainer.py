@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import accumulate, groupby, islice
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from app.modeling.predictor import probabilities_of
 from app.modeling.reading import reading_curve
 from app.sentiment import ExplanationKind, TokenIds
 from app.store import StoredModel
+from app.text.preprocessing import Span
 from app.text.sentences import sentence_spans
 from app.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -26,6 +27,10 @@ _DIGITS = 6
 def use_one_thread() -> None:
     """Let what the calling thread computes from now on stay in it."""
     torch.set_num_threads(1)
+
+
+def _offsets(span: Span) -> tuple[int, int]:
+    return span.start, span.end
 
 
 class NetworkExplainer:
@@ -58,14 +63,16 @@ class NetworkExplainer:
         if kind == "sentences":
             return {"sentences": self._sentences(text, check)}
         ids = self._tokenizer.encode(text).ids.tolist()
-        spans = [{"start": span.start, "end": span.end} for span in self._tokenizer.spans(text)]
+        # The pieces that an unknown word was cut into have the offsets of the word, which is what people see.
+        pieces = [(offsets, len(list(some))) for offsets, some in groupby(self._tokenizer.spans(text), _offsets)]
+        spans = [{"start": start, "end": end} for (start, end), _ in pieces]
+        ends = list(accumulate(count for _, count in pieces))
         if kind == "curve":
-            curve = reading_curve(self._network, ids, target, check)
+            curve = reading_curve(self._network, ids, ends, target, check)
             return {"curve": [{**spans[index], "score": round(score, _DIGITS)} for index, score in curve]}
         found = integrated_gradients(self._network, ids, target, check)
-        tokens = [
-            {**span, "attribution": round(value, _DIGITS)} for span, value in zip(spans, found.tokens, strict=True)
-        ]
+        sums = [sum(found.tokens[end - count : end]) for end, (_, count) in zip(ends, pieces, strict=True)]
+        tokens = [{**span, "attribution": round(value, _DIGITS)} for span, value in zip(spans, sums, strict=True)]
         log_odds = {"baseline": round(found.baseline, _DIGITS), "text": round(found.text, _DIGITS)}
         return {"tokens": tokens, "log_odds": log_odds}
 

@@ -1,4 +1,4 @@
-"""The reading curve: what a network would say of a text if it ended after each of its tokens.
+"""The reading curve: what a network would say of a text if it ended after each of its words.
 
 A network that reads forwards only has read just that at each token, so one pass gives the whole curve, its poolings
 taken cumulatively. A bidirectional one has to read the beginnings one by one: a bounded number of them.
@@ -24,15 +24,20 @@ _BATCH_TOKENS = 16_384
 
 @torch.inference_mode()
 def reading_curve(
-    network: SentimentNetwork, ids: Sequence[int], target: int, check: Callable[[], None] = lambda: None
+    network: SentimentNetwork,
+    ids: Sequence[int],
+    ends: Sequence[int],
+    target: int,
+    check: Callable[[], None] = lambda: None,
 ) -> list[tuple[int, float]]:
-    """Index of a token and the probability of class ``target`` after it, in reading order; the last token included.
+    """Index of a word and the probability of class ``target`` after it, in reading order; the last word included.
 
-    Every token of a network that reads forwards; at most ``MOST_BEGINNINGS``, evenly spread, of a bidirectional one.
+    Every word of a network that reads forwards; at most ``MOST_BEGINNINGS``, evenly spread, of a bidirectional one.
 
     Args:
         network: in evaluation mode, on any device.
         ids: token ids, at least one.
+        ends: how many tokens there are up to the end of each word.
         target: index of the class.
         check: called before each batch of beginnings; stops the work by raising.
     """
@@ -41,9 +46,10 @@ def reading_curve(
     if not network.config.bidirectional:
         check()
         states = network.states(network.embed(text), torch.tensor([len(ids)], device=device)).squeeze(1)
-        features = torch.cat([_running(name, states) for name in network.config.pooling], -1)
+        features = torch.cat([_running(name, states)[[end - 1 for end in ends]] for name in network.config.pooling], -1)
         return list(enumerate(_probabilities(network, features, target)))
-    lengths = _spread(len(ids))
+    words = [count - 1 for count in _spread(len(ends))]
+    lengths = [ends[word] for word in words]
     rows = max(1, _BATCH_TOKENS // len(ids))
     curve = []
     for first in range(0, len(lengths), rows):
@@ -51,7 +57,7 @@ def reading_curve(
         some = torch.tensor(lengths[first : first + rows], device=device)
         states = network.states(network.embed(text[:, : int(some[-1])].expand(len(some), -1)), some)
         curve += _probabilities(network, network.pool(states, some), target)
-    return [(length - 1, probability) for length, probability in zip(lengths, curve, strict=True)]
+    return list(zip(words, curve, strict=True))
 
 
 def _running(name: Pooling, states: Tensor) -> Tensor:
@@ -70,7 +76,7 @@ def _probabilities(network: SentimentNetwork, features: Tensor, target: int) -> 
     return values
 
 
-def _spread(tokens: int) -> list[int]:
-    """Up to ``MOST_BEGINNINGS`` different lengths, the shortest 1, the longest all tokens."""
-    count = min(tokens, MOST_BEGINNINGS)
-    return [int(length) for length in np.unique(np.linspace(1, tokens, count).round())]
+def _spread(words: int) -> list[int]:
+    """Up to ``MOST_BEGINNINGS`` different lengths, the shortest 1, the longest all words."""
+    count = min(words, MOST_BEGINNINGS)
+    return [int(length) for length in np.unique(np.linspace(1, words, count).round())]

@@ -27,6 +27,8 @@ ANSWER = {
     "tokens": 3,
     "truncated": False,
     "cached": False,
+    "unknown": 0.0,
+    "judgement": "ok",
 }
 IDENTITY = {"model": "tiny", "version": 1}
 

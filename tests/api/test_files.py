@@ -32,10 +32,11 @@ from tests.files.tables import workbook
 
 REVIEWS = b"id,review\n1,a good film\n2,\n3,bad\n"
 CSV_TYPE = {"Content-Type": "text/csv"}
+OK = {"unknown": 0.0, "judgement": "ok"}
 RESULTS: list[dict[str, Any]] = [
-    {"label": "positive", "score": 0.75, "tokens": 3, "truncated": False, "error": None},
-    {"label": None, "score": None, "tokens": None, "truncated": None, "error": "empty_cell"},
-    {"label": "positive", "score": 0.75, "tokens": 3, "truncated": False, "error": None},
+    {"label": "positive", "score": 0.75, "tokens": 3, "truncated": False, **OK, "error": None},
+    {"label": None, "score": None, "tokens": None, "truncated": None, **dict.fromkeys(OK), "error": "empty_cell"},
+    {"label": "positive", "score": 0.75, "tokens": 3, "truncated": False, **OK, "error": None},
 ]
 ROWS: list[dict[str, Any]] = [
     {"id": number, "review": text, **result}
@@ -67,7 +68,7 @@ async def test_rows_come_back_with_results() -> None:
     assert response.headers["content-type"] == "application/x-ndjson"
     assert response.headers["x-rows"] == "3"
     assert response.headers["x-model"] == "tiny/1"
-    assert response.headers["x-result-columns"] == "label,score,tokens,truncated,error"
+    assert response.headers["x-result-columns"] == "label,score,tokens,truncated,unknown,judgement,error"
     assert response.headers["x-text-column"] == "review"
     assert response.headers["x-layout"] == "CSV, values between commas, 2 columns named in the first row"
     assert response.headers["x-bad-rows"] == "0"

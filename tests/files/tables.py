@@ -53,7 +53,14 @@ def objects_of(table: Table, **limits: int) -> list[dict[str, Any]]:
 def prediction_for(text: str) -> Prediction:
     """What ``LengthScorer`` says: the longer, the better."""
     positive = min(0.99, len(text) / 100)
-    return Prediction((1 - positive, positive), tokens=len(text.split()) or 1, truncated=len(text) > 90)
+    unknown, judgement = (0.75, "unreadable") if "Ü" in text else (0.0, "ok")
+    return Prediction(
+        (1 - positive, positive),
+        tokens=len(text.split()) or 1,
+        truncated=len(text) > 90,
+        unknown=unknown,
+        judgement=judgement,
+    )
 
 
 class LengthScorer:

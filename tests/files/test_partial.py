@@ -15,7 +15,8 @@ from app.files.writing import Style, encoder_for
 from tests.files.tables import CSV, JSONL, LABELS, LengthScorer, table_of
 
 ROWS = 3 * WINDOW_ROWS + 5
-DATA = b"review\n" + b"".join(b"film number %d\n" % row for row in range(ROWS))
+DATA = b"review\n" + b"".join(b"film number %d\n" % row for row in range(ROWS - 1)) + "Über alles\n".encode()
+"""The last row is judged as none before it."""
 INPUTS = {"input": 1, "model": "length"}
 
 

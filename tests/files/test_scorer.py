@@ -21,7 +21,7 @@ from app.modeling.runtimes import load_predictors
 from app.sentiment import Prediction, Predictor, Scores, TokenIds
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
-from tests.checkpoints import WORDS
+from tests.checkpoints import WORDS, add_checkpoint
 from tests.service import serving
 
 
@@ -37,7 +37,7 @@ def reviews(count: int) -> list[object]:
 
 def local(model: StoredModel, predictors: Sequence[Predictor] | None = None) -> LocalScorer:
     made = predictors or load_predictors(model, "cpu", "auto", "float32", 3)
-    return LocalScorer("tiny", model.config.labels, False, load_tokenizer(model), made)
+    return LocalScorer("tiny", model.config.labels, False, load_tokenizer(model), model.config.thresholds, made)
 
 
 def code(outcome: Outcome) -> str | None:
@@ -98,12 +98,14 @@ def test_a_defect_is_not_an_error_of_a_text(tiny_model: StoredModel) -> None:
         scorer.start(["good film"])()
 
 
-def test_a_service_says_the_same(tiny_store: Path, tiny_model: StoredModel) -> None:
-    """The real service, with limits that one text and most requests are over."""
-    texts = [*reviews(300), "good " * 400]
+def test_a_service_says_the_same(tmp_path: Path) -> None:
+    """The real service, with limits that one text and most requests are over; also how far to trust its answers."""
+    model = add_checkpoint(tmp_path, preprocessing=2)
+    strange = ["der film ist schlecht", "zxqv wrtk plmk", "unwatchable", "Очень плохой"]
+    texts = [*reviews(300), *strange, "good " * 400]
     with (
-        serving(tiny_store, workers="1", precision="float32", max_texts="20", max_characters="1000") as service,
-        closing(local(tiny_model)) as here,
+        serving(tmp_path, workers="1", precision="float32", max_texts="20", max_characters="1000") as service,
+        closing(local(model)) as here,
         closing(RemoteScorer(service.url, 3, patience=20)) as there,
     ):
         assert there.identity == f"tiny/1 at {service.url}"
@@ -116,6 +118,10 @@ def test_a_service_says_the_same(tiny_store: Path, tiny_model: StoredModel) -> N
         if isinstance(one, Prediction) and isinstance(other, Prediction):
             assert other.probabilities == pytest.approx(one.probabilities, abs=1e-6)
             assert (other.tokens, other.truncated) == (one.tokens, one.truncated)
+            assert (other.unknown, other.judgement) == (one.unknown, one.judgement)
+    found = [outcome.judgement for outcome in outcomes if isinstance(outcome, Prediction)]
+    assert found[-4:] == ["unreadable"] * 4
+    assert found.count("unreadable") < 100
 
 
 Answer = tuple[int, dict[str, str], Any]
@@ -125,7 +131,8 @@ SERVED = {"model": "tiny", "version": 1, "labels": ["negative", "positive"], "ra
 def entry(text: str) -> dict[str, Any]:
     if text == "full":
         return {"error": {"code": "overloaded", "detail": "full", "status": 503}}
-    return {"scores": {"negative": 0.25, "positive": 0.75}, "tokens": len(text), "truncated": False}
+    answer = {"scores": {"negative": 0.25, "positive": 0.75}, "tokens": len(text), "truncated": False}
+    return {**answer, "unknown": 0.5, "judgement": "ok"}
 
 
 def answer(texts: list[str], version: int = 1) -> Answer:

@@ -50,7 +50,8 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
 
 def results(text: str) -> dict[str, Any]:
     if not text:
-        return {"label": None, "score": None, "tokens": None, "truncated": None, "error": "empty_cell"}
+        names = ("label", "score", "tokens", "truncated", "unknown", "judgement")
+        return {**dict.fromkeys(names), "error": "empty_cell"}
     prediction = prediction_for(text)
     label, score = prediction.best(LABELS)
     return {
@@ -58,6 +59,8 @@ def results(text: str) -> dict[str, Any]:
         "score": score,
         "tokens": prediction.tokens,
         "truncated": prediction.truncated,
+        "unknown": prediction.unknown,
+        "judgement": prediction.judgement,
         "error": None,
     }
 
@@ -237,7 +240,8 @@ def test_a_long_number_excuses_nothing(flaw: str) -> None:
 
 def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     """A header without rows is a table."""
-    assert encoded(table_of(b"review\n"), CSV, tmp_path) == b"review,label,score,tokens,truncated,error\n"
+    header = b"review,label,score,tokens,truncated,unknown,judgement,error\n"
+    assert encoded(table_of(b"review\n"), CSV, tmp_path) == header
     found = pq.read_table(io.BytesIO(encoded(table_of(b"review\n"), PARQUET, tmp_path)))
     assert (found.num_rows, found.schema.names[0]) == (0, "review")
 
@@ -250,7 +254,7 @@ def test_names_that_are_taken(taken: tuple[str, ...], prefix: str) -> None:
     """All results get the same prefix where one of them has no free name; the user's columns are never touched."""
     columns = ResultColumns.beside(taken, LABELS, rating=False)
     assert list(columns.names.values()) == [
-        prefix + name for name in ("label", "score", "tokens", "truncated", "error")
+        prefix + name for name in ("label", "score", "tokens", "truncated", "unknown", "judgement", "error")
     ]
 
 

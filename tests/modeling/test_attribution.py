@@ -126,7 +126,7 @@ def test_work_is_stopped() -> None:
         integrated_gradients(network_of({}), TEXTS[0], 1, check)
     assert calls == 2
     with pytest.raises(DeadlineError):
-        reading_curve(network_of({}), TEXTS[0], 1, fail)
+        reading_curve(network_of({}), TEXTS[0], [len(TEXTS[0])], 1, fail)
 
 
 def fail() -> None:
@@ -138,7 +138,7 @@ def test_the_curve_is_what_beginnings_score(changes: dict[str, Any]) -> None:
     """Each point is the probability that the text up to that token gets alone, the last that of the whole text."""
     network = network_of(changes)
     for ids in TEXTS[:3]:
-        curve = reading_curve(network, ids, 1)
+        curve = reading_curve(network, ids, range(1, len(ids) + 1), 1)
         assert [index for index, _ in curve] == list(range(len(ids)))
         for index, score in curve:
             assert score == pytest.approx(predicted(network, ids[: index + 1])[1], abs=1e-6)
@@ -148,7 +148,7 @@ def test_bidirectional_curves_are_bounded() -> None:
     """So many points at most, in order, the first and the last token among them."""
     network = network_of({"bidirectional": True})
     ids = random.Random(1).choices(range(2, 20), k=501)
-    curve = reading_curve(network, ids, 1)
+    curve = reading_curve(network, ids, range(1, len(ids) + 1), 1)
     indices = [index for index, _ in curve]
     assert len(indices) == MOST_BEGINNINGS
     assert indices == sorted(set(indices))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.api.explain import EXAMPLE
+from app.modeling.attribution import integrated_gradients
 from app.modeling.explainer import NetworkExplainer
 from app.modeling.runtimes import load_predictor
 from app.store import ModelStore, StoredModel
@@ -99,6 +100,36 @@ def test_sentences_score_like_texts(tmp_path: Path, changes: dict[str, Any]) -> 
     for entry, scores in zip(found, plain, strict=True):
         assert list(entry["scores"].values()) == pytest.approx(list(scores), abs=1e-5)
         assert entry["score"] == max(entry["scores"].values()) == entry["scores"][entry["label"]]
+
+
+@pytest.mark.parametrize("changes", [{}, {"bidirectional": True}], ids=["forwards", "both ways"])
+@pytest.mark.parametrize("max_tokens", [32, 6])
+def test_a_word_in_pieces_is_one_entry(tmp_path: Path, changes: dict[str, Any], max_tokens: int) -> None:
+    """With what all its pieces did; the curve has its points at ends of words, and all kinds the same offsets."""
+    model = add_checkpoint(tmp_path, preprocessing=2, max_tokens=max_tokens, head_tokens=2, **changes)
+    text = "An unwatchable film, not unfilmable &amp; I don't loove it"
+    tokenizer, explainer = load_tokenizer(model), NetworkExplainer(model)
+    encoding, spans = tokenizer.encode(text), tokenizer.spans(text)
+    shown = ["An", "unwatchable", "film", "not", "unfilmable", "I", "do", "n't", "loove", "it"]
+    if max_tokens == 6:
+        shown = [*shown[:2], *shown[5:][-4:]]
+    assert len({(span.start, span.end) for span in spans}) == len(shown) < len(encoding.ids)
+    tokens, curve = explainer.explain(text, "tokens", 0), explainer.explain(text, "curve", 0)["curve"]
+    for entries in (tokens["tokens"], curve):
+        assert [text[entry["start"] : entry["end"]] for entry in entries] == shown
+    plain = integrated_gradients(explainer._network, encoding.ids.tolist(), 0).tokens
+    for entry in tokens["tokens"]:
+        place = entry["start"], entry["end"]
+        own = [value for value, span in zip(plain, spans, strict=True) if (span.start, span.end) == place]
+        assert entry["attribution"] == pytest.approx(sum(own), abs=1e-6)
+    difference = tokens["log_odds"]["text"] - tokens["log_odds"]["baseline"]
+    total = sum(entry["attribution"] for entry in tokens["tokens"])
+    assert abs(total - difference) <= 0.01 * max(1.0, abs(difference))
+    predictor = load_predictor(model, "cpu", "torch", "float32")
+    for point in curve:
+        read = sum(span.start <= point["start"] for span in spans)
+        [scores] = predictor.predict([encoding.ids[:read]])
+        assert point["score"] == pytest.approx(scores.probabilities[0], abs=1e-5)
 
 
 def test_long_texts_are_explained_where_they_were_read(tmp_path: Path) -> None:

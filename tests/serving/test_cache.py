@@ -15,14 +15,22 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sentiment import Prediction
+from app.sentiment import JUDGEMENTS, Judgement, Prediction
 from app.serving.breaker import CircuitBreaker
-from app.serving.cache import KeyMaker, MemoryCache, decode_value, encode_value
+from app.serving.cache import VALUE_VERSION, KeyMaker, MemoryCache, decode_value, encode_value
 from app.serving.redis_cache import RedisCache
 from tests.api.shapes import sample
 from tests.redis_server import RedisServer, free_port
 
-VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False, rating=7.5)
+VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False, rating=7.5, unknown=0.625, judgement="unreadable")
+WHOLE = [VALUE_VERSION, b"key", (0.5, 0.5), 1, False, None, 0.25, "unsure"]
+"""A well-formed value."""
+
+
+def changed(place: int, value: object) -> bytes:
+    """That value with another in one of its places."""
+    packed: bytes = msgpack.packb([*WHOLE[:place], value, *WHOLE[place + 1 :]])
+    return packed
 
 
 @asynccontextmanager
@@ -92,15 +100,16 @@ def test_breaker_opens_probes_and_closes() -> None:
     st.integers(1, 10**6),
     st.booleans(),
     st.none() | st.floats(1, 10),
+    st.floats(0, 1),
+    st.sampled_from(JUDGEMENTS),
 )
 def test_values_survive_the_round_trip(
-    weights: list[float], tokens: int, truncated: bool, rating: float | None
+    weights: list[float], tokens: int, truncated: bool, rating: float | None, unknown: float, judgement: Judgement
 ) -> None:
     """Every prediction comes back equal, marked as cached."""
-    value = Prediction(tuple(weight / sum(weights) for weight in weights), tokens, truncated, rating=rating)
-    assert decode_value(b"key", encode_value(b"key", value), 2) == Prediction(
-        value.probabilities, tokens, truncated, cached=True, rating=rating
-    )
+    probabilities = tuple(weight / sum(weights) for weight in weights)
+    value = Prediction(probabilities, tokens, truncated, rating=rating, unknown=unknown, judgement=judgement)
+    assert decode_value(b"key", encode_value(b"key", value), 2) == value._replace(cached=True)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +122,25 @@ def test_values_survive_the_round_trip(
         encode_value(b"key", Prediction((0.9, 0.9), 1, False)),
         encode_value(b"key", Prediction((-0.5, 1.5), 1, False)),
         encode_value(b"key", Prediction((float("nan"), 0.5), 1, False)),
-        msgpack.packb([1, b"key", (0.5, 0.5), 1, False, None]),
-        msgpack.packb([2, b"key", (0.5, 0.5), True, False, None]),
-        msgpack.packb([2, b"key", (0.5, 0.5), 1, 0, None]),
-        msgpack.packb([2, b"key", (0.5, 0.5), 1, False, 11.0]),
-        msgpack.packb([2, b"key", "ab", 1, False, None]),
-        msgpack.packb([2, b"other", (0.5, 0.5), 1, False, None]),
-        msgpack.packb([2, "key", (0.5, 0.5), 1, False, None]),
+        msgpack.packb([2, b"key", (0.5, 0.5), 1, False, None]),
+        msgpack.packb(WHOLE[:-1]),
+        msgpack.packb([*WHOLE, 0]),
+        changed(0, VALUE_VERSION - 1),
+        changed(1, b"other"),
+        changed(1, "key"),
+        changed(2, "ab"),
+        changed(3, True),
+        changed(4, 0),
+        changed(5, 11.0),
+        changed(6, -0.5),
+        changed(6, 1.5),
+        changed(6, float("nan")),
+        changed(6, 1),
+        changed(6, None),
+        changed(7, "certain"),
+        changed(7, None),
+        changed(7, 0),
+        changed(7, ["ok"]),
         msgpack.packb({"a": 1}),
         msgpack.packb(7),
         b"\x91" * 70_000,
@@ -129,6 +150,7 @@ def test_values_survive_the_round_trip(
 )
 def test_foreign_values_are_not_trusted(raw: object) -> None:
     """Anything but a well-formed value is a miss, never an error."""
+    assert decode_value(b"key", msgpack.packb(WHOLE), 2) is not None
     assert decode_value(b"key", raw, 2) is None
 
 
@@ -143,7 +165,7 @@ async def test_redis_keeps_what_was_put(redis_server: RedisServer) -> None:
     """A written result is found, with its time to live set, in one round trip for many keys."""
     async with redis_cache(redis_server.url) as cache:
         cache.put(b"key", VALUE)
-        assert await eventually(cache, b"key") == Prediction((0.25, 0.75), 12, False, cached=True, rating=7.5)
+        assert await eventually(cache, b"key") == VALUE._replace(cached=True)
         many = await cache.get_many([b"key", b"other"] * 300)
         assert [value is not None for value in many] == [True, False] * 300
     with redis.Redis.from_url(redis_server.url) as client:

@@ -25,6 +25,8 @@ from app.serving.classifier import Classifier
 from app.settings import Settings
 from app.store import StoredModel
 
+JUDGEMENT_HEADER = "X-Judgement"
+
 logger = logging.getLogger(__name__)
 
 
@@ -136,6 +138,11 @@ def ranked(prediction: Prediction, labels: Sequence[str], *, logarithms: bool = 
         # JSON has no infinity.
         scores = [math.log(max(score, sys.float_info.min)) for score in scores]
     return [{"label": labels[index], "score": score} for index, score in zip(order, scores, strict=True)]
+
+
+def judgement_header(predictions: Sequence[Prediction]) -> dict[str, str]:
+    """How far to trust the answer to a single text, for protocols whose documents have no place for it."""
+    return {JUDGEMENT_HEADER: predictions[0].judgement} if len(predictions) == 1 else {}
 
 
 def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

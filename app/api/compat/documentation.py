@@ -135,6 +135,8 @@ _INFER = {
         {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["positive"]},
         {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.996]},
         {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.004, 0.996]},
+        {"name": "unknown", "datatype": "FP32", "shape": [1], "data": [0.0]},
+        {"name": "judgement", "datatype": "BYTES", "shape": [1], "data": ["ok"]},
     ],
 }
 _METADATA = {
@@ -146,6 +148,8 @@ _METADATA = {
         {"name": "label", "datatype": "BYTES", "shape": [-1]},
         {"name": "score", "datatype": "FP32", "shape": [-1]},
         {"name": "scores", "datatype": "FP32", "shape": [-1, 2]},
+        {"name": "unknown", "datatype": "FP32", "shape": [-1]},
+        {"name": "judgement", "datatype": "BYTES", "shape": [-1]},
     ],
 }
 _TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [REVIEW]}

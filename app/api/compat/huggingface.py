@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from app.api.compat.call import CompatEndpoint, json_response, ranked
+from app.api.compat.call import CompatEndpoint, json_response, judgement_header, ranked
 from app.api.problems import Problem
 from app.api.schemas import REVIEW, WHOLE, check_count, parse_document
 
@@ -76,9 +76,8 @@ class HuggingFaceEndpoint(CompatEndpoint):
         labels = model.config.labels
         logarithms = parameters.function_to_apply == "none"
         # A single text has a list of its own too: the client reads the first one.
-        return json_response(
-            [ranked(prediction, labels, logarithms=logarithms)[: parameters.top_k] for prediction in predictions]
-        )
+        answers = [ranked(prediction, labels, logarithms=logarithms)[: parameters.top_k] for prediction in predictions]
+        return json_response(answers, headers=judgement_header(predictions))
 
     @staticmethod
     def refuse(problem: Problem) -> Response:

@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, over REST, with the binary tensor data extension.
 
 Source: ``specification/protocol/inference_rest.md`` of kserve/open-inference-protocol. The model that is served is the
-only one there is; its metadata names one input, ``text``, and the outputs ``label``, ``score`` and ``scores``.
+only one there is; its metadata names one input, ``text``, and the outputs ``label``, ``score``, ``scores``, ``unknown``
+and ``judgement``.
 """
 
 from __future__ import annotations
@@ -186,8 +187,11 @@ def _metadata(classifier: Classifier) -> dict[str, Any]:
         "platform": "pytorch_safetensors",
         "inputs": [{"name": tensors.INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "score", "datatype": "FP32", "shape": [-1]},
-            {"name": "scores", "datatype": "FP32", "shape": [-1, len(model.config.labels)]},
+            {
+                "name": name,
+                "datatype": datatype,
+                "shape": [-1, len(model.config.labels)] if name == "scores" else [-1],
+            }
+            for name, datatype in tensors.DATATYPES.items()
         ],
     }

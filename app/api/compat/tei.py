@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from app.api.compat.call import CompatEndpoint, json_response, ranked
+from app.api.compat.call import CompatEndpoint, json_response, judgement_header, ranked
 from app.api.problems import Problem
 from app.api.schemas import REVIEW, check_count, parse_document
 from app.sentiment import Prediction
@@ -111,7 +111,7 @@ class PredictEndpoint(CompatEndpoint):
             _refuse_truncated(predictions, model.config.max_tokens)
         labels = model.config.labels
         answers = [ranked(prediction, labels, logarithms=request.raw_scores) for prediction in predictions]
-        return json_response(answers[0] if single else answers)
+        return json_response(answers[0] if single else answers, headers=judgement_header(predictions))
 
     @staticmethod
     def refuse(problem: Problem) -> Response:

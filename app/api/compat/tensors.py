@@ -21,6 +21,15 @@ from app.api.schemas import REVIEW, WHOLE, check_count, parse_document
 from app.sentiment import Prediction
 
 INPUT = "text"
+Output = Literal["label", "score", "scores", "unknown", "judgement"]
+DATATYPES: dict[Output, Literal["BYTES", "FP32"]] = {
+    "label": "BYTES",
+    "score": "FP32",
+    "scores": "FP32",
+    "unknown": "FP32",
+    "judgement": "BYTES",
+}
+"""The outputs, in the order in which they are sent where nobody asks for some."""
 HEADER_LENGTH = "Inference-Header-Content-Length"
 FIELD = "inputs.0"
 """What errors call the only input."""
@@ -101,7 +110,7 @@ class RequestedOutput(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    name: Literal["label", "score", "scores"]
+    name: Output
     parameters: OutputParameters | None = None
 
 
@@ -136,7 +145,7 @@ class InferRequest(BaseModel):
 class OutputTensor(BaseModel):
     """One output."""
 
-    name: Literal["label", "score", "scores"]
+    name: Output
     datatype: Literal["BYTES", "FP32"]
     shape: list[int]
     parameters: dict[str, int] | None = None
@@ -144,7 +153,7 @@ class OutputTensor(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """An inference response. ``label`` and ``score`` have the shape of the input, ``scores`` is [N, classes]."""
+    """An inference response. ``scores`` is [N, classes], the others have the shape of the input."""
 
     model_name: str
     model_version: str
@@ -184,7 +193,7 @@ def answer(
 ) -> Response:
     """The response, with the outputs that were asked for in the order and the form that were asked for."""
     everywhere = request.parameters is not None and request.parameters.binary_data_output
-    wanted = request.outputs or [RequestedOutput(name=name) for name in ("label", "score", "scores")]
+    wanted = request.outputs or [RequestedOutput(name=name) for name in DATATYPES]
     outputs, buffers = [], []
     for output in wanted:
         tensor, values = _tensor(output.name, predictions, labels, request.inputs[0].shape)
@@ -234,15 +243,21 @@ def _unpack(buffer: memoryview, count: int) -> list[str]:
 
 
 def _tensor(
-    name: str, predictions: Sequence[Prediction], labels: Sequence[str], shape: list[int]
+    name: Output, predictions: Sequence[Prediction], labels: Sequence[str], shape: list[int]
 ) -> tuple[dict[str, Any], list[str] | list[float]]:
+    values: list[str] | list[float]
     if name == "scores":
-        scores = [probability for prediction in predictions for probability in prediction.probabilities]
-        return {"name": name, "datatype": "FP32", "shape": [len(predictions), len(labels)]}, scores
-    best = [prediction.best(labels) for prediction in predictions]
-    if name == "label":
-        return {"name": name, "datatype": "BYTES", "shape": shape}, [label for label, _ in best]
-    return {"name": name, "datatype": "FP32", "shape": shape}, [score for _, score in best]
+        values = [probability for prediction in predictions for probability in prediction.probabilities]
+        shape = [len(predictions), len(labels)]
+    elif name == "label":
+        values = [prediction.best(labels)[0] for prediction in predictions]
+    elif name == "score":
+        values = [prediction.best(labels)[1] for prediction in predictions]
+    elif name == "unknown":
+        values = [prediction.unknown for prediction in predictions]
+    else:
+        values = [prediction.judgement for prediction in predictions]
+    return {"name": name, "datatype": DATATYPES[name], "shape": shape}, values
 
 
 def _pack(values: list[str] | list[float]) -> bytes:

@@ -27,6 +27,14 @@ async def test_every_text_has_a_list() -> None:
     assert (await post(["good", "bad"], classifier)).json() == [SCORES, bad]
 
 
+async def test_a_single_text_is_judged_in_a_header() -> None:
+    """The document has no place for it; of several texts nothing says it."""
+    classifier = FakeClassifier({"bad": Prediction((0.875, 0.125), 1, False, judgement="unreadable")})
+    assert (await post("bad", classifier)).headers["x-judgement"] == "unreadable"
+    assert (await post(["good"], classifier)).headers["x-judgement"] == "ok"
+    assert "x-judgement" not in (await post(["good", "bad"], classifier)).headers
+
+
 async def test_parameters() -> None:
     """top_k cuts, none gives logarithms, null and what only other models know change nothing."""
     assert (await post("a", top_k=1)).json() == [SCORES[:1]]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.sentiment import Prediction
 from tests.api.shapes import sample
 from tests.fakes import FakeClassifier, application, client_of, plain_application
 
@@ -56,6 +57,8 @@ async def test_an_answer_names_model_and_request() -> None:
         {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["positive"]},
         {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.75]},
         {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.25, 0.75]},
+        {"name": "unknown", "datatype": "FP32", "shape": [1], "data": [0.0]},
+        {"name": "judgement", "datatype": "BYTES", "shape": [1], "data": ["ok"]},
     ]
     expected = {"model_name": "tiny", "model_version": "1", "outputs": outputs}
     assert (await infer(TENSOR)).json() == expected
@@ -74,12 +77,25 @@ async def test_outputs_are_those_that_were_asked_for() -> None:
     assert label == {"name": "label", "datatype": "BYTES", "shape": [2, 1], "data": ["positive", "positive"]}
 
 
+async def test_how_far_to_trust_each_text() -> None:
+    """As further outputs, in the shape of the input, as JSON and behind it."""
+    classifier = FakeClassifier({"b": Prediction((0.5, 0.5), 1, False, unknown=0.75, judgement="unreadable")})
+    tensor = {**TENSOR, "shape": [2, 1], "data": [["a"], ["b"]]}
+    wanted = [{"name": "judgement"}, {"name": "unknown"}]
+    judgement, unknown = (await infer(tensor, classifier, outputs=wanted)).json()["outputs"]
+    assert judgement == {"name": "judgement", "datatype": "BYTES", "shape": [2, 1], "data": ["ok", "unreadable"]}
+    assert unknown == {"name": "unknown", "datatype": "FP32", "shape": [2, 1], "data": [0.0, 0.75]}
+    wanted = [{"name": "judgement", "parameters": {"binary_data": True}}]
+    response = await infer(tensor, classifier, outputs=wanted)
+    assert response.content[int(response.headers[LENGTH]) :] == packed(b"ok", b"unreadable")
+
+
 async def test_everything_behind_the_json() -> None:
     """``binary_data_output`` is for all outputs."""
     response = await infer(TENSOR, parameters={"binary_data_output": True})
     length = int(response.headers[LENGTH])
     sizes = [output["parameters"]["binary_data_size"] for output in json.loads(response.content[:length])["outputs"]]
-    assert sizes == [12, 4, 8]
+    assert sizes == [12, 4, 8, 4, 6]
     assert response.content[length:].startswith(packed(b"positive"))
 
 

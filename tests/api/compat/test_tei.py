@@ -27,6 +27,14 @@ async def test_shapes() -> None:
     assert (await post([["a"], ["b"]])).json() == [SCORES, SCORES]
 
 
+async def test_a_single_text_is_judged_in_a_header() -> None:
+    """The document has no place for it; of several texts nothing says it."""
+    classifier = FakeClassifier({"bad": Prediction((0.875, 0.125), 1, False, judgement="unsure")})
+    for inputs in ("bad", ["bad"], [["bad"]]):
+        assert (await post(inputs, classifier)).headers["x-judgement"] == "unsure"
+    assert "x-judgement" not in (await post([["a"], ["bad"]], classifier)).headers
+
+
 @pytest.mark.parametrize("inputs", [["a", "b"], [["a", "b"]], [["a"], ["b", "c"]], ["a", "b", "c"], [[]], []])
 async def test_pairs_are_refused(inputs: Any) -> None:
     """This model compares no texts; the message says how a batch is written."""
