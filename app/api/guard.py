@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
 from app.api.meter import KEY_NAME, METER, RateLimitedError
-from app.api.policy import scope_of
+from app.api.policy import Policy, UnknownRouteError
 from app.api.problems import Problem
 from app.errors import DataError
-from app.keys import Key, KeyFile
+from app.keys import CLASSIFY, Key, KeyFile
 from app.settings import Settings
 
 
@@ -32,7 +32,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: KeyFile, workers: int) -> None:
         self._app = app
-        self._settings = settings
+        self._policy = Policy(settings)
         self._keys = keys
         self._limits = _shares(settings.rate_limit, workers)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -48,7 +48,12 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
-        needed = scope_of(scope["path"], self._settings, scope["method"])
+        known = True
+        try:
+            needed = self._policy.scope_of(scope["path"], scope["method"])
+        except UnknownRouteError:
+            # Nobody can look for paths without a key; and the application's own idea of paths is not asked.
+            needed, known = CLASSIFY, False
         if needed is None:
             return
         key = self._authenticate(scope)
@@ -58,6 +63,8 @@ class Guard:
         if self._limits:
             scope[METER] = meter = KeyMeter(self._limiter, self._limits, key.name)
             await meter.count(1)
+        if not known:
+            raise Problem(404, "not_found", "Not Found")
 
     def _authenticate(self, scope: Scope) -> Key:
         presented = _presented(scope)
