@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classify import CLASSIFY_PATH, ClassifyEndpoint
@@ -104,6 +104,9 @@ def build_application(
     app.include_router(build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings)))
     if app.openapi_url:
         add_swagger(app)
+    if settings.root_path:
+        # The page's own links begin there.
+        app.add_route(settings.root_path, _to_page, include_in_schema=False)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
@@ -143,6 +146,10 @@ class _ShortCut:
             await self._endpoint(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+async def _to_page(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope['path']}/")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
