@@ -23,7 +23,7 @@ from fastapi import FastAPI
 
 from app import logs, metrics, sampling, tracing
 from app.api.application import build_application
-from app.api.connection import ConnectionLimits
+from app.api.connection_limits import ConnectionLimits
 from app.api.protocol import ServiceProtocol
 from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
@@ -189,16 +189,27 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
         if soft < files:
             connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
             logger.warning("only %d connections: the limit on open files is %d", connections, soft)
-    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout, settings.file_stall)
+    return ConnectionLimits(
+        connections,
+        settings.head_timeout,
+        settings.body_timeout,
+        settings.file_stall,
+        settings.keep_alive_timeout,
+    )
 
 
 def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
     """Serve an application on an inherited socket until SIGTERM, then drain."""
-    limits = _connection_limits(settings)
+    protocol = partial(
+        ServiceProtocol,
+        fast_path=app.state.fast_path,
+        limits=_connection_limits(settings),
+        root_path=settings.root_path,
+    )
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", partial(ServiceProtocol, fast_path=app.state.fast_path, limits=limits)),
+        http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -19,7 +19,7 @@ from app.settings import Settings
 MIN_BODY = 4_096
 """Shortest body, in bytes, that is worth not being read."""
 
-_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
+_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers of requests whose body may be longer than they say, or not come at all."""
 _WORTH_READING = 0.05
 """Requests are read although there is no room for them where more than this share is answered all the same."""
