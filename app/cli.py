@@ -21,7 +21,7 @@ _TOOLS = {
     "train": ("app.training.command", "train a network and store it as a new version"),
     "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
     "models": ("app.models", "list, show, verify and import models"),
-    "keys": ("app.keys", "make API keys"),
+    "keys": ("app.keys", "make and check API keys"),
 }
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0

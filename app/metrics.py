@@ -123,6 +123,11 @@ REQUEST_SECONDS = BatchHistogram(
 REQUESTS_IN_FLIGHT = Gauge("sentiment_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
 TEXTS = Counter("sentiment_texts", "Texts by outcome; those of long requests once they are computed.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
+KEYS_STALE = Gauge(
+    "sentiment_api_keys_stale",
+    "1 while the file of API keys is malformed or gone, and those that were read before are used.",
+    multiprocess_mode="livemax",
+)
 FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
 FILES_IN_PROGRESS = Gauge(
     "sentiment_files_in_progress", "Files being received, scored or answered.", multiprocess_mode="livesum"
@@ -278,7 +283,14 @@ def begin_process() -> None:
     Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
     """
     RESTARTS.labels(ROLE).inc(1 if os.environ.pop(RESTARTED_VARIABLE, None) else 0)
-    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, CACHE_BREAKER_OPEN):
+    for gauge in (
+        ENGINE_READY,
+        REQUESTS_IN_FLIGHT,
+        QUEUE_DEPTH,
+        QUEUE_EXPECTED_SECONDS,
+        CACHE_BREAKER_OPEN,
+        KEYS_STALE,
+    ):
         gauge.set(0)
     SEEN.labels(PROCESS).set(time.time())
     for result in ("hit", "miss", "error", "skipped"):

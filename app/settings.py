@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     api_keys: Path | None = None
     """File of API keys, made by `python -m app keys`; unset: nobody is asked for a key."""
     rate_limit: str | None = None
-    """Most texts per key, such as 6000/minute or 200/second;6000/minute; each HTTP worker lets its part pass."""
+    """Most texts per key, such as 6000/minute or 200/second;6000/minute; all HTTP workers count together."""
     metrics: Access = "auto"
     """Who may read /metrics: public, admin (a key of that scope), off; auto is admin where there are keys."""
     docs: Access = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -32,6 +32,9 @@ from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
 from app.settings import Settings
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.api.rate_counters import RateCounters
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
@@ -68,7 +71,7 @@ def build_application(
     lifespan: Callable[[Any], Any],
     classifier: Callable[[], Classifier | None],
     explanations: Callable[[], Explanations | None] = lambda: None,
-    workers: int = 1,
+    counters: RateCounters | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -77,7 +80,7 @@ def build_application(
         lifespan: what starts and stops with it.
         classifier: gives the classifier, or None while there is none.
         explanations: gives what explains, or None while there is none.
-        workers: processes that serve this application together.
+        counters: count texts where there is a rate limit.
 
     Raises:
         DataError: the file of API keys is missing or malformed.
@@ -110,18 +113,18 @@ def build_application(
     app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
-    _add_access(app, settings, workers)
+    _add_access(app, settings, counters)
     app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
 
 
-def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
+def _add_access(app: FastAPI, settings: Settings, counters: RateCounters | None) -> None:
     """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
     if settings.api_keys is not None:
-        from app.api.guard import Guard  # its rate limiter takes a while to import
+        from app.api.guard import Guard  # what limits rates takes a while to import
 
-        app.add_middleware(Guard, settings=settings, keys=KeyFile(settings.api_keys), workers=workers)
+        app.add_middleware(Guard, settings=settings, keys=KeyFile(settings.api_keys), counters=counters)
     if settings.cors_origins is not None:
         app.add_middleware(
             CORSMiddleware,
