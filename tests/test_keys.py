@@ -122,8 +122,8 @@ def test_changes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         assert sample("sentiment_api_keys_stale") == 1
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
         (
-            f"the file of API keys cannot be used, those read before stay good: {tmp_path / 'keys'}, line 1: must be NAME SCOPES SHA-256, "
-            "in letters, digits, '.', '_' and '-'"
+            f"the file of API keys cannot be used, those read before stay good: {tmp_path / 'keys'}, line 1: "
+            "must be NAME SCOPES SHA-256, in letters, digits, '.', '_' and '-'"
         )
     ]
     write(tmp_path / "keys", kept_first.line, kept_second.line)

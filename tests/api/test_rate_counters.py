@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -68,20 +67,27 @@ def test_processes_count_together(tmp_path: Path) -> None:
     assert 400 - len(running) <= sum(passed) <= 400
 
 
+HOLDER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(flush=True)
+time.sleep(60)
+"""
+
+
 async def test_a_stopped_process_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who holds the lock and does not go on is not waited for."""
     monkeypatch.setattr(rate_counters, "_ATTEMPTS", 10)
     async with counting(tmp_path / "rates") as counters:
-        holder = (
-            "import fcntl, sys, time; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
-        )
-        command = [sys.executable, "-c", f"{holder}; time.sleep(60)", str(tmp_path / "rates")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout
-            process.stdout.readline()
-            assert await counters.hit(LIMIT, "a", 40)
-            assert not await counters.hit(LIMIT, "a", 1)
-            process.kill()
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / "rates")]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        assert process.stdout
+        await process.stdout.readline()
+        assert await counters.hit(LIMIT, "a", 40)
+        assert not await counters.hit(LIMIT, "a", 1)
+        process.kill()
+        await process.communicate()
 
 
 async def test_there_are_so_many_counters_and_no_more(tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ async def test_there_are_so_many_counters_and_no_more(tmp_path: Path) -> None:
     assert sum([await storage.get(f"name {number}") == 7 for number in range(2_000)]) == 2_000
     for number in range(20_000):
         await storage.incr(f"another {number}", 7200)
-    assert os.stat(tmp_path / "rates").st_size == rate_counters._SLOTS * rate_counters._SLOT.size
+    assert (tmp_path / "rates").stat().st_size == rate_counters._SLOTS * rate_counters._SLOT.size
     storage.close()
 
 
