@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import sys
+import termios
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
@@ -87,9 +90,14 @@ class ServiceProtocol(BoundedHttpProtocol):
 
     def shutdown(self) -> None:
         self._stopping = True
-        # A request that is half here will be answered.
-        if not self._plain:
+        # A request that is half here will be answered, and so will one that is here and was not read yet: closing the
+        # connection now would reset it.
+        if not (self._plain or self._unread_bytes()):
             super().shutdown()
+
+    def _unread_bytes(self) -> int:
+        waiting = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder)
 
     def _suspect(self, method: bytes) -> int:
         """See ``LoadShedder.suspects``; the last request on a connection is not worth it."""
