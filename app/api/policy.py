@@ -13,6 +13,7 @@ _METRICS, _DOCS = "metrics", "docs"
 _SCOPES = {
     "/classify": CLASSIFY,
     "/files": CLASSIFY,
+    "/files/columns": CLASSIFY,
     "/models": CLASSIFY,
     "/predict": CLASSIFY,
     "/v2": CLASSIFY,
