@@ -22,7 +22,7 @@ _TOOLS = {
     "train-reviews": ("app.training.reviews.command", "train the model for reviews of any kind"),
     "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
     "models": ("app.models", "list, show, verify and import models"),
-    "keys": ("app.keys", "make API keys"),
+    "keys": ("app.keys", "make and check API keys"),
     "cache": ("app.purge", "delete what is kept in Redis"),
 }
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import metrics
 from app.errors import DataError
+from app.settings import default_of
 
 CLASSIFY = "classify"
 ADMIN = "admin"
@@ -55,7 +57,9 @@ class Key:
 
 
 class KeyFile:
-    """The keys in a file, read again when the file changes.
+    """The keys in a file, read again when the file changes. A file that is malformed then, or gone, changes nothing: a
+    slip of the editor must not lock everybody out. The log and a metric say so, as keys that were to be revoked are
+    good until it is mended.
 
     Args:
         path: the file.
@@ -72,14 +76,8 @@ class KeyFile:
         self._fault = ""
 
     def find(self, presented: str) -> Key | None:
-        """Whose key this is, in a time that depends on neither the key nor the answer.
-
-        Raises:
-            DataError: the file changed and is malformed now. Keys may have been revoked, so none is good until then.
-        """
+        """Whose key this is, in a time that depends on neither the key nor the answer."""
         self._refresh()
-        if self._fault:
-            raise DataError(self._fault)
         digest = digest_of(presented)
         found = None
         for key in self._keys:
@@ -96,10 +94,12 @@ class KeyFile:
             if (stamp := self._look()) == self._stamp:
                 return
             self._keys, self._stamp, self._fault = read_keys(self._path), stamp, ""
+            metrics.KEYS_STALE.set(0)
             logger.info("read %d API keys", len(self._keys))
         except DataError as error:
             if str(error) != self._fault:
-                logger.error("no API key is accepted: %s", error)
+                logger.error("the file of API keys cannot be used, those read before stay good: %s", error)
+            metrics.KEYS_STALE.set(1)
             self._stamp, self._fault = None, str(error)
 
     def _look(self) -> tuple[int, int, int]:
@@ -168,9 +168,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--name", required=True, help="whose it is; the rate limit counts by name")
     new.add_argument("--scope", action="append", choices=SCOPES, help="default: classify; may be given twice")
     new.add_argument("--file", type=Path, help="append to this file instead of printing its line")
+    new.set_defaults(action=_new)
+    check = actions.add_parser("check", help="say whether a file of keys is well-formed, before a service reads it")
+    given = default_of("api_keys")
+    check.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        default=None if given == "None" else given,
+        help="the file (default: $SENTIMENT_API_KEYS)",
+    )
+    check.set_defaults(action=_check)
 
 
 def run(options: argparse.Namespace) -> int:
+    """Run the parsed subcommand; the exit status."""
+    return int(options.action(options))
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Say who is in a file of keys.
+
+    Raises:
+        DataError: see ``KeyFile``.
+    """
+    if options.file is None:
+        raise DataError("name a file of keys, or set SENTIMENT_API_KEYS")
+    keys = read_keys(options.file)
+    for key in keys:
+        print(f"{key.name}: {', '.join(sorted(key.scopes))}")
+    print(f"{options.file}: ok, {len(keys)} keys")
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
     """Make a key. It is shown once and kept nowhere."""
     key, kept = new_key(options.name, options.scope or [CLASSIFY])
     if options.file is None:

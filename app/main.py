@@ -16,14 +16,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from app import logs, metrics, sampling, tracing
 from app.api.application import build_application
-from app.api.connection import ConnectionLimits
+from app.api.connection_limits import ConnectionLimits
 from app.api.protocol import ServiceProtocol
 from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
@@ -45,6 +45,9 @@ from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
 
+if TYPE_CHECKING:
+    from app.api.rate_counters import RateCounters
+
 logger = logging.getLogger(__name__)
 
 _OTHER_FILES = 256
@@ -59,7 +62,11 @@ def __getattr__(name: str) -> Any:
 
 
 def create_app(
-    settings: Settings, engine: Engine | None = None, explainer: Explainer | None = None, pulse: int | None = None
+    settings: Settings,
+    engine: Engine | None = None,
+    explainer: Explainer | None = None,
+    pulse: int | None = None,
+    rate_file: Path | None = None,
 ) -> FastAPI:
     """The HTTP application.
 
@@ -68,12 +75,14 @@ def create_app(
         engine: where texts are computed; None makes one in this process.
         explainer: where explanations are computed; None makes one in this process.
         pulse: where a supervisor looks for signs of life, which then also sends ``DRAIN_SIGNAL`` before the end.
+        rate_file: where HTTP workers count together against rate limits; None where this is the only one.
 
     Raises (when the application starts):
         CheckpointError: the model is missing, damaged or inconsistent.
     """
     holder: list[Classifier] = []
     explanations: list[Explanations] = []
+    counters = _rate_counters(settings, rate_file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -106,6 +115,8 @@ def create_app(
             await explanations.pop().close()
             if shared is not None:
                 await shared.close()
+            if counters is not None:
+                await counters.close()
             holder.clear()
             await asyncio.to_thread(tracing.shut_down)
 
@@ -114,8 +125,16 @@ def create_app(
         lifespan,
         lambda: holder[0] if holder else None,
         lambda: explanations[0] if explanations else None,
-        workers=1 if engine is None else worker_count(settings),
+        counters=counters,
     )
+
+
+def _rate_counters(settings: Settings, file: Path | None) -> RateCounters | None:
+    if settings.rate_limit is None:
+        return None
+    from app.api.rate_counters import RateCounters  # takes a while to import
+
+    return RateCounters(settings, file)
 
 
 def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
@@ -181,7 +200,9 @@ def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path,
     metrics.WORKERS.set(workers)
     share = QueueLimits(settings.max_queue // workers, settings.max_queue_tokens // workers, settings.max_queue_seconds)
     remote = RemoteEngine(engine, share)
-    application = create_app(settings, remote, RemoteExplainer(explainer, settings.explain_max_queue), pulse)
+    explaining = RemoteExplainer(explainer, settings.explain_max_queue)
+    # In the folder that the processes of this service share, and that goes with it.
+    application = create_app(settings, remote, explaining, pulse, engine.with_name("rates"))
     return run_server(application, settings, listener)
 
 
@@ -202,16 +223,27 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
             connections = max(1, (soft - _OTHER_FILES) * 8 // 9)
             logger.warning("only %d connections: the limit on open files is %d", connections, soft)
     metrics.CONNECTIONS_LIMIT.set(connections)
-    return ConnectionLimits(connections, settings.head_timeout, settings.body_timeout, settings.file_stall)
+    return ConnectionLimits(
+        connections,
+        settings.head_timeout,
+        settings.body_timeout,
+        settings.file_stall,
+        settings.keep_alive_timeout,
+    )
 
 
 def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
     """Serve an application on an inherited socket until SIGTERM, then drain."""
-    limits = _connection_limits(settings)
+    protocol = partial(
+        ServiceProtocol,
+        fast_path=app.state.fast_path,
+        limits=_connection_limits(settings),
+        root_path=settings.root_path,
+    )
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", partial(ServiceProtocol, fast_path=app.state.fast_path, limits=limits)),
+        http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
         lifespan="on",
         access_log=False,

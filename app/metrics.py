@@ -67,6 +67,11 @@ CONNECTIONS_LIMIT = Gauge(
 )
 TEXTS = Counter("sentiment_texts", "Texts by outcome; those of long requests once they are computed.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
+KEYS_STALE = Gauge(
+    "sentiment_api_keys_stale",
+    "1 while the file of API keys is malformed or gone, and those that were read before are used.",
+    multiprocess_mode="livemax",
+)
 FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
 FILES_IN_PROGRESS = Gauge(
     "sentiment_files_in_progress", "Files being received, scored or answered.", multiprocess_mode="livesum"
@@ -282,7 +287,7 @@ def begin_process() -> bool:
     """
     restarted = bool(os.environ.pop(RESTARTED_VARIABLE, None))
     RESTARTS.labels(ROLE).inc(restarted)
-    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS):
+    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, KEYS_STALE):
         gauge.set(0)
     for operation in ("read", "write"):
         CACHE_BREAKER_OPEN.labels(operation).set(0)

@@ -27,6 +27,10 @@ ROLE_VARIABLE = "SENTIMENT_PROCESS_ROLE"
 Access = Literal["auto", "public", "admin", "off"]
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_OWN = frozenset({"classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v2"})
+"""First parts of the service's own paths."""
+
 
 class Settings(BaseSettings):
     """All settings; each is the environment variable ``SENTIMENT_<NAME>``."""
@@ -79,10 +83,14 @@ class Settings(BaseSettings):
     """Seconds in which request line and headers must have arrived."""
     body_timeout: float = Field(default=30.0, gt=0, le=3_600)
     """Seconds in which a body, but a file's, must arrive, unless at 64 KiB/s or more; also for a client to read."""
+    keep_alive_timeout: float = Field(default=75.0, gt=0, le=3_600)
+    """Seconds a connection is kept for its next request; longer than a proxy in front keeps it (nginx: 60)."""
+    root_path: str | None = None
+    """What a proxy puts before all paths, such as /sentiment, whether it strips that or not; unset: nothing."""
     api_keys: Path | None = None
     """File of API keys, made by `python -m app keys`; unset: nobody is asked for a key."""
     rate_limit: str | None = None
-    """Most texts per key, such as 6000/minute or 200/second;6000/minute; each HTTP worker lets its part pass."""
+    """Most texts per key, such as 6000/minute or 200/second;6000/minute; all HTTP workers count together."""
     metrics: Access = "auto"
     """Who may read /metrics: public, admin (a key of that scope), off; auto is admin where there are keys."""
     docs: Access = "auto"
@@ -166,6 +174,17 @@ class Settings(BaseSettings):
     def _has_keys(cls, value: Access, info: ValidationInfo) -> Access:
         if value == "admin" and info.data.get("api_keys") is None:
             raise ValueError("admin needs SENTIMENT_API_KEYS")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _ROOT_PATH.fullmatch(value):
+            raise ValueError("must be like /sentiment: a slash first and none at the end, in letters, digits, . _ ~ -")
+        if value.split("/")[1] in _OWN:
+            raise ValueError(f"must not begin with a path of the service itself: {', '.join(sorted(_OWN))}")
         return value
 
     @field_validator("cors_origins")

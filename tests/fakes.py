@@ -13,6 +13,7 @@ import httpx
 from fastapi import FastAPI
 
 from app.api.application import build_application
+from app.api.rate_counters import RateCounters
 from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, OverloadedError, TextTooLongError
 from app.sentiment import Prediction, Scores, ScoreTable, TextTable, TokenIds
 from app.serving.classifier import Classifier
@@ -184,11 +185,13 @@ def application(
     """The real HTTP application in front of a classifier, a fake one unless told otherwise."""
     found = classifier or FakeClassifier()
     explanations = Explanations("digest", explainer or FakeExplainer(), cache_bytes=100_000)
+    given = Settings(**settings)
     return build_application(
-        Settings(**settings),
+        given,
         no_lifespan,
         found if callable(found) else lambda: found,
         lambda: explanations,
+        RateCounters(given) if given.rate_limit else None,
     )
 
 

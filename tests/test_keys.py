@@ -9,7 +9,8 @@ import pytest
 
 from app import cli, keys
 from app.errors import DataError
-from app.keys import ADMIN, CLASSIFY, KeyFile, digest_of, new_key, read_keys
+from app.keys import ADMIN, CLASSIFY, SCOPES, KeyFile, digest_of, new_key, read_keys
+from tests.api.shapes import sample
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -107,8 +108,8 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_changes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Keys come and go without a restart; a file that breaks lets nobody in until it is mended,
-    which the log says once."""
+    """Keys come and go without a restart; a file that breaks, or is gone, changes nothing until it is mended, which the
+    log says once and a metric for as long."""
     monkeypatch.setattr(keys, "_LOOK_SECONDS", 0.0)
     (first, kept_first), (second, kept_second) = (new_key(name, [CLASSIFY]) for name in ("first", "second"))
     file = KeyFile(write(tmp_path / "keys", kept_first.line))
@@ -117,19 +118,37 @@ def test_changes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert (file.find(first), file.find(second)) == (None, kept_second)
     write(tmp_path / "keys", "nonsense")
     for _ in range(2):
-        with pytest.raises(DataError, match="line 1"):
-            file.find(second)
+        assert (file.find(first), file.find(second)) == (None, kept_second)
+        assert sample("sentiment_api_keys_stale") == 1
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
         (
-            f"no API key is accepted: {tmp_path / 'keys'}, line 1: must be NAME SCOPES SHA-256, "
-            "in letters, digits, '.', '_' and '-'"
+            f"the file of API keys cannot be used, those read before stay good: {tmp_path / 'keys'}, line 1: "
+            "must be NAME SCOPES SHA-256, in letters, digits, '.', '_' and '-'"
         )
     ]
     write(tmp_path / "keys", kept_first.line, kept_second.line)
     assert (file.find(first), file.find(second)) == (kept_first, kept_second)
+    assert sample("sentiment_api_keys_stale") == 0
     (tmp_path / "keys").unlink()
-    with pytest.raises(DataError):
-        file.find(first)
+    assert file.find(first)
+    assert sample("sentiment_api_keys_stale") == 1
+
+
+def test_a_file_is_checked_before_it_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command says who is in it, or which line is wrong, in the words of the service."""
+    path = write(
+        tmp_path / "keys", *(new_key(name, scopes)[1].line for name, scopes in (("a", [CLASSIFY]), ("b", SCOPES)))
+    )
+    assert cli.main(["keys", "check", str(path)]) == 0
+    assert capsys.readouterr().out == f"a: classify\nb: admin, classify\n{path}: ok, 2 keys\n"
+    monkeypatch.setenv("SENTIMENT_API_KEYS", str(write(path, "nonsense")))
+    assert cli.main(["keys", "check"]) == 1
+    assert f"{path}, line 1: must be NAME SCOPES" in capsys.readouterr().err
+    monkeypatch.delenv("SENTIMENT_API_KEYS")
+    assert cli.main(["keys", "check"]) == 1
+    assert "SENTIMENT_API_KEYS" in capsys.readouterr().err
 
 
 def test_every_key_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

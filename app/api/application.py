@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -33,6 +33,9 @@ from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
 from app.settings import Settings
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.api.rate_counters import RateCounters
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
@@ -70,7 +73,7 @@ def build_application(
     lifespan: Callable[[Any], Any],
     classifier: Callable[[], Classifier | None],
     explanations: Callable[[], Explanations | None] = lambda: None,
-    workers: int = 1,
+    counters: RateCounters | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -79,7 +82,7 @@ def build_application(
         lifespan: what starts and stops with it.
         classifier: gives the classifier, or None while there is none.
         explanations: gives what explains, or None while there is none.
-        workers: processes that serve this application together.
+        counters: count texts where there is a rate limit.
 
     Raises:
         DataError: the file of API keys is missing or malformed.
@@ -108,10 +111,13 @@ def build_application(
     app.include_router(router)
     if app.openapi_url:
         add_swagger(app)
+    if settings.root_path:
+        # The page's own links begin there.
+        app.add_route(settings.root_path, _to_page, include_in_schema=False)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
-    _add_access(app, settings, workers)
+    _add_access(app, settings, counters)
     app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
@@ -124,12 +130,12 @@ def _posts_of(router: APIRouter) -> list[str]:
     )
 
 
-def _add_access(app: FastAPI, settings: Settings, workers: int) -> None:
+def _add_access(app: FastAPI, settings: Settings, counters: RateCounters | None) -> None:
     """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
     if settings.api_keys is not None:
-        from app.api.guard import Guard  # its rate limiter takes a while to import
+        from app.api.guard import Guard  # what limits rates takes a while to import
 
-        app.add_middleware(Guard, settings=settings, keys=KeyFile(settings.api_keys), workers=workers)
+        app.add_middleware(Guard, settings=settings, keys=KeyFile(settings.api_keys), counters=counters)
     if settings.cors_origins is not None:
         app.add_middleware(
             CORSMiddleware,
@@ -154,6 +160,10 @@ class _ShortCut:
             await self._endpoint(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+async def _to_page(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope['path']}/")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

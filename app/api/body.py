@@ -20,6 +20,8 @@ _WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 _DISCARD_SECONDS = 5.0
 _DISCARD_PAUSE = 1.0
 
+MAX_DISCARDED = 67_108_864
+"""Most bytes that are read of what nobody looks at, such as the rest of a body that was answered."""
 MAX_RATIO = 100
 """How many times larger than it arrived a compressed body may be; texts of one word repeated stay below."""
 
@@ -94,9 +96,10 @@ async def respond_and_discard(response: Response, scope: Scope, receive: Receive
     await response(scope, receive, send_open)
     with suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):
-            more = True
-            while more:
-                more = (await asyncio.wait_for(receive(), _DISCARD_PAUSE)).get("more_body", False)
+            more, size = True, 0
+            while more and size <= MAX_DISCARDED:
+                message = await asyncio.wait_for(receive(), _DISCARD_PAUSE)
+                more, size = message.get("more_body", False), size + len(message.get("body", b""))
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

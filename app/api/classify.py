@@ -82,13 +82,13 @@ class ClassifyEndpoint:
         await meter_of(scope).request(len(texts))
         if request.explain is not None:
             return await self._explain(request, texts, classifier, timeout, receive)
-        full = self._load_shedder.full(len(body))
+        full = self._load_shedder.full(len(body), texts)
         answer = _BatchAnswer(classifier.model, len(texts))
         try:
             work = classifier.classify(texts, timeout=timeout, early=answer.add)
             outcomes = await while_connected(work, receive)
         except OverloadedError:
-            self._load_shedder.refused(len(body), texts, classifier)
+            self._load_shedder.refused(len(body))
             raise
         if full:
             self._load_shedder.answered(len(body))

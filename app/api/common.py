@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.documentation import responses
-from app.api.policy import is_guarded
+from app.api.policy import Policy
 from app.api.problems import Problem
+from app.keys import SCOPES
 from app.settings import Settings
 
 _CHALLENGED = {"WWW-Authenticate": 'Bearer realm="sentiment"'}
@@ -16,16 +17,20 @@ _EVERYWHERE = responses(
         Problem(408, "request_timeout", "the request's body did not arrive within 30 s"),
         Problem(431, "header_too_large", "request line and headers must not exceed 65536 bytes"),
         Problem(500, "internal_error", "an unexpected error occurred; it has been logged"),
+        Problem(501, "unsupported_transfer_coding", "Transfer-Encoding must be chunked, or absent"),
         Problem(503, "too_many_connections", "the service has as many connections as it takes; the limit is 4096"),
     ]
 )
-_GUARDED = responses(
-    [
-        Problem(401, "unauthorized", "this API key is not known", headers=_CHALLENGED),
-        Problem(403, "forbidden", "this key lacks the scope admin", headers=_CHALLENGED),
-        Problem(429, "rate_limited", "1 more texts exceed this service's limit of 600 per 1 minute for this key"),
-    ]
-)
+_GUARDED = {
+    scope: responses(
+        [
+            Problem(401, "unauthorized", "this API key is not known", headers=_CHALLENGED),
+            Problem(403, "forbidden", f"this key lacks the scope {scope}", headers=_CHALLENGED),
+            Problem(429, "rate_limited", "1 more texts exceed this service's limit of 600 per 1 minute for this key"),
+        ]
+    )
+    for scope in SCOPES
+}
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
@@ -49,22 +54,25 @@ def complete(document: dict[str, Any], settings: Settings) -> None:
 
     Args:
         document: the OpenAPI document, changed in place.
-        settings: say which operations need a key.
+        settings: say which operations need a key. Where no keys are configured, those that may need one say so too:
+            clients made of the document are used with services that have keys.
     """
+    policy = Policy(settings)
+    needed: list[dict[str, list[str]]] = [{name: []} for name in _SCHEMES]
+    security = needed if settings.api_keys is not None else [{}, *needed]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            guarded = is_guarded(path, method.upper(), settings)
+            scope = policy.scope_of(path, method.upper())
             found = operation["responses"]
-            for status, response in (_EVERYWHERE | (_GUARDED if guarded else {})).items():
+            for status, response in (_EVERYWHERE | _GUARDED.get(scope or "", {})).items():
                 found.setdefault(str(status), response)
             operation["responses"] = {
                 status: {**response, "headers": {**_HEADERS, **_headers_of(status), **response.get("headers", {})}}
                 for status, response in sorted(found.items())
             }
-            if guarded:
-                operation["security"] = [{name: []} for name in _SCHEMES]
-    if settings.api_keys is not None:
-        document["components"]["securitySchemes"] = _SCHEMES
+            if scope is not None:
+                operation["security"] = security
+    document["components"]["securitySchemes"] = _SCHEMES
 
 
 def _headers_of(status: str) -> dict[str, Any]:

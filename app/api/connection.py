@@ -10,57 +10,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httptools
-from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app import metrics
-from app.api.body import respond_and_discard
+from app.api.body import MAX_DISCARDED
+from app.api.connection_limits import (
+    ALWAYS_ANSWERED,
+    CROWDED_SECONDS,
+    LEAST_RATE,
+    LINGER_SECONDS,
+    MAX_HEAD,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    STALL_GRACE,
+    ConnectionLimits,
+    head_too_large,
+    too_many_connections,
+    too_slow,
+    why,
+)
 from app.api.file_request import FILES_PATH
-from app.api.middleware import RequestMiddleware, RequestRecorder
-from app.api.problems import Problem, internal_error
+from app.api.half_closed import HalfClosedClient
+from app.api.problems import Problem
 from app.api.raw import ServerHeaders, raw_problem
+from app.api.request_head import CheckedHttpProtocol
 from app.api.slow_client import LEAST_RATE as LEAST_FILE_RATE
 
-MAX_HEAD = 65_536
-"""Longest request line and headers together, in bytes."""
-MAX_HEADERS = 256
-"""Most headers of a request."""
-MAX_PIPELINED = 64
-"""Most requests that may wait on a connection while one is answered (RFC 9112, section 9.3.2)."""
-LEAST_RATE = 65_536
-"""Bytes per second at which a long body may take longer than the deadline."""
-LINGER_SECONDS = 1.0
-"""How long a refused connection is kept for its client to read why: closing it while data arrives would reset it."""
-
 _FILES = FILES_PATH.encode()
-_STALL_GRACE = 6.0
-"""Seconds in which the operation itself says that a file's client stalled, before the connection ends without it."""
-_ALWAYS_ANSWERED = frozenset({"/health/live", "/health/ready", "/metrics"})
-"""What an operator needs just when there are too many connections."""
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """Bounds of the connections of one HTTP worker.
-
-    Attributes:
-        connections: most that are served at a time.
-        head_seconds: in which a request's head must arrive.
-        body_seconds: in which its body must arrive, or go on at ``LEAST_RATE``; also in which a client must take
-            something of a response.
-        stall_seconds: in which a client of ``POST /files`` must send or take something, in the place of that.
-    """
-
-    connections: int = 2_000
-    head_seconds: float = 10.0
-    body_seconds: float = 30.0
-    stall_seconds: float = 60.0
 
 
 class Running(Protocol):
@@ -75,7 +55,7 @@ class Running(Protocol):
         ...
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(CheckedHttpProtocol):
     """One connection.
 
     The parser's callbacks are kept here; what is done with the parts of a request is in ``take_head``, ``take_body``
@@ -83,15 +63,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     Args:
         limits: bounds and deadlines.
-        arguments: uvicorn's.
+        arguments: of ``CheckedHttpProtocol``.
     """
 
     _server_headers = ServerHeaders()
 
-    def __init__(self, *arguments: Any, limits: ConnectionLimits = ConnectionLimits(), **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, limits: ConnectionLimits | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self.limits = limits
+        self.limits = limits or ConnectionLimits()
         self.surplus = False
+        self._crowd = self.limits.connections * 3 // 4
+        # Set when the client has said all it has to say.
+        self._half_closed: HalfClosedClient | None = None
+        self._discarded = 0
         # What is being read of a request ("head", "body" or nothing), and how many bytes since the parser last got on.
         self._reading = ""
         self._unread = 0
@@ -125,6 +109,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._write_timer is not None:
             self._write_timer.cancel()
+        if self._half_closed is not None:
+            self._half_closed.close()
+            self._half_closed = None
         if self._running is not None:
             # uvicorn tells the last request only, which is another one where requests are pipelined.
             _disconnect(self._running)
@@ -136,6 +123,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
+            self._discard(len(data))
             return
         self._unset_keepalive_if_required()
         self._piece, self._follows = len(data), False
@@ -143,30 +131,40 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._body_bytes += len(data)
         self._last_data = self.loop.time()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No other protocol is spoken here, so the request is answered as it is, and nothing may follow it.
-            self.cycle.keep_alive = False
-            self._reading = ""
+            self.parse(data)
         except httptools.HttpParserError as error:
-            self._refuse(_why(error))
+            self._refuse(why(error))
             return
         if self._reading and self._unread > MAX_HEAD:
-            self._refuse(_head_too_large(f"exceed {MAX_HEAD} bytes"))
+            self._refuse(head_too_large(f"exceed {MAX_HEAD} bytes"))
         elif self._timer is None and (self._reading or self._idle()):
             self._arm(self.limits.body_seconds if self._reading == "body" else self.limits.head_seconds)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more; whether the connection stays, because there is something to be answered."""
+        self._disarm()
+        if self._reading == "body" and self._refusal is None:
+            self.withdraw()
+        self._reading = ""
+        if self.transport.is_closing() or not (self.busy() or self.pipeline):
+            return False
+        self._half_closed = HalfClosedClient(self.transport, self._takes_interim)
+        return True
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._discarded = 0
         self._reading, self._unread = "head", 0 if self._follows else self._piece
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MAX_HEADERS:
-            raise _head_too_large(f"number more than {MAX_HEADERS} headers")
+            raise head_too_large(f"number more than {MAX_HEADERS} headers")
         if max(self._unread, self._piece) > MAX_HEAD and self._head_bytes() > MAX_HEAD:
-            raise _head_too_large(f"exceed {MAX_HEAD} bytes")
+            raise head_too_large(f"exceed {MAX_HEAD} bytes")
         if len(self.pipeline) >= MAX_PIPELINED:
             raise Problem(429, "too_many_pipelined", f"more than {MAX_PIPELINED} requests wait on this connection")
+        if not self.check_head():
+            return
         self.take_head()
         self._disarm()
         self._reading, self._unread, self._body_bytes = "body", 0, 0
@@ -178,6 +176,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.take_body(body)
 
     def on_message_complete(self) -> None:
+        if self.offered:
+            return
         self._reading, self._follows = "", True
         self._disarm()
         self.take_end()
@@ -191,6 +191,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def take_body(self, body: bytes) -> None:
         """A piece of a body has arrived."""
         super().on_body(body)
+        if self.cycle.response_complete:
+            self._discard(len(body))
 
     def take_end(self) -> None:
         """A request is complete."""
@@ -218,16 +220,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self._running is not None and not self._running.response_complete and not self._running.disconnected
 
     def on_response_complete(self) -> None:
+        seconds = self.limits.keep_alive_seconds
+        # Who waits for room is not to wait for those who may have nothing more to ask.
+        if len(self.connections) > self._crowd:
+            seconds = min(seconds, CROWDED_SECONDS)
+        self.timeout_keep_alive = seconds  # type: ignore[assignment]  # whole seconds are not needed
         super().on_response_complete()
-        if self._refusal is not None and not self.pipeline and not self.busy() and not self.transport.is_closing():
+        if self.pipeline or self.busy() or self.transport.is_closing():
+            return
+        if self._refusal is not None:
             self._unset_keepalive_if_required()
             self._write_refusal(self._refusal)
+        elif self._half_closed is not None:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         seconds, running = self.limits.body_seconds, self._running
         if isinstance(running, RequestResponseCycle) and running.scope["path"] == FILES_PATH:
-            seconds = self.limits.stall_seconds + _STALL_GRACE
+            seconds = self.limits.stall_seconds + STALL_GRACE
         self._write_timer = self.loop.call_later(seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
@@ -239,12 +250,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.run(cycle)
         if self.surplus:
             cycle.keep_alive = False
-            if cycle.scope["path"] not in _ALWAYS_ANSWERED:
-                app = _too_many_connections
+            if cycle.scope["path"] not in ALWAYS_ANSWERED:
+                app = too_many_connections
         super()._start_asgi_task(cycle, app)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: a client's wish is no reason for a line in the log."""
+    def _discard(self, size: int) -> None:
+        """Nobody looks at so many bytes; too many of them are not even read, and the connection ends."""
+        self._discarded += size
+        if self._discarded > MAX_DISCARDED:
+            self.transport.pause_reading()
+            if self._refusal is None:
+                self._disarm()
+                self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _takes_interim(self) -> bool:
+        running = self._running
+        if isinstance(running, RequestResponseCycle):
+            return not running.response_started and running.scope["http_version"] == "1.1"
+        return self.busy()
 
     def _idle(self) -> bool:
         return self.timeout_keep_alive_task is None and not self.busy()
@@ -258,7 +281,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # What nobody reads any more is no file.
         if not self._is_file or self.cycle.response_complete:
             return self._body_since + limits.body_seconds + self._body_bytes / LEAST_RATE - now
-        seconds = limits.stall_seconds + _STALL_GRACE
+        seconds = limits.stall_seconds + STALL_GRACE
         return min(self._last_data + seconds, self._body_since + seconds + self._body_bytes / LEAST_FILE_RATE) - now
 
     def _arm(self, seconds: float) -> None:
@@ -281,9 +304,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._arm(min(left, self.limits.body_seconds))
             else:
                 limits = self.limits
-                self._refuse(_too_slow("body", limits.stall_seconds if self._is_file else limits.body_seconds))
+                self._refuse(too_slow("body", limits.stall_seconds if self._is_file else limits.body_seconds))
         elif self._reading == "head":
-            self._refuse(_too_slow("head", self.limits.head_seconds))
+            self._refuse(too_slow("head", self.limits.head_seconds))
         elif not self.busy():
             self.transport.close()
 
@@ -311,31 +334,3 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 def _disconnect(request: Running) -> None:
     request.disconnected = True
     request.message_event.set()
-
-
-def _why(error: Exception) -> Problem:
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, Problem):
-        return cause
-    if not isinstance(cause, ValueError | httptools.HttpParserError | None):
-        logger.error("a request could not be taken", exc_info=cause)
-        return internal_error()
-    return Problem(400, "bad_request", "this is not a valid HTTP/1.1 request")
-
-
-def _too_slow(part: str, seconds: float) -> Problem:
-    return Problem(408, "request_timeout", f"the request's {part} did not arrive within {seconds:g} s")
-
-
-def _head_too_large(what: str) -> Problem:
-    return Problem(431, "header_too_large", f"request line and headers must not {what}")
-
-
-async def _refuse_surplus(scope: Scope, receive: Receive, send: Send) -> None:
-    metrics.REJECTED.labels("too_many_connections").inc()
-    headers = {"Connection": "close", "Retry-After": "1"}
-    problem = Problem(503, "too_many_connections", "the service has as many connections as it may", headers=headers)
-    await respond_and_discard(problem.response(), scope, receive, send)
-
-
-_too_many_connections = RequestMiddleware(_refuse_surplus, RequestRecorder())

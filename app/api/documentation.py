@@ -74,6 +74,7 @@ _DESCRIPTIONS = {
     429: "The key's rate limit is reached, or the service is full.",
     431: "Request line and headers are over the limit.",
     500: "A defect.",
+    501: "The body is in a transfer coding that is not known.",
     503: "The service is full, starting, or its engine is being restarted.",
     504: "The deadline passed.",
 }

@@ -34,7 +34,7 @@ MAX_BODY = 65_536
 
 _LIST, _START = b'"texts"', 32
 """What a list of texts is known by without parsing it for nothing, and in how many bytes from the start."""
-_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"x-timeout-seconds"})
+_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"x-timeout-seconds"})
 """Headers that make a request anything but plain."""
 
 Headers = Sequence[tuple[bytes, bytes]]

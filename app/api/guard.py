@@ -7,16 +7,14 @@ import time
 from collections.abc import Sequence
 
 from limits import RateLimitItem, parse_many
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
 from app.api.meter import KEY_NAME, METER, RateLimitedError
-from app.api.policy import scope_of
+from app.api.policy import Policy, UnknownRouteError
 from app.api.problems import Problem
-from app.errors import DataError
-from app.keys import Key, KeyFile
+from app.api.rate_counters import RateCounters
+from app.keys import CLASSIFY, Key, KeyFile
 from app.settings import Settings
 
 
@@ -27,15 +25,15 @@ class Guard:
         app: what is guarded.
         settings: who may read metrics and documentation, and the rate limit.
         keys: who is known.
-        workers: processes that share the rate limit, each with its part.
+        counters: count the texts of each key; None where there is no rate limit.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyFile, workers: int) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyFile, counters: RateCounters | None) -> None:
         self._app = app
-        self._settings = settings
+        self._policy = Policy(settings)
         self._keys = keys
-        self._limits = _shares(settings.rate_limit, workers)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limits = parse_many(settings.rate_limit) if settings.rate_limit else []
+        self._counters = counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -48,25 +46,29 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
-        needed = scope_of(scope["path"], self._settings, scope["method"])
+        known = True
+        try:
+            needed = self._policy.scope_of(scope["path"], scope["method"])
+        except UnknownRouteError:
+            # Nobody can look for paths without a key; and the application's own idea of paths is not asked.
+            needed, known = CLASSIFY, False
         if needed is None:
             return
         key = self._authenticate(scope)
         if needed not in key.scopes:
             raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
         scope[KEY_NAME] = key.name
-        if self._limits:
-            scope[METER] = meter = KeyMeter(self._limiter, self._limits, key.name)
+        if self._counters is not None:
+            scope[METER] = meter = KeyMeter(self._counters, self._limits, key.name)
             await meter.count(1)
+        if not known:
+            raise Problem(404, "not_found", "Not Found")
 
     def _authenticate(self, scope: Scope) -> Key:
         presented = _presented(scope)
         if presented is None:
             raise _refusal(401, "unauthorized", "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
-        try:
-            key = self._keys.find(presented)
-        except DataError:
-            raise Problem(503, "keys_unavailable", "keys cannot be checked", headers={"Retry-After": "10"}) from None
+        key = self._keys.find(presented)
         if key is None:
             raise _refusal(401, "unauthorized", "this API key is not known", "invalid_token")
         return key
@@ -76,13 +78,13 @@ class KeyMeter:
     """Counts the texts of one request of one key. See ``Meter``.
 
     Args:
-        limiter: knows what was counted.
+        counters: know what was counted.
         limits: all of them hold.
         name: of the key.
     """
 
-    def __init__(self, limiter: SlidingWindowCounterRateLimiter, limits: Sequence[RateLimitItem], name: str) -> None:
-        self._limiter = limiter
+    def __init__(self, counters: RateCounters, limits: Sequence[RateLimitItem], name: str) -> None:
+        self._counters = counters
         self._limits = limits
         self._name = name
 
@@ -101,31 +103,28 @@ class KeyMeter:
 
     async def count(self, texts: int) -> None:
         """See ``Meter.count``."""
-        for limit in self._limits:
-            if not await self._limiter.test(limit, self._name, cost=texts):
+        for limit in self._limits if len(self._limits) > 1 else ():
+            if not await self._counters.test(limit, self._name, texts):
                 raise await self._over(limit, texts)
         for limit in self._limits:
-            await self._limiter.hit(limit, self._name, cost=texts)
+            # Others may have counted since.
+            if not await self._counters.hit(limit, self._name, texts):
+                raise await self._over(limit, texts)
 
     def within(self, seconds: float) -> KeyMeter:
         """See ``Meter.within``."""
-        return KeyMeter(self._limiter, [it for it in self._limits if it.get_expiry() <= seconds], self._name)
+        return KeyMeter(self._counters, [it for it in self._limits if it.get_expiry() <= seconds], self._name)
 
     def beyond(self, seconds: float) -> KeyMeter:
         """See ``Meter.beyond``."""
-        return KeyMeter(self._limiter, [it for it in self._limits if it.get_expiry() > seconds], self._name)
+        return KeyMeter(self._counters, [it for it in self._limits if it.get_expiry() > seconds], self._name)
 
     async def _over(self, limit: RateLimitItem, texts: int) -> RateLimitedError:
-        reset, remaining = await self._limiter.get_window_stats(limit, self._name)
+        reset, remaining = await self._counters.left(limit, self._name)
         # The library says when the first text will pass; texts pass at the rate of the limit.
         needed = (texts - remaining) * limit.get_expiry() / limit.amount
         detail = f"{texts} more texts exceed this service's limit of {limit} for this key"
         return RateLimitedError(detail, max(reset - time.time(), needed))
-
-
-def _shares(rate_limit: str | None, workers: int) -> list[RateLimitItem]:
-    whole = parse_many(rate_limit) if rate_limit else []
-    return [type(item)(max(1, item.amount // workers), item.multiples) for item in whole]
 
 
 def _presented(scope: Scope) -> str | None:

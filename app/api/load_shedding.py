@@ -1,14 +1,15 @@
-"""Load shedding: refuses requests before they are read, while requests of their size are refused.
+"""Load shedding: refuses requests before they are parsed, while requests of their size are refused.
 
-Three times more than the engine computes arrives, and two thirds of it are refused: reading and parsing those would
-take the processor from the texts that were admitted. So what is refused is remembered, by the size of its body, and a
-request of the same size is refused by its head, as long as the engine has no room for the one before. While a service
-is not full nothing of this happens.
+Three times more than the engine computes arrives, and two thirds of it are refused: keeping and parsing those would
+take the processor from the texts that were admitted. So it is remembered that requests of a size were refused, and
+another one is judged by its head and the beginning of its body, which say about how many texts it has: it is refused
+where there is no room for so many, and the rest is read past. While a service is not full nothing of this happens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,12 @@ from app.settings import Settings
 
 MIN_BODY = 4_096
 """Shortest body, in bytes, that is worth not being read."""
+MIN_BEGINNING = 1_024
+"""Shortest beginning of a body, in bytes, that says how many texts there are in all of it."""
 
-_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
+_LOOKED_AT = 16_384
+"""Most bytes of it that are looked at."""
+_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers of requests whose body may be longer than they say, or not come at all."""
 _WORTH_READING = 0.05
 """Requests are read although there is no room for them where more than this share is answered all the same."""
@@ -30,6 +35,7 @@ _PROMISE_SECONDS = 0.01
 together would otherwise all find the room of one."""
 _MEMORY = 0.1
 """Weight of the newest request in it."""
+_BETWEEN_TEXTS = re.compile(rb'",\s*"')
 
 
 @dataclass(slots=True)
@@ -37,14 +43,10 @@ class _Size:
     """Requests of one size that were refused.
 
     Attributes:
-        texts: how many the last one had.
-        tokens: bound of the tokens in them.
         answered: share of those that could be answered while there was no room, out of caches and with others' texts.
         turn: counts those that were refused unread.
     """
 
-    texts: int
-    tokens: int
     answered: float
     turn: int = 0
 
@@ -62,59 +64,66 @@ class LoadShedder:
         self._url = path.encode()
         self._classifier = classifier
         self._max_body = settings.max_body
-        # Of a refusal without the headers for its origin a browser would tell its page nothing.
-        self._closed = settings.cors_origins is not None
+        # Who may call is asked in a layer of the application, before anything is said about the service. And of a
+        # refusal without the headers for its origin a browser would tell its page nothing.
+        self._closed = settings.api_keys is not None or settings.cors_origins is not None
         self._answered_at_first = 1.0 if settings.cache else 0.0
         # By the binary order of magnitude of the body's size, so there are a few dozen at most.
         self._sizes: dict[int, _Size] = {}
         self._promised_texts = self._promised_tokens = 0
 
-    def refusal(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> ServiceError | None:
-        """Why a request with this head is refused; None where it has to be read to say."""
+    def suspects(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
+        """The length of the body where requests like the one with this head were refused, and it is to be judged by
+        the beginning of its body; 0 where it has to be read."""
         if not self._sizes or url != self._url or method != b"POST" or self._closed:
-            return None
+            return 0
         length = 0
         for name, value in headers:
             if name in _SPECIAL:
-                return None
+                return 0
             if name == b"content-length" and value.isdigit() and len(value) < 18:
                 length = int(value)
-        if not MIN_BODY <= length <= self._max_body:
+        return length if MIN_BODY <= length <= self._max_body and length.bit_length() in self._sizes else 0
+
+    def refusal(self, length: int, beginning: bytes) -> ServiceError | None:
+        """Why a request is refused; None where it has to be read to say.
+
+        Args:
+            length: of its body, as ``suspects`` said.
+            beginning: of its body.
+        """
+        size, classifier = self._sizes.get(length.bit_length()), self._classifier()
+        if size is None or classifier is None or len(beginning) < MIN_BEGINNING:
             return None
-        size = self._sizes.get(length.bit_length())
-        if size is None:
-            return None
-        error = self._no_room(size.texts + self._promised_texts, size.tokens + self._promised_tokens)
+        texts, tokens = _estimate(length, beginning, classifier)
+        error = self._no_room(texts + self._promised_texts, tokens + self._promised_tokens)
         if error is None:
-            self._promise(size)
+            self._promise(texts, tokens)
             return None
         size.turn += 1
         read = size.answered > _WORTH_READING or (self._answered_at_first and size.turn % _READ_EVERY == 0)
         return None if read else error
 
-    def full(self, length: int) -> bool:
-        """Whether there is no room for a request with a body of so many bytes, as far as is known."""
-        size = self._sizes.get(length.bit_length()) if self._sizes else None
-        return size is not None and self._no_room(size.texts, size.tokens) is not None
+    def full(self, length: int, texts: Sequence[str]) -> bool:
+        """Whether there is no room for a request that is like some that were refused."""
+        classifier = self._classifier() if length.bit_length() in self._sizes else None
+        return classifier is not None and self._no_room(len(texts), _bound(texts, classifier)) is not None
 
     def answered(self, length: int) -> None:
         """Learn that a request was answered although the service was ``full``."""
         size = self._sizes[length.bit_length()]
         size.answered += _MEMORY * (1.0 - size.answered)
 
-    def refused(self, length: int, texts: Sequence[str], classifier: Classifier) -> None:
+    def refused(self, length: int) -> None:
         """Learn that a request was refused for want of room."""
-        longest, size = classifier.model.config.max_tokens, self._sizes.get(length.bit_length())
-        if size is None:
-            size = self._sizes[length.bit_length()] = _Size(0, 0, self._answered_at_first)
-        size.texts, size.tokens = len(texts), sum(min(len(text), longest) for text in texts)
+        size = self._sizes.setdefault(length.bit_length(), _Size(self._answered_at_first))
         size.answered -= _MEMORY * size.answered
 
-    def _promise(self, size: _Size) -> None:
+    def _promise(self, texts: int, tokens: int) -> None:
         if not self._promised_texts:
             asyncio.get_running_loop().call_later(_PROMISE_SECONDS, self._keep_promises)
-        self._promised_texts += size.texts
-        self._promised_tokens += size.tokens
+        self._promised_texts += texts
+        self._promised_tokens += tokens
 
     def _keep_promises(self) -> None:
         self._promised_texts = self._promised_tokens = 0
@@ -128,3 +137,17 @@ class LoadShedder:
         except ServiceError as error:
             return error
         return None
+
+
+def _bound(texts: Sequence[str], classifier: Classifier) -> int:
+    """Most tokens in texts."""
+    longest = classifier.model.config.max_tokens
+    return sum(min(len(text), longest) for text in texts)
+
+
+def _estimate(length: int, beginning: bytes, classifier: Classifier) -> tuple[int, int]:
+    """About how many texts a body has, by those in its beginning, and most tokens in so many; one text where the
+    beginning shows no end of the first."""
+    looked_at = beginning[:_LOOKED_AT]
+    texts = max(1, len(_BETWEEN_TEXTS.findall(looked_at)) * length // len(looked_at))
+    return texts, texts * min(length // texts, classifier.model.config.max_tokens)

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics, tracing
-from app.api.problems import internal_error
+from app.api.problems import Problem, internal_error
 from app.logs import request_id
 
 logger = logging.getLogger("app.access")
@@ -127,7 +127,9 @@ class RequestMiddleware:
         metrics.REQUESTS_IN_FLIGHT.inc()
         with tracing.request_span(scope["method"], scope["headers"]) as span:
             try:
-                await self._app(scope, receive, send_with_headers)
+                # No path has line ends and the like: to a router's pattern they can be the end of another path.
+                app = self._app if scope["path"].isprintable() else _unprintable
+                await app(scope, receive, send_with_headers)
             except Exception:
                 logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
                 if not status:
@@ -141,6 +143,12 @@ class RequestMiddleware:
                 if span is not None:
                     tracing.describe(span, template, scope["method"], status or 499)
                 request_id.reset(token)
+
+
+async def _unprintable(scope: Scope, receive: Receive, send: Send) -> None:
+    metrics.REJECTED.labels("bad_request").inc()
+    problem = Problem(400, "bad_request", "the path has control characters")
+    await problem.response()(scope, receive, send)
 
 
 def _template(scope: Scope) -> str:

@@ -52,6 +52,8 @@ def document_of(app: FastAPI, settings: Settings) -> dict[str, Any]:
         _state_limits(schemas, settings)
         document["components"]["schemas"] = dict(sorted(schemas.items()))
         complete(document, settings)
+        if settings.root_path:
+            document["servers"] = [{"url": settings.root_path}]
         app.openapi_schema = document
     return app.openapi_schema
 

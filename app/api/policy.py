@@ -1,32 +1,87 @@
-"""Which scope of an API key each path needs."""
+"""Which scope of an API key each operation needs, by its route. What is not here is there for nobody."""
 
 from __future__ import annotations
+
+import re
 
 from app.keys import ADMIN, CLASSIFY
 from app.settings import Settings
 
-_PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
-"""What asks for no key: probes have none, and the answers say nothing."""
-_PAGE = "/page/"
-"""Files that are the same for everybody; what the page asks for on behalf of its reader needs a key."""
-_DOCS = frozenset({"/docs", "/openapi.json"})
-_METRICS = "/metrics"
-
-
-def scope_of(path: str, settings: Settings, method: str = "GET") -> str | None:
-    """The scope that a path needs where there are keys; None: no key is asked for. Unknown paths need one too."""
+_PUBLIC = ""
+_METRICS, _DOCS = "metrics", "docs"
+"""Settings that say who may read."""
+_SCOPES = {
+    "/classify": CLASSIFY,
+    "/files": CLASSIFY,
+    "/files/columns": CLASSIFY,
+    "/models": CLASSIFY,
+    "/predict": CLASSIFY,
+    "/v2": CLASSIFY,
+    "/v2/models/{name}": CLASSIFY,
+    "/v2/models/{name}/infer": CLASSIFY,
+    "/v2/models/{name}/ready": CLASSIFY,
+    "/v2/models/{name}/versions/{version}": CLASSIFY,
+    "/v2/models/{name}/versions/{version}/infer": CLASSIFY,
+    "/v2/models/{name}/versions/{version}/ready": CLASSIFY,
     # The page is read at the path where one protocol's clients post their texts.
-    if path in _PROBES or (path == "/" and method in ("GET", "HEAD")) or path.startswith(_PAGE):
-        return None
-    if path == _METRICS:
-        access = settings.metrics
-    elif path in _DOCS or path.startswith("/docs/"):
-        access = settings.docs
-    else:
-        return CLASSIFY
+    "/": CLASSIFY,
+    # Files that are the same for everybody; what the page asks for on behalf of its reader needs a key.
+    "/page/{name}": _PUBLIC,
+    # Probes have no key, and the answers say nothing.
+    "/health/live": _PUBLIC,
+    "/health/ready": _PUBLIC,
+    "/v2/health/live": _PUBLIC,
+    "/v2/health/ready": _PUBLIC,
+    "/metrics": _METRICS,
+    "/openapi.json": _DOCS,
+    "/docs": _DOCS,
+    "/docs/assets/{name}": _DOCS,
+}
+
+
+class UnknownRouteError(LookupError):
+    """No route has this path, as far as keys are concerned."""
+
+
+class Policy:
+    """Says which scope is needed where there are keys.
+
+    Args:
+        settings: who may read metrics and documentation, and what paths begin with.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._scopes = {route: _scope(needed, settings) for route, needed in _SCOPES.items()}
+        if settings.root_path:
+            self._scopes[settings.root_path] = None
+        self._patterns = [
+            (re.compile(re.sub(r"{\w+}", "[^/]+", route)), scope)
+            for route, scope in self._scopes.items()
+            if "{" in route
+        ]
+
+    def scope_of(self, path: str, method: str) -> str | None:
+        """The scope that a request needs; None where no key is asked for.
+
+        Args:
+            path: of the request, or of its route.
+            method: HTTP method.
+
+        Raises:
+            UnknownRouteError: no route is known by this very path, so the request is for nothing that is there.
+        """
+        if path == "/" and method in ("GET", "HEAD"):
+            return None
+        if path in self._scopes:
+            return self._scopes[path]
+        for pattern, scope in self._patterns:
+            if pattern.fullmatch(path):
+                return scope
+        raise UnknownRouteError(path)
+
+
+def _scope(needed: str, settings: Settings) -> str | None:
+    access = {_PUBLIC: "public", _METRICS: settings.metrics, _DOCS: settings.docs}.get(needed)
+    if access is None:
+        return needed
     return None if access == "public" else ADMIN
-
-
-def is_guarded(path: str, method: str, settings: Settings) -> bool:
-    """Whether a request needs a key."""
-    return settings.api_keys is not None and scope_of(path, settings, method) is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import sys
+import termios
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
@@ -23,7 +26,10 @@ class ServiceProtocol(BoundedHttpProtocol):
     def __init__(self, *arguments: Any, fast_path: FastPath, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._fast_path = fast_path
+        # A request that the application does not know of: collected for the fast path, or to be refused.
         self._plain = False
+        # Length of a body whose beginning will say whether the request is refused unread, and that it is.
+        self._suspected = 0
         self._refused: ServiceError | None = None
         self._body = b""
         self._stopping = False
@@ -35,14 +41,19 @@ class ServiceProtocol(BoundedHttpProtocol):
         plain = not busy and CLOSE_HEADER not in self.server_state.default_headers
         if plain:
             method = self.parser.get_method()
-            self._refused = self._turned_away(method)
-            plain = self._refused is not None or self._fast_path.takes(method, self.url, self.headers)
+            self._suspected = self._suspect(method)
+            plain = self._suspected > 0 or self._fast_path.takes(method, self.url, self.headers)
         self._plain = plain
         self._body = b""
         if not self._plain:
             super().take_head()
 
     def take_body(self, body: bytes) -> None:
+        if self._suspected:
+            length, self._suspected = self._suspected, 0
+            self._refused = self._fast_path.load_shedder.refusal(length, body)
+            if not (self._refused or self._fast_path.takes(self.parser.get_method(), self.url, self.headers)):
+                self._give_to_application()
         if self._refused is not None:
             return  # read, so that the connection can be used again, and not kept
         if self._plain:
@@ -58,22 +69,20 @@ class ServiceProtocol(BoundedHttpProtocol):
                 self.transport.close()
             return
         if self._plain:
-            self._plain = False
             if self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive():
                 request = self._fast_path.begin(self, self.headers, self._body)
                 if request is not None:
+                    self._plain = False
                     if not request.response_complete:
                         self.cycle = cast("RequestResponseCycle", request)
                         self.run(request)
                     return
-            # Nothing has happened yet: the application gets the request as it would have come.
-            super().take_head()
+            self._give_to_application()
             super().take_body(self._body)
-            self.cycle.keep_alive &= not self._stopping
         super().take_end()
 
     def withdraw(self) -> bool:
-        self._refused = None
+        self._suspected, self._refused = 0, None
         if self._plain:
             self._plain = False
             return True
@@ -81,15 +90,26 @@ class ServiceProtocol(BoundedHttpProtocol):
 
     def shutdown(self) -> None:
         self._stopping = True
-        # A request that is half here will be answered.
-        if not self._plain:
+        # A request that is half here will be answered, and so will one that is here and was not read yet: closing the
+        # connection now would reset it.
+        if not (self._plain or self._unread_bytes()):
             super().shutdown()
 
-    def _turned_away(self, method: bytes) -> ServiceError | None:
-        """Why the request is refused unread; decided by its head, and answered when its body has passed."""
-        refusal = self._fast_path.load_shedder.refusal(method, self.url, self.headers)
-        reusable = refusal and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        return refusal if reusable else None
+    def _unread_bytes(self) -> int:
+        waiting = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder)
+
+    def _suspect(self, method: bytes) -> int:
+        """See ``LoadShedder.suspects``; the last request on a connection is not worth it."""
+        length = self._fast_path.load_shedder.suspects(method, self.url, self.headers)
+        reusable = length and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        return length if reusable else 0
+
+    def _give_to_application(self) -> None:
+        """Nothing has happened yet: the application gets the request as it would have come."""
+        self._plain = False
+        super().take_head()
+        self.cycle.keep_alive &= not self._stopping
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Its body was being collected, and no cycle of uvicorn's knows of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -200,13 +201,14 @@ def parse_request(body: bytes, max_texts: int) -> ClassifyRequest:
 
 
 def parse_document(model: type[Document], body: bytes) -> Document:
-    """A JSON document as a model.
+    """A JSON document as a model. Some programs begin what they write by a byte order mark, which may be passed over
+    (RFC 8259, section 8.1).
 
     Raises:
         Problem: 422, naming every invalid field.
     """
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise _invalid(error) from None
 

@@ -14,17 +14,19 @@ from starlette.staticfiles import StaticFiles
 
 _PATH = "/docs"
 _ASSETS = f"{_PATH}/assets"
+# What the page loads it finds from where it is itself, whatever a proxy has before that.
+_FROM_PAGE = "docs/assets"
 _PACKAGE = "fastapi_offline"
 
 
 def add_swagger(app: FastAPI) -> None:
     """Add the page and what it loads to an application that serves ``/openapi.json``."""
     page = get_swagger_ui_html(
-        openapi_url=f"{app.openapi_url}",
+        openapi_url=f"{app.openapi_url}".removeprefix("/"),
         title=app.title,
-        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{_ASSETS}/favicon.png",
+        swagger_js_url=f"{_FROM_PAGE}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_FROM_PAGE}/swagger-ui.css",
+        swagger_favicon_url=f"{_FROM_PAGE}/favicon.png",
     )
     page.headers["Content-Security-Policy"] = _policy(bytes(page.body))
     app.mount(_ASSETS, StaticFiles(directory=str(files(_PACKAGE) / "static")))

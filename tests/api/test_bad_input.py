@@ -39,7 +39,7 @@ BAD = {
     "not utf-8": Bad(b'{"text": "\xff\xfe"}', JSON, "body"),
     "latin-1": Bad('{"text": "café"}'.encode("latin-1"), JSON, "body"),
     "utf-16": Bad('{"text": "a"}'.encode("utf-16"), JSON, "body"),
-    "byte order mark": Bad(b'\xef\xbb\xbf{"text": "a"}', JSON, "body"),
+    "two byte order marks": Bad(b'\xef\xbb\xbf\xef\xbb\xbf{"text": "a"}', JSON, "body"),
     "raw control character": Bad(b'{"text": "a\nb"}', JSON, "body"),
     "lone high surrogate": Bad(rb'{"text": "a \ud800 b"}', JSON, "body"),
     "lone low surrogate": Bad(rb'{"text": "a \udc00 b"}', JSON, "body"),

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.api.connection import MAX_HEAD, MAX_HEADERS, MAX_PIPELINED
+from app.api.body import MAX_DISCARDED
+from app.api.connection_limits import MAX_HEAD, MAX_HEADERS, MAX_PIPELINED
 from tests.api.shapes import assert_problem
 from tests.api.wire import CLOSE, chunks, exchange, read_responses, request
+from tests.chaos.parts import paused
 from tests.service import Service, serving
 
 GOOD = b'{"text":"good film"}'
@@ -27,7 +29,12 @@ PATIENCE = 20.0
 @pytest.fixture(scope="module")
 def service(tiny_store: Path) -> Iterator[Service]:
     """One worker with little patience."""
-    limits = {"head_timeout": "0.5", "body_timeout": "1", "max_connections": str(CONNECTIONS)}
+    limits = {
+        "head_timeout": "0.5",
+        "body_timeout": "1",
+        "keep_alive_timeout": "1",
+        "max_connections": str(CONNECTIONS),
+    }
     with serving(tiny_store, workers="1", log_level="debug", **limits) as running:
         yield running
         assert "Traceback" not in running.output.read_text()
@@ -214,11 +221,86 @@ def test_a_bad_body_behind_a_request(service: Service, body: bytes) -> None:
 
 @pytest.mark.parametrize("headers", [[b"Upgrade: h2c"], [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"]])
 def test_upgrades_are_ignored(service: Service, headers: list[bytes]) -> None:
-    """A request that offers another protocol is answered in this one, and nothing may follow it."""
-    offered = request(b"Connection: Upgrade", *headers, start=b"GET /health/live HTTP/1.1")
-    responses = exchange(service.url, offered + offered)
-    assert responses[0].status_code == 200
-    assert {response.status_code for response in responses[1:]} <= {400}
+    """A request that offers another protocol is answered in this one, its body is read, and others may follow it,
+    whether they arrive in one piece or in many."""
+    offered = request(b"Connection: Upgrade", *headers, body=GOOD) + request(body=GOOD)
+    whole = exchange(service.url, offered * 20)
+    assert [response.status_code for response in whole] == [200] * 40
+    with connect(service) as connection:
+        for start in range(0, len(offered), 7):
+            connection.sendall(offered[start : start + 7])
+        assert [response.status_code for response in read_responses(connection)] == [200, 200]
+
+
+def final(responses: list[httpx.Response]) -> list[int]:
+    """Statuses of what is not an interim response."""
+    return [response.status_code for response in responses if response.status_code >= 200]
+
+
+LIST = b'{"texts":["good film","dull film"]}'
+HALF = {
+    "one text": [request(body=GOOD)],
+    "new texts": [request(body=b'{"text":"good film %d"}' % number) for number in range(3)],
+    "a list": [request(body=LIST)],
+    "in chunks": [request(b"Transfer-Encoding: chunked", body=chunks(LIST), length=False)],
+    "an upgrade offered": [request(b"Connection: Upgrade", b"Upgrade: h2c", body=LIST)],
+    "a file": [request(CLOSE, start=b"POST /files?format=csv HTTP/1.1", body=b"text\n" + b"good film\n" * 500)],
+    "a slow question": [request(start=b"GET /models HTTP/1.1")],
+    "several in a row": [request(body=LIST), request(start=b"GET /models HTTP/1.1"), request(body=GOOD)],
+    "http/1.0": [request(start=b"POST /classify HTTP/1.0", body=LIST)],
+}
+
+
+@pytest.mark.parametrize("requests", HALF.values(), ids=HALF.keys())
+def test_who_sends_no_more_is_answered(service: Service, requests: list[bytes]) -> None:
+    """A client may close its sending side behind its last request (RFC 9112, section 9.6); then the server closes."""
+    assert final(exchange(service.url, b"".join(requests), leave=True)) == [200] * len(requests)
+
+
+@pytest.mark.parametrize("half", [request(body=GOOD)[:-3], request(body=LIST)[:30], b"\0\r\n\r\n"])
+def test_half_a_request_behind_whole_ones(service: Service, half: bytes) -> None:
+    """Those are answered; of the half one nothing is, but that it is none."""
+    whole = request(start=b"GET /models HTTP/1.1") + request(body=LIST)
+    statuses = final(exchange(service.url, whole + half, leave=True))
+    assert statuses == [200, 200, *([400] if half[:1] == b"\0" else [])]
+
+
+@pytest.mark.parametrize("data", [GOOD, LIST], ids=["one text", "a list"])
+def test_who_sends_no_more_and_waits(service: Service, data: bytes) -> None:
+    """It may take the service long; an interim response finds out whether the client is still there."""
+    with connect(service) as connection:
+        with paused(service.children("engine")[0]):
+            connection.sendall(request(body=data.replace(b"film", b"film that waits")))
+            connection.shutdown(socket.SHUT_WR)
+            received = connection.recv(65_536)
+            assert received.startswith(b"HTTP/1.1 100 Continue\r\n")
+        assert [response.status_code for response in read_responses(connection, received)] == [100, 200]
+
+
+@pytest.mark.parametrize("data", [GOOD, LIST], ids=["one text", "a list"])
+def test_who_has_gone_is_not_waited_for(service: Service, data: bytes) -> None:
+    """Its request is given up before the engine comes to it."""
+    with paused(service.children("engine")[0]):
+        with connect(service) as connection:
+            connection.sendall(request(body=data.replace(b"film", b"film that nobody waits for")))
+            deadline = time.monotonic() + PATIENCE
+            while service.metrics()["sentiment_requests_in_flight"] < 2:  # the scrape is one too
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        while service.metrics()["sentiment_requests_in_flight"] > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_what_follows_a_refusal_is_not_read_for_long(service: Service) -> None:
+    """Nor what follows an answer that did not wait for its body: the sender is stopped."""
+    for first in (b"\0\r\n\r\n", request(b"Transfer-Encoding: chunked", start=b"POST /models HTTP/1.1", length=False)):
+        sent, piece = 0, b"%x\r\n%b\r\n" % (1 << 20, b"a" * (1 << 20))
+        with connect(service) as connection, suppress(ConnectionError):
+            connection.sendall(first)
+            while sent < 100 * MAX_DISCARDED:
+                sent += connection.send(piece)
+        assert sent < 2 * MAX_DISCARDED
 
 
 def test_too_many_connections(service: Service) -> None:

@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message
 
 from app.api.application import build_application
 from app.api.guard import KeyMeter
 from app.api.meter import RateLimitedError
+from app.api.policy import Policy
+from app.api.rate_counters import RateCounters
 from app.errors import SettingsError
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.settings import Settings, load_settings
@@ -161,12 +166,13 @@ async def test_metrics_and_documentation_can_be_off(keys: Path, with_keys: bool)
             assert_problem(await client.get(path, headers=bearer(OTHER)), 404, "not_found")
 
 
-async def test_a_file_that_breaks_lets_nobody_in(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """503 until it is mended: a key in the old file may have been revoked in the new one."""
+async def test_a_file_that_breaks_locks_nobody_out(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last good one holds until it is mended."""
     monkeypatch.setattr("app.keys._LOOK_SECONDS", 0.0)
     async with guarded(keys) as client:
         kept = rename(keys, "kept")
-        assert_problem(await client.get("/models", headers=bearer(USER)), 503, "keys_unavailable")
+        assert (await client.get("/models", headers=bearer(USER))).status_code == 200
+        assert_problem(await client.get("/models", headers=bearer("x")), 401, "unauthorized")
         rename(kept, keys.name)
         assert (await client.get("/models", headers=bearer(USER))).status_code == 200
 
@@ -338,25 +344,109 @@ async def test_pages_of_other_origins_may_read_what_is_for_programs(keys: Path) 
 
 
 async def test_the_document_says_what_needs_a_key(keys: Path) -> None:
-    """Schemes, the operations that need one, and the statuses that follow; none of that without keys."""
+    """Schemes, the operations that need one, and the statuses that follow; without keys the same, and that none is
+    needed, so that clients made of that document can be told a key."""
     async with guarded(keys) as client:
         document = (await client.get("/openapi.json", headers=bearer(OPERATOR))).json()
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            open_to_all = "/health/" in path or (path, method) == ("/", "get")
-            assert ("security" in operation) != open_to_all
-            assert ({"401", "403", "429"} <= set(operation["responses"])) != open_to_all
-    assert "securitySchemes" not in application().openapi()["components"]
+    for shown, free in ((document, []), (application().openapi(), [{}])):
+        assert set(shown["components"]["securitySchemes"]) == {"bearer", "header"}
+        for path, operations in shown["paths"].items():
+            for method, operation in operations.items():
+                open_to_all = "/health/" in path or (path, method) == ("/", "get")
+                wanted: Any = None if open_to_all else [*free, {"bearer": []}, {"header": []}]
+                assert operation.get("security") == wanted
+                assert ({"401", "403", "429"} <= set(operation["responses"])) != open_to_all
 
 
-async def test_workers_share_the_rate_limit(keys: Path) -> None:
-    """Each lets its part pass, at least one text."""
-    for workers, statuses in ((1, [200, 200, 200, 429]), (2, [200, 429]), (9, [200, 429])):
-        settings = Settings(api_keys=keys, rate_limit="3/hour")
-        async with client_of(build_application(settings, no_lifespan, FakeClassifier, workers=workers)) as client:
-            found = [(await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in statuses]
-            assert found == statuses
+ROUTES = ["/docs", "/openapi.json", "/docs/assets/swagger-ui.css", "/page/page.js"] + [
+    path.format(name="tiny", version=1) for path in application().openapi()["paths"]
+]
+ADMINISTRATION = {"/metrics", "/docs", "/openapi.json", "/docs/assets/swagger-ui.css"}
+PUBLIC = {"/", "/page/page.js", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
+VARIANTS = (
+    *("{}", "{}%0A", "{}%0a", "{}%0D", "{}%0D%0A", "{}%00", "{}%7F", "{}%C2%85", "{}%E2%80%A8", "{}%20", "{}/", "{}//"),
+    *("{};x", "{};x=y", "{}/..", "{}/.", "{}/%2e", "{}/%2e%2e", "{}/%2e%2e{}", "{}%2F", "{}%23", "{}%3F", "{}.json"),
+    *(
+        "/{}",
+        "/.{}",
+        "/..{}",
+        "/%2e{}",
+        "/%2e%2e{}",
+        "/x/..{}",
+        "/health/live/..{}",
+        "/page/..{}",
+        "/page/page.js/..{}",
+    ),
+    *("/classify/..{}", "/v2/models/..{}", "/docs/assets/..{}", "/http://t{}"),
+)
+
+
+def variants(route: str) -> set[str]:
+    """A path, and such as a router or a proxy might take for it."""
+    letters = {route.upper(), route.title(), route.replace("e", "%65"), route.replace("s", "\u017f")}
+    return letters | {variant.replace("{}", route) for variant in VARIANTS}
+
+
+async def status_of(app: ASGIApp, path: str, *keys: str) -> int:
+    """What a request for this very path is answered; clients would tidy it up."""
+    found: list[Any] = []
+
+    async def send(message: Message) -> None:
+        found.append(message)
+
+    parts: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        return parts.pop() if parts else {"type": "http.disconnect"}
+
+    headers = [(b"x-api-key", key.encode()) for key in keys]
+    place: dict[str, Any] = {"path": unquote(path), "raw_path": path.encode(), "query_string": b"", "root_path": ""}
+    await app({"type": "http", "method": "GET", "headers": headers, "http_version": "1.1", **place}, receive, send)
+    return int(found[0]["status"])
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_no_other_spelling_of_a_path_leads_past_its_scope(keys: Path, route: str) -> None:
+    """Each is the same path, or none: what only an administrator may read nobody else reads, and what needs a key
+    nobody reads without."""
+    app = application(api_keys=keys)
+    for path in sorted(variants(route)):
+        decoded, alone = unquote(path), await status_of(app, path)
+        if decoded not in PUBLIC:
+            assert alone in (400, 401) or (decoded.startswith("/page/") and alone == 404), path
+        if route in ADMINISTRATION:
+            assert await status_of(app, path, USER) in ((403,) if decoded in ADMINISTRATION else (400, 403, 404)), path
+        if decoded == route:
+            assert await status_of(app, path, OTHER) in (200, 405), path
+
+
+async def test_a_route_without_a_scope_is_there_for_nobody(keys: Path) -> None:
+    """Whoever adds one has to say who may call it."""
+    app = application(api_keys=keys)
+    app.add_route("/new", lambda _: Response("secret"))
+    async with client_of(app) as client:
+        assert_problem(await client.get("/new", headers=bearer(OTHER)), 404, "not_found")
+
+
+async def test_every_route_has_a_scope() -> None:
+    """The policy knows all that the application has."""
+    policy = Policy(Settings())
+    for route in ROUTES:
+        assert policy.scope_of(route, "PUT") in (None, CLASSIFY, ADMIN)
+
+
+async def test_workers_count_together(keys: Path, tmp_path: Path) -> None:
+    """Whichever of them a client meets, all of the limit is there for it, and no more."""
+    settings = Settings(api_keys=keys, rate_limit="6/hour;100/day")
+    statuses: list[int] = []
+    for _ in range(4):
+        counters = RateCounters(settings, tmp_path / "rates")
+        async with client_of(build_application(settings, no_lifespan, FakeClassifier, counters=counters)) as client:
+            statuses += [
+                (await client.post("/classify", json=TEXT, headers=bearer(USER))).status_code for _ in range(2)
+            ]
+        await counters.close()
+    assert statuses == [200] * 6 + [429] * 2
 
 
 @pytest.mark.parametrize(

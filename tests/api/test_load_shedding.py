@@ -26,7 +26,8 @@ from tests.fakes import FakeClassifier
 from tests.service import Service, serving
 
 LENGTH = 20_000
-TEXTS = ["good film"] * 16
+TEXTS = ["good film " * 124] * 16
+LIST = json.dumps({"texts": TEXTS}).encode().ljust(LENGTH)
 
 
 class Setting:
@@ -44,12 +45,18 @@ class Setting:
 
     def refused(self, times: int = 1) -> None:
         for _ in range(times):
-            self.load_shedder.refused(LENGTH, TEXTS, self.classifier)
+            self.load_shedder.refused(LENGTH)
 
     def turns_away(
-        self, length: int = LENGTH, *more: tuple[bytes, bytes], start: tuple[bytes, bytes] = (b"POST", b"/classify")
+        self,
+        length: int = LENGTH,
+        *more: tuple[bytes, bytes],
+        start: tuple[bytes, bytes] = (b"POST", b"/classify"),
+        beginning: bytes = LIST[:10_000],
     ) -> bool:
-        return self.load_shedder.refusal(*start, [(b"content-length", b"%d" % length), *more]) is not None
+        suspected = self.load_shedder.suspects(*start, [(b"content-length", b"%d" % length), *more])
+        assert suspected in (0, length)
+        return bool(suspected) and self.load_shedder.refusal(length, beginning) is not None
 
 
 async def test_nothing_is_refused_unread_before_something_was_refused() -> None:
@@ -66,11 +73,50 @@ async def test_only_requests_of_the_same_size_are_like_the_refused(length: int) 
     assert not setting.turns_away(length)
 
 
+MANY = json.dumps({"texts": ["a film"] * 2_000}).encode()[:LENGTH]
+
+
+@pytest.mark.parametrize(
+    ("room", "beginning", "refused"),
+    [
+        (1, json.dumps({"text": "good film " * 2_000}).encode(), False),
+        (1, json.dumps({"text": 'He said "good", "bad", "ugly". ' * 600}).encode(), False),
+        (1, json.dumps({"text": "good\nfilm " * 2_000}).encode(), False),
+        (0, json.dumps({"text": "good film " * 2_000}).encode(), True),
+        (1, MANY, True),
+        (1_000, MANY, True),
+        (3_000, MANY, False),
+        (1, MANY.replace(b", ", b","), True),
+        (15, LIST, True),
+        (16, LIST, False),
+        (0, LIST[:100], False),
+    ],
+    ids=[
+        *("one text", "one that quotes", "one with escapes", "one without room", "many", "too many", "room for many"),
+        *("many without spaces", "a few", "room for a few", "too little to say"),
+    ],
+)
+async def test_a_request_is_judged_by_its_own_texts(room: int, beginning: bytes, refused: bool) -> None:
+    """Not by those of the one before, whose body had the same size: a thousand texts that found no room are no reason
+    to refuse a single one."""
+    setting = Setting(cache=False)
+    setting.refused()
+    setting.room = room
+    assert setting.turns_away(beginning=beginning[:10_000]) == refused
+
+
+async def test_with_keys_nothing_is_said_before_the_key_is_seen(tmp_path: Path) -> None:
+    """That the service is full is nobody's business who may not call it."""
+    setting = Setting(cache=False, api_keys=tmp_path / "keys")
+    setting.refused()
+    assert not setting.turns_away()
+
+
 async def test_other_requests_are_read() -> None:
     """Other operations, bodies whose size is not what it seems, and those that are refused for their size anyway."""
     setting = Setting(cache=False, max_body=LENGTH + 1)
     setting.refused()
-    setting.load_shedder.refused(100, TEXTS, setting.classifier)
+    setting.load_shedder.refused(100)
     assert setting.turns_away(LENGTH + 1)
     assert not setting.turns_away(LENGTH + 2)
     assert not setting.turns_away(100)
@@ -106,7 +152,7 @@ async def test_what_caches_may_answer_is_read() -> None:
     assert not any(setting.turns_away() for _ in range(16))
     setting.refused(40)
     assert sum(setting.turns_away() for _ in range(160)) == 150
-    assert setting.load_shedder.full(LENGTH)
+    assert setting.load_shedder.full(LENGTH, TEXTS)
     setting.load_shedder.answered(LENGTH)
     assert not any(setting.turns_away() for _ in range(16))
 
@@ -114,16 +160,16 @@ async def test_what_caches_may_answer_is_read() -> None:
 async def test_a_service_with_room_is_not_full() -> None:
     """So that what is answered then says nothing about caches."""
     setting = Setting()
-    assert not setting.load_shedder.full(LENGTH)
+    assert not setting.load_shedder.full(LENGTH, TEXTS)
     setting.refused()
-    assert setting.load_shedder.full(LENGTH)
+    assert setting.load_shedder.full(LENGTH, TEXTS)
     setting.room = len(TEXTS)
-    assert not setting.load_shedder.full(LENGTH)
+    assert not setting.load_shedder.full(LENGTH, TEXTS)
 
 
 BODY = json.dumps({"texts": ["good film " * 100] * 6}).encode()
-RUBBISH = b"{" * len(BODY)
-"""No JSON: 422 where it is read."""
+RUBBISH = BODY[:-1] + b"!"
+"""As many texts, but no JSON: 422 where it is read."""
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +212,9 @@ def test_a_refusal_is_complete_and_the_connection_goes_on(service: Service) -> N
         assert refused.headers["x-request-id"] == "abc"
         assert refused.headers["x-content-type-options"] == "nosniff"
         assert alive.status_code == 200
+        single = json.dumps({"text": "good film " * 600}).encode() + b"!"
+        assert len(single).bit_length() == len(BODY).bit_length()
+        assert_problem(httpx.post(f"{service.url}/classify", content=single), 422, "invalid_json")
         [read] = exchange(service.url, request(CLOSE, body=RUBBISH))  # the last on a connection is not worth it
         assert_problem(read, 422, "invalid_json")
         after = service.metrics()

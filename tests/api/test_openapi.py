@@ -199,8 +199,11 @@ async def provoke(name: str, code: str, detail: str) -> httpx.Response:
     return await send(name, classifier, request, **headers)
 
 
-BEFORE = {"bad_request", "request_timeout", "header_too_large", "too_many_connections"}
-"""Errors that come before the application; test_connection.py and test_wire.py provoke them."""
+BEFORE = {
+    *("bad_request", "request_timeout", "header_too_large", "unsupported_transfer_coding", "too_many_connections"),
+    *("unauthorized", "forbidden", "rate_limited"),
+}
+"""Errors that come before the operation; test_connection.py, test_wire.py and test_guard.py provoke them."""
 
 
 def documented_errors(name: str) -> Iterator[tuple[str, str, Any]]:

@@ -43,14 +43,16 @@ def exchange(url: str, data: bytes, *, leave: bool = False) -> list[httpx.Respon
         return read_responses(connection, without_body=data.startswith(b"HEAD "))
 
 
-def read_responses(connection: socket.socket, *, without_body: bool = False) -> list[httpx.Response]:
-    """The responses on a connection until the server closes it."""
-    received = bytearray()
+def read_responses(
+    connection: socket.socket, received: bytes = b"", *, without_body: bool = False
+) -> list[httpx.Response]:
+    """The responses on a connection until the server closes it, of which some may have been ``received`` already."""
+    found = bytearray(received)
     # What was refused before it was read may be answered by a reset after the answer.
     with suppress(ConnectionResetError):
         while received_now := connection.recv(65_536):
-            received += received_now
-    return _responses(bytes(received), without_body=without_body)
+            found += received_now
+    return _responses(bytes(found), without_body=without_body)
 
 
 def _responses(received: bytes, *, without_body: bool) -> list[httpx.Response]:
