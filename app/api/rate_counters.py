@@ -23,7 +23,7 @@ from limits.util import WindowStats
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.serving.cache import CircuitBreaker
+from app.serving.breaker import CircuitBreaker
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
