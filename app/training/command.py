@@ -64,8 +64,8 @@ class TrainOptions:
         """The command line that trains the same again; of paths it keeps only the last part."""
         parts = ["python", "-m", "app", "train", "--preset", self.preset, "--network", self.architecture]
         if self.data is not None:
-            parts += ["--data", self.data.name, "--label-column", self.label_column]
-            parts += flags_of(replace(self.read, text_column=self.text_column))
+            parts += ["--data", self.data.name, *flags_of(replace(self.read, text_column=self.text_column))]
+            parts += ["--label-column", self.label_column]
         elif self.corpus is not None:
             parts += ["--corpus", self.corpus.name]
         if self.balanced:

@@ -172,14 +172,14 @@ def test_files_are_read_as_they_are_scored(tmp_path: Path) -> None:
     assert kept == LabelledRows(["fine", "NA"], ["None", "1"])
 
 
-def test_stars_are_whole_numbers_where_there_are_any(tmp_path: Path) -> None:
+def test_stars_are_numbers_where_there_are_any(tmp_path: Path) -> None:
     """Of a column that is named."""
     path = tmp_path / "a.csv"
-    path.write_text("text,label,stars\nx,1,5\ny,0,\nz,0,1.0\n")
-    assert read_rows(path, None, "label", stars_column="stars").stars == [5, None, 1]
+    path.write_text("text,label,stars\nx,1,5\ny,0,\nz,0,1.5\n")
+    assert read_rows(path, None, "label", stars_column="stars").stars == [5, None, 1.5]
     assert read_rows(path, None, "label").stars is None
     path.write_text("text,label,stars\nx,1,many\n")
-    with pytest.raises(DataError, match=r"row 1: 'many' is not a whole number of stars"):
+    with pytest.raises(DataError, match=r"row 1: 'many' is not a number of stars"):
         read_rows(path, None, "label", stars_column="stars")
 
 
