@@ -19,8 +19,8 @@ from app.serving.admission import QueueLimits
 from app.serving.batcher import MicroBatcher
 from app.serving.engine_server import EngineServer
 from app.serving.garbage import collect_seldom
-from app.serving.pulse import beat
-from app.serving.supervisor import CANNOT_SERVE, end_with_parent
+from app.serving.pulse import beat, end_with_parent
+from app.serving.supervisor import CANNOT_SERVE
 from app.serving.waiting import BatchLimits
 from app.settings import Settings
 from app.store import ModelStore, StoredModel

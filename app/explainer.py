@@ -18,7 +18,7 @@ from app.priority import give_way, short_turns
 from app.sentiment import ExplanationKind
 from app.serving.explainer_link import ExplainerServer
 from app.serving.explanations import Computer, LocalExplainer
-from app.serving.supervisor import end_with_parent
+from app.serving.pulse import end_with_parent
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 
@@ -106,4 +106,3 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             continue
     await server.close()
     sampler.cancel()
-    metrics.MEMORY_BYTES.labels(metrics.ROLE).set(0)

@@ -36,11 +36,11 @@ from app.serving.engine import Engine
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
 from app.serving.garbage import collect_seldom
-from app.serving.pulse import beat
+from app.serving.pulse import beat, end_with_parent
 from app.serving.redis_cache import RedisCache
 from app.serving.redis_link import refuse_other_modes
 from app.serving.remote import RemoteEngine
-from app.serving.supervisor import CANNOT_SERVE, DRAIN_SIGNAL, default_workers, end_with_parent
+from app.serving.supervisor import CANNOT_SERVE, DRAIN_SIGNAL, default_workers
 from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer

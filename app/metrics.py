@@ -276,14 +276,12 @@ _FROM_ZERO = (
 
 
 def begin_process() -> bool:
-    """Count this process' start where it replaces one that died, which is returned, and clear what that one left.
+    """Count this process' start where it replaces one that died, which is returned.
 
     Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
     """
     restarted = bool(os.environ.pop(RESTARTED_VARIABLE, None))
     RESTARTS.labels(ROLE).inc(restarted)
-    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS):
-        gauge.set(0)
     for operation in ("read", "write"):
         CACHE_BREAKER_OPEN.labels(operation).set(0)
     SEEN.labels(PROCESS).set(time.time())

@@ -211,6 +211,7 @@ def test_the_environment_is_read_in_few_places() -> None:
     allowed = {
         "app.settings",
         "app.metrics",
+        "app.serving.pulse",
         "app.serving.supervisor",
         "app.compiler",
         "app.tracing",

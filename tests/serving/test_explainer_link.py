@@ -13,7 +13,7 @@ import pytest
 from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError
 from app.serving.explainer_link import ExplainerServer, RemoteExplainer
 from app.serving.explanations import LocalExplainer
-from app.serving.supervisor import bind_local
+from app.serving.sockets import bind_local
 from tests.serving.test_explanations import HandComputer, request_of, until
 
 

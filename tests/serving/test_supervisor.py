@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.serving import supervisor
-from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES, bind
+from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES
 
 PARENT = """
 import sys
@@ -159,14 +159,6 @@ def test_workers_leave_a_core_to_the_engine(cores: int, workers: int, monkeypatc
     assert supervisor.default_workers() == workers
 
 
-def test_bind_picks_a_free_port_and_refuses_a_taken_one() -> None:
-    """Port 0 is a free one; a second service on the same port is an error."""
-    with bind("127.0.0.1", 0) as listener:
-        with pytest.raises(OSError, match="in use"):
-            bind("127.0.0.1", listener.getsockname()[1])
-        assert os.get_inheritable(listener.fileno())
-
-
 def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
     """An engine that gives no sign of life is killed; the service recovers by itself."""
     from tests.service import serving
@@ -216,7 +208,7 @@ def test_a_child_that_dies_at_any_moment_is_started_again() -> None:
 
 ON_DEMAND = """
 import pathlib, socket, subprocess, sys, time
-from app.serving import supervisor
+from app.serving import sockets, supervisor
 
 class Scripted(supervisor.Supervisor):
     def _start(self, child):
@@ -228,7 +220,7 @@ class Scripted(supervisor.Supervisor):
 supervisor.LONGEST_REST = 0.1
 parent = Scripted({}, grace=0.0, patience=2.0)
 parent.add(supervisor.Child("always-0", ["import time; print('up', flush=True); time.sleep(60)"]))
-listener = supervisor.bind_local(pathlib.Path(sys.argv[1]))
+listener = sockets.bind_local(pathlib.Path(sys.argv[1]))
 parent.add(supervisor.Child("wanted-0", [sys.argv[2]], wake=listener))
 sys.exit(parent.run())
 """
