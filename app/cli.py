@@ -101,6 +101,8 @@ def _add_internal(commands: Any) -> None:
     explainer = commands.add_parser("_explainer")
     explainer.add_argument("--listener", type=int, required=True)
     explainer.set_defaults(run=_child(_explainer))
+    for child in (worker, engine, explainer):
+        child.add_argument("--digest", required=True)
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
@@ -150,17 +152,19 @@ def _serve(options: argparse.Namespace) -> int:
         _say_when_ready(address, ready)
         metrics_folder = folder / "metrics"
         metrics_folder.mkdir()
-        environment = _as_environment(given)
+        # Resolved once: a newer version in the store is for the next start, and not for a child that is started again.
+        environment = _as_environment({**given, "model": model.reference})
         grace, patience = settings.shutdown_grace, settings.drain_timeout
         parent = supervisor.Supervisor(environment, grace, patience, listener, metrics_folder)
+        digest = ["--digest", model.digest]
         socket_path = str(folder / "engine.sock")
         silence = settings.engine_timeout
-        parent.add(supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=silence))
+        parent.add(supervisor.Child("engine-0", ["_engine", *digest, "--socket", socket_path], heartbeat=silence))
         explainer_path = folder / "explainer.sock"
         explainer = sockets.bind_local(explainer_path)
-        command = ["_explainer", "--listener", str(explainer.fileno())]
+        command = ["_explainer", *digest, "--listener", str(explainer.fileno())]
         parent.add(supervisor.Child("explainer-0", command, wake=explainer))
-        command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
+        command = ["_worker", *digest, "--listener", str(listener.fileno()), "--engine", socket_path]
         command += ["--explainer", str(explainer_path)]
         for number in range(settings.workers or supervisor.default_workers()):
             fds = [listener.fileno()]
@@ -212,19 +216,19 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from app.main import run_worker
 
     sockets = (options.listener, options.engine, options.explainer)
-    return run_worker(settings, *sockets, options.pulse)
+    return run_worker(settings, options.digest, *sockets, options.pulse)
 
 
 def _engine(settings: Settings, options: argparse.Namespace) -> int:
     from app.engine import run_engine
 
-    return run_engine(settings, options.socket, options.pulse)
+    return run_engine(settings, options.digest, options.socket, options.pulse)
 
 
 def _explainer(settings: Settings, options: argparse.Namespace) -> int:
     from app.explainer import run_explainer
 
-    return run_explainer(settings, options.listener)
+    return run_explainer(settings, options.digest, options.listener)
 
 
 def _openapi(options: argparse.Namespace) -> None:

@@ -226,8 +226,12 @@ class ModelStore:
         names = sorted(entry.name for entry in self.root.iterdir() if _NAME.fullmatch(entry.name))
         return {name: versions for name in names if (versions := self.versions(name))}
 
-    def open(self, reference: str) -> StoredModel:
+    def open(self, reference: str, digest: str | None = None) -> StoredModel:
         """Open ``name`` (its highest version) or ``name/version``.
+
+        Args:
+            reference: which.
+            digest: what its digest has to be; None: anything.
 
         Raises:
             CheckpointError: no such model or version, or one that fails its checks.
@@ -241,7 +245,10 @@ class ModelStore:
             raise CheckpointError(f"{self.root}: no model {name!r}; there are: {', '.join(self.models()) or 'none'}")
         if version and int(version) not in versions:
             raise CheckpointError(f"{self.root / name}: no version {version}; there are: {versions}")
-        return open_version(self.root / name / (version or str(versions[-1])))
+        model = open_version(self.root / name / (version or str(versions[-1])))
+        if digest not in (None, model.digest):
+            raise CheckpointError(f"{model.path}: changed since the service started, which must be started again")
+        return model
 
     @contextmanager
     def new_version(self, name: str) -> Iterator[Path]:

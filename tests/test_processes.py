@@ -49,6 +49,33 @@ def service(store: Path) -> Iterator[Service]:
         yield running
 
 
+def test_a_version_stored_meanwhile_is_for_the_next_start(service: Service, store: Path) -> None:
+    """Whichever process is started again, or for the first time, serves what the supervisor resolved."""
+
+    def ask(**more: object) -> dict[str, object]:
+        answer = httpx.post(f"{service.url}/classify", json={**REVIEW, **more}, timeout=60)
+        assert answer.status_code == 200
+        document: dict[str, object] = answer.json()
+        return document
+
+    before = ask()
+    add_checkpoint(store, seed=2)
+    replaced(service, "engine")
+    assert ask() == before
+    replaced(service, "worker")
+    assert ask() == before
+    explained = ask(explain=["tokens"])["explanation"]
+    assert isinstance(explained, dict)
+    [positive] = [before["scores"]["positive"]]  # type: ignore[index]
+    target = before["score"] if before["label"] != "positive" else positive
+    odds = explained["log_odds"]["text"]
+    assert 1 / (1 + 2.718281828459045**-odds) == pytest.approx(target, abs=1e-3)
+    found = service.metrics()
+    [served] = [name for name in found if name.startswith("sentiment_model_info")]
+    assert 'version="1"' in served
+    assert [value for name, value in found.items() if "model_mismatches" in name] == [0, 0]
+
+
 def test_what_a_killed_process_counted_as_present_is_gone(service: Service) -> None:
     """A file that its worker was at is not in progress any more, and an explainer that ended holds no memory."""
     # Long enough for a sample of its memory; it ends by itself a second after the last question.

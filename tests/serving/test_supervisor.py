@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -257,4 +258,21 @@ def test_a_child_on_demand_is_started_by_a_connection(tmp_path: Path, child: str
         assert ask(path) == b"here"
     parent.terminate()
     parent.communicate(timeout=10)
+    assert parent.returncode == 0
+
+
+def test_a_child_on_demand_that_cannot_serve_is_given_up_alone(tmp_path: Path) -> None:
+    """Whoever needs it is refused at once, instead of waiting for what never comes; the others go on."""
+    path = tmp_path / "wake"
+    command = [sys.executable, "-c", ON_DEMAND, str(path), f"raise SystemExit({CANNOT_SERVE})"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_up(parent)
+    with suppress(ConnectionResetError):
+        assert ask(path) == b""
+    with pytest.raises(ConnectionRefusedError):
+        ask(path)
+    assert parent.poll() is None
+    parent.terminate()
+    output, _ = parent.communicate(timeout=10)
+    assert output.count("wanted-0 cannot be started") == 1
     assert parent.returncode == 0
