@@ -78,7 +78,7 @@ class ModelConfig(BaseModel):
     """How many of ``max_tokens`` come from the start of a longer text; the rest is its end."""
     preprocessing: int
     """``PREPROCESSING_VERSION`` the vocabulary was built with."""
-    temperature: float = Field(default=1.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
     """Divides the logits before the softmax (Guo et al. 2017), fitted on the validation split."""
     unsure_below: float | None = Field(default=None, ge=0, le=1)
     """An answer whose label is less probable is ``unsure``; None: a fifth above chance."""
@@ -152,12 +152,18 @@ class StoredModel:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Content of ``metrics.json``; empty where there is none."""
+        """Content of ``metrics.json``; empty where there is none.
+
+        Raises:
+            CheckpointError: it is not a JSON object.
+        """
         path = self.path / METRICS_FILE
         if not path.exists():
             return {}
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return dict(document)
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path}: not a readable JSON object ({type(error).__name__})") from error
 
     @property
     def size(self) -> int:

@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "version": set(),
     "settings": {"errors"},
     "keys": {"errors"},
-    "reference": {"store"},
+    "reference": {"errors", "store"},
     "metric_types": set(),
     "metrics": {"metric_types", "reference", "settings", "store"},
     "sampling": {"metrics"},

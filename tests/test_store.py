@@ -160,6 +160,7 @@ def test_an_unknown_model_or_version_says_what_there_is(tmp_path: Path) -> None:
         ({"hidden_size": 0}, "hidden_size"),
         ({"hidden_size": "8"}, "hidden_size"),
         ({"temperature": 0}, "temperature"),
+        ({"temperature": 1e-300}, "temperature"),
         ({"pooling": ["last", "last"]}, "pooling"),
         ({"pooling": ["median"]}, "pooling"),
         ({"labels": ["one"]}, "labels"),

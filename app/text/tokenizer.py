@@ -103,6 +103,9 @@ class Tokenizer:
         self.foreign = foreign
         self._limits = (max_tokens, head_tokens)
         self._version = PREPROCESSINGS[preprocessing]
+        text = "".join(vocabulary)
+        if not all(vocabulary) or text.encode(errors="ignore").decode() != text:
+            raise CheckpointError("vocabulary has an empty word, or half of a surrogate pair")
         self._ids = _Vocabulary((word, index) for index, word in enumerate(vocabulary) if index > UNKNOWN_ID)
         if len(self._ids) != len(vocabulary) - 2:
             raise CheckpointError("vocabulary names a word twice")
