@@ -31,6 +31,7 @@ _TOOLS = {
     "keys": ("app.keys", "make API keys"),
     "cache": ("app.purge", "delete what is kept in Redis"),
 }
+_PACKAGES = {"sklearn": "scikit-learn"}
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
 _READY_PAUSE = 0.2
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SentimentError as error:
         print(f"error: {_explained(error, options)}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
+    except ModuleNotFoundError as error:
+        print(f"error: {_missing(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -66,6 +70,14 @@ def _explained(error: SentimentError, options: argparse.Namespace) -> str:
         for name in vars(options):
             message = message.replace(f"SENTIMENT_{name.upper()}", flag_of(name))
     return message
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """What to do about a library that is not installed; a module of our own that is missing is a defect."""
+    name = (error.name or "app").partition(".")[0]
+    if name == "app":
+        raise error
+    return f"the package {name} is not installed; `pip install {_PACKAGES.get(name, name)}` in the same environment"
 
 
 def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -207,7 +219,9 @@ def _child(run: Callable[[Settings, argparse.Namespace], int]) -> Callable[[argp
             return run(settings, options)
         except SentimentError as error:
             logger.critical("cannot serve: %s", error)
-            return CANNOT_SERVE
+        except ModuleNotFoundError as error:
+            logger.critical("cannot serve: %s", _missing(error))
+        return CANNOT_SERVE
 
     return run_child
 
