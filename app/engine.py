@@ -97,7 +97,7 @@ async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None)
     ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
-        logger.critical("a predictor's task ended")
+        logger.critical("a predictor's task ended, and with it this process")
     await server.close()
     for task in (*background, *ends):
         task.cancel()

@@ -274,7 +274,7 @@ _FROM_ZERO = (
     (FILES, ("done", "refused", "abandoned", "failed")),
     (EXPLANATIONS, ("computed", "cached")),
     (CACHE_WRITES_DROPPED, ("queue_full", "error", "skipped")),
-    (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory")),
+    (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory", "dead")),
     (MODEL_MISMATCHES, ("engine", "explainer")),
     (DROPPED, ("cancelled", "deadline")),
     (REJECTED, ("overloaded", "engine_unavailable", "deadline_exceeded", "rate_limited", "too_many_connections")),

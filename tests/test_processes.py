@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.chaos.program import BREAK_VARIABLE
 from tests.checkpoints import add_checkpoint
 from tests.service import Service, serving
 
@@ -127,6 +128,24 @@ def test_a_pause_of_all_processes_kills_nobody_and_a_hangup_drains(tiny_store: P
         for _ in range(2):
             service.process.send_signal(signal.SIGHUP)
         assert service.process.wait(30) == 0
+
+
+def test_an_engine_whose_predictor_is_dead_is_replaced(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every forward pass fails from some moment on: the process ends, and the next one answers what was asked."""
+    order = tmp_path / "break"
+    monkeypatch.setenv(BREAK_VARIABLE, str(order))
+    with serving(tiny_store, program=("-m", "tests.chaos.program"), workers="1", cache="off") as service:
+        [engine] = service.children("engine")
+        order.touch()
+        answer = httpx.post(f"{service.url}/classify", json=REVIEW, timeout=60)
+        assert answer.status_code == 200
+        assert service.children("engine") != [engine]
+        found = service.metrics()
+        assert found['sentiment_inference_errors_total{reason="dead"}'] == 1
+        assert found['sentiment_process_restarts_total{role="engine"}'] == 1
+        assert "the predictor is given up" in service.output.read_text()
 
 
 def started(command: str, **variables: str) -> subprocess.Popen[str]:
