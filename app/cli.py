@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.errors import SentimentError, SettingsError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _TOOLS = {
@@ -25,6 +31,7 @@ _TOOLS = {
     "keys": ("app.keys", "make and check API keys"),
     "cache": ("app.purge", "delete what is kept in Redis"),
 }
+_PACKAGES = {"sklearn": "scikit-learn"}
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
 _READY_PAUSE = 0.2
@@ -39,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 2 where a flag or a setting cannot be, which is also the parser's; 1 after every other error.
     """
+    logs.open_standard_streams()
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser(given[0] if given else "").parse_args(given)
     try:
@@ -46,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SentimentError as error:
         print(f"error: {_explained(error, options)}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
+    except ModuleNotFoundError as error:
+        print(f"error: {_missing(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -59,6 +70,14 @@ def _explained(error: SentimentError, options: argparse.Namespace) -> str:
         for name in vars(options):
             message = message.replace(f"SENTIMENT_{name.upper()}", flag_of(name))
     return message
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """What to do about a library that is not installed; a module of our own that is missing is a defect."""
+    name = (error.name or "app").partition(".")[0]
+    if name == "app":
+        raise error
+    return f"the package {name} is not installed; `pip install {_PACKAGES.get(name, name)}` in the same environment"
 
 
 def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -86,14 +105,16 @@ def _add_internal(commands: Any) -> None:
     worker.add_argument("--engine", type=Path, required=True)
     worker.add_argument("--explainer", type=Path, required=True)
     worker.add_argument("--pulse", type=int)
-    worker.set_defaults(run=_worker)
+    worker.set_defaults(run=_child(_worker))
     engine = commands.add_parser("_engine")
     engine.add_argument("--socket", type=Path, required=True)
     engine.add_argument("--pulse", type=int)
-    engine.set_defaults(run=_engine)
+    engine.set_defaults(run=_child(_engine))
     explainer = commands.add_parser("_explainer")
     explainer.add_argument("--listener", type=int, required=True)
-    explainer.set_defaults(run=_explainer)
+    explainer.set_defaults(run=_child(_explainer))
+    for child in (worker, engine, explainer):
+        child.add_argument("--digest", required=True)
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
@@ -119,7 +140,7 @@ def _serve(options: argparse.Namespace) -> int:
     """Serve a model: one engine process, HTTP workers, and a supervisor that keeps them alive. Every setting is an
     environment variable SENTIMENT_*; the main ones are flags too."""
     from app.keys import read_keys
-    from app.serving import supervisor
+    from app.serving import sockets, supervisor
     from app.settings import Settings, load_settings
     from app.store import ModelStore
 
@@ -131,27 +152,31 @@ def _serve(options: argparse.Namespace) -> int:
     if settings.api_keys is not None:
         read_keys(settings.api_keys)
     try:
-        listener = supervisor.bind(settings.host, settings.port)
+        listener = sockets.bind(settings.host, settings.port)
     except OSError as error:
         raise SentimentError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"
-    print(f"Starting {model.reference} on http://{address}", flush=True)
-    _say_when_ready(address, f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}")
-    with supervisor.runtime_folder() as folder:
-        metrics_folder = Path(folder) / "metrics"
+    with sockets.runtime_folder() as folder:
+        print(f"Starting {model.reference} on http://{address}", flush=True)
+        ready = f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}"
+        _say_when_ready(address, ready)
+        metrics_folder = folder / "metrics"
         metrics_folder.mkdir()
-        environment = {**_as_environment(given), "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
-        parent = supervisor.Supervisor(environment, settings.shutdown_grace, settings.drain_timeout, listener)
-        socket_path = str(Path(folder) / "engine.sock")
+        # Resolved once: a newer version in the store is for the next start, and not for a child that is started again.
+        environment = _as_environment({**given, "model": model.reference})
+        grace, patience = settings.shutdown_grace, settings.drain_timeout
+        parent = supervisor.Supervisor(environment, grace, patience, listener, metrics_folder)
+        digest = ["--digest", model.digest]
+        socket_path = str(folder / "engine.sock")
         silence = settings.engine_timeout
-        parent.add(supervisor.Child("engine-0", ["_engine", "--socket", socket_path], heartbeat=silence))
-        explainer_path = Path(folder) / "explainer.sock"
-        explainer = supervisor.bind_local(explainer_path)
-        command = ["_explainer", "--listener", str(explainer.fileno())]
+        parent.add(supervisor.Child("engine-0", ["_engine", *digest, "--socket", socket_path], heartbeat=silence))
+        explainer_path = folder / "explainer.sock"
+        explainer = sockets.bind_local(explainer_path)
+        command = ["_explainer", *digest, "--listener", str(explainer.fileno())]
         parent.add(supervisor.Child("explainer-0", command, wake=explainer))
-        command = ["_worker", "--listener", str(listener.fileno()), "--engine", socket_path]
+        command = ["_worker", *digest, "--listener", str(listener.fileno()), "--engine", socket_path]
         command += ["--explainer", str(explainer_path)]
         for number in range(settings.workers or supervisor.default_workers()):
             fds = [listener.fileno()]
@@ -180,22 +205,44 @@ def _say_when_ready(address: str, message: str) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _worker(options: argparse.Namespace) -> int:
+def _child(run: Callable[[Settings, argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A process of the service as a command. What it fails of on purpose is the same at every start: one line, and a
+    status that says so to the supervisor."""
+
+    def run_child(options: argparse.Namespace) -> int:
+        from app.serving.supervisor import CANNOT_SERVE
+        from app.settings import load_settings
+
+        try:
+            settings = load_settings()
+            logs.configure(settings.log_level, settings.log_format)
+            return run(settings, options)
+        except SentimentError as error:
+            logger.critical("cannot serve: %s", error)
+        except ModuleNotFoundError as error:
+            logger.critical("cannot serve: %s", _missing(error))
+        return CANNOT_SERVE
+
+    return run_child
+
+
+def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from app.main import run_worker
-    from app.settings import load_settings
 
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    return run_worker(settings, options.listener, options.engine, options.explainer, options.pulse)
+    sockets = (options.listener, options.engine, options.explainer)
+    return run_worker(settings, options.digest, *sockets, options.pulse)
 
 
-def _engine(options: argparse.Namespace) -> int:
+def _engine(settings: Settings, options: argparse.Namespace) -> int:
     from app.engine import run_engine
-    from app.settings import load_settings
 
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    return run_engine(settings, options.socket, options.pulse)
+    return run_engine(settings, options.digest, options.socket, options.pulse)
+
+
+def _explainer(settings: Settings, options: argparse.Namespace) -> int:
+    from app.explainer import run_explainer
+
+    return run_explainer(settings, options.digest, options.listener)
 
 
 def _openapi(options: argparse.Namespace) -> None:
@@ -209,15 +256,6 @@ def _openapi(options: argparse.Namespace) -> None:
         sys.stdout.write(text)
     else:
         options.out.write_text(text, encoding="utf-8")
-
-
-def _explainer(options: argparse.Namespace) -> int:
-    from app.explainer import run_explainer
-    from app.settings import load_settings
-
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    return run_explainer(settings, options.listener)
 
 
 def _as_environment(given: Mapping[str, Any]) -> dict[str, str]:

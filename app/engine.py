@@ -13,14 +13,13 @@ import uvloop
 
 from app import logs, metrics, sampling, tracing
 from app.cores import usable_cores
-from app.errors import SentimentError
 from app.sentiment import Predictor
 from app.serving.admission import QueueLimits
 from app.serving.batcher import MicroBatcher
+from app.serving.engine import ServedModel
 from app.serving.engine_server import EngineServer
 from app.serving.garbage import collect_seldom
-from app.serving.pulse import beat
-from app.serving.supervisor import CANNOT_SERVE, end_with_parent
+from app.serving.pulse import beat, end_with_parent
 from app.serving.waiting import BatchLimits
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
@@ -46,41 +45,41 @@ def make_batcher(model: StoredModel, settings: Settings, inline_seconds: float =
     return MicroBatcher(load, limits, timed=tracing.asked_for(), inline_seconds=inline_seconds)
 
 
-def run_engine(settings: Settings, path: Path, pulse: int | None) -> int:
+def run_engine(settings: Settings, digest: str, path: Path, pulse: int | None) -> int:
     """Serve until SIGTERM.
 
     Args:
         settings: all settings.
+        digest: of the model that the supervisor resolved.
         path: Unix socket to listen on.
         pulse: file descriptor to write signs of life to.
 
     Returns:
-        Exit status; ``CANNOT_SERVE`` where another start would not help.
+        Exit status.
+
+    Raises:
+        SentimentError: another start would not help.
     """
     end_with_parent()
     metrics.begin_process()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, path, pulse))
-    except SentimentError as error:
-        logger.critical("cannot serve: %s", error)
-        return CANNOT_SERVE
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, digest, path, pulse))
 
 
-async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
+async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     background = []
-    model = ModelStore(settings.model_store).open(settings.model)
+    model = ModelStore(settings.model_store).open(settings.model, digest)
     logs.context["model"] = model.reference
     batcher = make_batcher(model, settings, _INLINE_SECONDS)
     if pulse is not None:
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()
     metrics.ENGINE_READY.set(1)
-    server = EngineServer(batcher, coalesce=settings.cache)
+    server = EngineServer(batcher, ServedModel(model.reference, digest), coalesce=settings.cache)
     await server.serve(path)
     info = batcher.info
     metrics.QUEUE_LIMIT_SECONDS.set(settings.max_queue_seconds)
@@ -98,7 +97,7 @@ async def _serve(settings: Settings, path: Path, pulse: int | None) -> int:
     ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
-        logger.critical("a predictor's task ended")
+        logger.critical("a predictor's task ended, and with it this process")
     await server.close()
     for task in (*background, *ends):
         task.cancel()

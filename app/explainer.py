@@ -13,12 +13,12 @@ from typing import Any
 import uvloop
 
 from app import metrics, sampling
-from app.errors import SentimentError
 from app.priority import give_way, short_turns
 from app.sentiment import ExplanationKind
+from app.serving.engine import ServedModel
 from app.serving.explainer_link import ExplainerServer
 from app.serving.explanations import Computer, LocalExplainer
-from app.serving.supervisor import end_with_parent
+from app.serving.pulse import end_with_parent
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 
@@ -60,39 +60,39 @@ def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = Fals
     return LocalExplainer(load, settings.explain_max_queue)
 
 
-def run_explainer(settings: Settings, listener: int) -> int:
+def run_explainer(settings: Settings, digest: str, listener: int) -> int:
     """Serve until SIGTERM, or until nobody has asked for a while.
 
     Args:
         settings: all settings.
+        digest: of the model that the supervisor resolved.
         listener: file descriptor of the listening Unix socket.
 
     Returns:
         Exit status.
+
+    Raises:
+        SentimentError: another start would not help.
     """
     end_with_parent()
     metrics.begin_process()
     # It has no say in whether texts are answered, and gauges of all processes are put together.
     metrics.ENGINE_READY.set(1)
     give_way()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, socket.socket(fileno=listener)))
-    except SentimentError as error:
-        logger.critical("cannot explain: %s", error)
-        return 1
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, digest, socket.socket(fileno=listener)))
     return 0
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+async def _serve(settings: Settings, digest: str, listener: socket.socket) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    model = ModelStore(settings.model_store).open(settings.model)
+    model = ModelStore(settings.model_store).open(settings.model, digest)
     started = time.monotonic()
     explainer = make_explainer(model, settings, alone=True)
     await explainer.start()
-    server = ExplainerServer(explainer)
+    server = ExplainerServer(explainer, ServedModel(model.reference, digest))
     await server.serve(listener)
     sampler = asyncio.create_task(sampling.sample([sampling.process_probe()]))
     logger.info("explainer of %s ready after %.1f s", model.reference, time.monotonic() - started)
@@ -106,4 +106,3 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             continue
     await server.close()
     sampler.cancel()
-    metrics.MEMORY_BYTES.labels(metrics.ROLE).set(0)

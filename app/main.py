@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,23 +27,23 @@ from app.api.connection_limits import ConnectionLimits
 from app.api.protocol import ServiceProtocol
 from app.api.server import LINGER_SECONDS, DrainingServer
 from app.engine import make_batcher
-from app.errors import SentimentError, SettingsError
+from app.errors import SentimentError
 from app.explainer import make_explainer
 from app.serving.admission import QueueLimits
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.engine import Engine
+from app.serving.engine import Engine, ServedModel
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
 from app.serving.garbage import collect_seldom
-from app.serving.pulse import beat
+from app.serving.pulse import beat, end_with_parent
 from app.serving.redis_cache import RedisCache
 from app.serving.redis_link import refuse_other_modes
 from app.serving.remote import RemoteEngine
-from app.serving.supervisor import CANNOT_SERVE, DRAIN_SIGNAL, default_workers, end_with_parent
+from app.serving.supervisor import DRAIN_SIGNAL, default_workers
 from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
-from app.text.tokenizer import load_tokenizer
+from app.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from app.api.rate_counters import RateCounters
@@ -61,12 +61,16 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
+Opened: TypeAlias = tuple[StoredModel, Tokenizer]
+
+
 def create_app(
     settings: Settings,
     engine: Engine | None = None,
     explainer: Explainer | None = None,
     pulse: int | None = None,
     rate_file: Path | None = None,
+    opened: Opened | None = None,
 ) -> FastAPI:
     """The HTTP application.
 
@@ -76,6 +80,7 @@ def create_app(
         explainer: where explanations are computed; None makes one in this process.
         pulse: where a supervisor looks for signs of life, which then also sends ``DRAIN_SIGNAL`` before the end.
         rate_file: where HTTP workers count together against rate limits; None where this is the only one.
+        opened: the model and its tokenizer; None opens what the settings name.
 
     Raises (when the application starts):
         CheckpointError: the model is missing, damaged or inconsistent.
@@ -88,14 +93,14 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level, settings.log_format)
         tracing.configure()
-        model = ModelStore(settings.model_store).open(settings.model)
+        model, tokenizer = opened or _open(settings)
         logs.context["model"] = model.reference
         metrics.serve(model, app.state.inference_routes)
         actual = engine or make_batcher(model, settings)
         shared = _shared_cache(settings, len(model.config.labels))
         if shared is not None:
             shared.start()
-        holder.append(_classifier(model, actual, shared, settings))
+        holder.append(_classifier(model, tokenizer, actual, shared, settings))
         explanations.append(_explanations(model, explainer, settings))
         background = [
             asyncio.create_task(_start(actual, model)),
@@ -137,19 +142,26 @@ def _rate_counters(settings: Settings, file: Path | None) -> RateCounters | None
     return RateCounters(settings, file)
 
 
+def _open(settings: Settings, digest: str | None = None) -> Opened:
+    model = ModelStore(settings.model_store).open(settings.model, digest)
+    return model, load_tokenizer(model)
+
+
 def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
     if not settings.cache or settings.redis_url is None:
         return None
     return RedisCache(settings.redis_url, classes, settings.redis_timeout, settings.redis_ttl)
 
 
-def _classifier(model: StoredModel, engine: Engine, shared: RedisCache | None, settings: Settings) -> Classifier:
+def _classifier(
+    model: StoredModel, tokenizer: Tokenizer, engine: Engine, shared: RedisCache | None, settings: Settings
+) -> Classifier:
     # A request of the largest size must be admissible, or it would be told to come back for ever.
     in_flight = max(settings.max_queue, settings.max_texts)
     limits = ClassifierLimits(settings.max_characters, in_flight, settings.timeout)
     memory = MemoryCache(settings.cache_size) if settings.cache else None
     secret = "" if settings.cache_secret is None else settings.cache_secret.get_secret_value()
-    return Classifier(model, load_tokenizer(model), engine, limits, memory, shared, secret)
+    return Classifier(model, tokenizer, engine, limits, memory, shared, secret)
 
 
 def _explanations(model: StoredModel, explainer: Explainer | None, settings: Settings) -> Explanations:
@@ -174,35 +186,39 @@ async def _start(engine: Engine, model: StoredModel) -> None:
     logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
 
 
-def run_worker(settings: Settings, listener: int, engine: Path, explainer: Path, pulse: int | None) -> int:
+def run_worker(settings: Settings, digest: str, listener: int, engine: Path, explainer: Path, pulse: int | None) -> int:
     """One HTTP worker process, until SIGTERM. Started by the supervisor.
 
     Args:
         settings: all settings.
+        digest: of the model that the supervisor resolved.
         listener: file descriptor of the listening socket.
         engine: Unix socket of the engine.
         explainer: Unix socket of the explainer.
         pulse: file descriptor to write signs of life to.
 
     Returns:
-        Exit status; ``CANNOT_SERVE`` where another start would not help.
+        Exit status.
+
+    Raises:
+        SentimentError: another start would not help: the model is not what it was for the supervisor, or Redis is of
+            a kind that cannot be used.
     """
     end_with_parent()
     restarted = metrics.begin_process()
     # Only at the start of the service: what becomes of Redis later must not end it.
     if not restarted and settings.cache and settings.redis_url is not None:
-        try:
-            asyncio.run(refuse_other_modes(settings.redis_url))
-        except SettingsError as error:
-            logger.critical("cannot serve: %s", error)
-            return CANNOT_SERVE
+        asyncio.run(refuse_other_modes(settings.redis_url))
+    opened = _open(settings, digest)
+    served = ServedModel(opened[0].reference, digest)
     workers = worker_count(settings)
     metrics.WORKERS.set(workers)
     share = QueueLimits(settings.max_queue // workers, settings.max_queue_tokens // workers, settings.max_queue_seconds)
-    remote = RemoteEngine(engine, share)
-    explaining = RemoteExplainer(explainer, settings.explain_max_queue)
+    remote = RemoteEngine(engine, share, served)
+    explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
     # In the folder that the processes of this service share, and that goes with it.
-    application = create_app(settings, remote, explaining, pulse, engine.with_name("rates"))
+    rates = engine.with_name("rates")
+    application = create_app(settings, remote, explaining, pulse, rates, opened)
     return run_server(application, settings, listener)
 
 

@@ -47,6 +47,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 _REQUEST_SECONDS = (0.0001, 0.00025, *_SECONDS)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+_DIGEST_CHARACTERS = 12
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
@@ -183,10 +184,15 @@ GPU_UTILIZATION = Gauge(
     multiprocess_mode="livemax",
 )
 GPU_POWER = Gauge("sentiment_gpu_power_watts", "Power the GPU draws.", ["device"], multiprocess_mode="livemax")
+MODEL_MISMATCHES = Counter(
+    "sentiment_model_mismatches",
+    "Greetings and questions refused because two processes serve different models, by link.",
+    ["link"],
+)
 MODEL_INFO = Gauge(
     "sentiment_model_info",
     "1; the labels say what is served.",
-    ["model", "version", "architecture", "runtime", "precision", "device"],
+    ["model", "version", "digest", "architecture", "runtime", "precision", "device"],
     multiprocess_mode="livemax",
 )
 REFERENCE_LABEL = Gauge(
@@ -273,7 +279,8 @@ _FROM_ZERO = (
     (FILES, ("done", "refused", "abandoned", "failed")),
     (EXPLANATIONS, ("computed", "cached")),
     (CACHE_WRITES_DROPPED, ("queue_full", "error", "skipped")),
-    (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory")),
+    (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory", "dead")),
+    (MODEL_MISMATCHES, ("engine", "explainer")),
     (DROPPED, ("cancelled", "deadline")),
     (REJECTED, ("overloaded", "engine_unavailable", "deadline_exceeded", "rate_limited", "too_many_connections")),
 )
@@ -281,14 +288,12 @@ _FROM_ZERO = (
 
 
 def begin_process() -> bool:
-    """Count this process' start where it replaces one that died, which is returned, and clear what that one left.
+    """Count this process' start where it replaces one that died, which is returned.
 
     Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
     """
     restarted = bool(os.environ.pop(RESTARTED_VARIABLE, None))
     RESTARTS.labels(ROLE).inc(restarted)
-    for gauge in (ENGINE_READY, REQUESTS_IN_FLIGHT, QUEUE_DEPTH, QUEUE_EXPECTED_SECONDS, KEYS_STALE):
-        gauge.set(0)
     for operation in ("read", "write"):
         CACHE_BREAKER_OPEN.labels(operation).set(0)
     SEEN.labels(PROCESS).set(time.time())
@@ -302,7 +307,8 @@ def begin_process() -> bool:
 
 def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:
     """Say what is served, and what it said about the texts it was tested on."""
-    MODEL_INFO.labels(model.name, str(model.version), model.config.architecture, runtime, precision, device).set(1)
+    names = (model.name, str(model.version), model.digest[:_DIGEST_CHARACTERS], model.config.architecture)
+    MODEL_INFO.labels(*names, runtime, precision, device).set(1)
     reference, served = read_reference(model), (model.name, str(model.version))
     for gauge, figure in (
         (REFERENCE_TOKENS, reference.tokens),

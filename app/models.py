@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", parents=[shared], help="configuration and figures of one version")
     show.add_argument("reference", metavar="MODEL", help="NAME or NAME/VERSION")
     show.set_defaults(action=_show)
-    verify = commands.add_parser("verify", parents=[shared], help="check checksums, shapes and values")
+    verify = commands.add_parser("verify", parents=[shared], help="check checksums, shapes, values and scores")
     verify.add_argument("reference", metavar="MODEL", nargs="?", help="NAME or NAME/VERSION (default: the whole store)")
     verify.set_defaults(action=_verify)
     importing = commands.add_parser("import", parents=[shared], help="store a PyTorch state dict as a new version")
@@ -58,7 +58,7 @@ def parameters(model: StoredModel) -> int:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file") from error
 
 
@@ -138,7 +138,7 @@ def _plain(value: object) -> str:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from app.modeling.checkpoint import load_network
+    from app.modeling.runtimes import load_predictor
     from app.text.tokenizer import load_tokenizer
 
     store = ModelStore(args.store)
@@ -150,7 +150,7 @@ def _verify(args: argparse.Namespace) -> int:
         try:
             model = store.open(reference)
             load_tokenizer(model)
-            load_network(model.path, model.config)
+            load_predictor(model, "cpu")
         except CheckpointError as error:
             failed += 1
             print(f"{reference}: FAILED: {error}", file=sys.stderr)

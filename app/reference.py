@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.errors import CheckpointError
 from app.store import StoredModel
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def read_reference(model: StoredModel) -> Reference:
         reference = Reference.model_validate(document.get("test") or document.get("validation") or {})
         # Fails here where the confusion matrix and the labels do not fit each other.
         missing = [] if reference.label_shares else ["confusion"]
-    except (OSError, ValueError, ValidationError) as error:
+    except (CheckpointError, ValueError, ValidationError) as error:
         logger.warning("%s: metrics.json is not as training writes it: %s", model.reference, error)
         return Reference()
     missing += [name for name in ("confidence", "tokens", "unknown", "truncated") if getattr(reference, name) is None]

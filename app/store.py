@@ -78,7 +78,7 @@ class ModelConfig(BaseModel):
     """How many of ``max_tokens`` come from the start of a longer text; the rest is its end."""
     preprocessing: int
     """``PREPROCESSING_VERSION`` the vocabulary was built with."""
-    temperature: float = Field(default=1.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
     """Divides the logits before the softmax (Guo et al. 2017), fitted on the validation split."""
     unsure_below: float | None = Field(default=None, ge=0, le=1)
     """An answer whose label is less probable is ``unsure``; None: a fifth above chance."""
@@ -152,12 +152,18 @@ class StoredModel:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Content of ``metrics.json``; empty where there is none."""
+        """Content of ``metrics.json``; empty where there is none.
+
+        Raises:
+            CheckpointError: it is not a JSON object.
+        """
         path = self.path / METRICS_FILE
         if not path.exists():
             return {}
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return dict(document)
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path}: not a readable JSON object ({type(error).__name__})") from error
 
     @property
     def size(self) -> int:
@@ -226,8 +232,12 @@ class ModelStore:
         names = sorted(entry.name for entry in self.root.iterdir() if _NAME.fullmatch(entry.name))
         return {name: versions for name in names if (versions := self.versions(name))}
 
-    def open(self, reference: str) -> StoredModel:
+    def open(self, reference: str, digest: str | None = None) -> StoredModel:
         """Open ``name`` (its highest version) or ``name/version``.
+
+        Args:
+            reference: which.
+            digest: what its digest has to be; None: anything.
 
         Raises:
             CheckpointError: no such model or version, or one that fails its checks.
@@ -241,7 +251,10 @@ class ModelStore:
             raise CheckpointError(f"{self.root}: no model {name!r}; there are: {', '.join(self.models()) or 'none'}")
         if version and int(version) not in versions:
             raise CheckpointError(f"{self.root / name}: no version {version}; there are: {versions}")
-        return open_version(self.root / name / (version or str(versions[-1])))
+        model = open_version(self.root / name / (version or str(versions[-1])))
+        if digest not in (None, model.digest):
+            raise CheckpointError(f"{model.path}: changed since the service started, which must be started again")
+        return model
 
     @contextmanager
     def new_version(self, name: str) -> Iterator[Path]:

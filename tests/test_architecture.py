@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "version": set(),
     "settings": {"errors"},
     "keys": {"errors", "metrics", "settings"},
-    "reference": {"store"},
+    "reference": {"errors", "store"},
     "metric_types": set(),
     "metrics": {"metric_types", "reference", "settings", "store"},
     "sampling": {"metrics"},
@@ -211,6 +211,7 @@ def test_the_environment_is_read_in_few_places() -> None:
     allowed = {
         "app.settings",
         "app.metrics",
+        "app.serving.pulse",
         "app.serving.supervisor",
         "app.compiler",
         "app.tracing",

@@ -202,6 +202,27 @@ def test_exit_statuses(
     assert capsys.readouterr().err == ("error: weights: damaged\n" if status == 1 else "")
 
 
+@pytest.mark.parametrize(
+    ("missing", "package"), [("torch", "torch"), ("sklearn.metrics", "scikit-learn"), ("app.x", "")]
+)
+def test_a_missing_library_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str, package: str
+) -> None:
+    """With what to install; a missing module of our own is a defect."""
+
+    def run(_: argparse.Namespace) -> int:
+        raise ModuleNotFoundError("No module", name=missing)
+
+    monkeypatch.setattr("app.models.run", run)
+    if not package:
+        with pytest.raises(ModuleNotFoundError):
+            cli.main(["models", "list"])
+        return
+    assert cli.main(["models", "list"]) == 1
+    line = rf"error: the package \w+ is not installed; `pip install {package}` in .*\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
+
+
 def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only errors made on purpose are shortened."""
     monkeypatch.setattr("app.models.run", lambda _: 1 / 0)

@@ -115,15 +115,20 @@ def test_a_deadline_that_passes_is_said(service: Service) -> None:
 
 
 def test_an_explainer_that_cannot_start_ends_nothing_else(tiny_store: Path) -> None:
-    """A device that is not there: explanations fail with a clear answer, plain requests go on, the supervisor too."""
+    """A device that is not there: one line says so, nobody tries again, explanations fail with a clear answer at once;
+    plain requests go on, the supervisor too."""
     with serving(tiny_store, workers="1", explain_device="cuda:7") as service:
         document = {"text": "a film", "explain": ["tokens"]}
         deadline = time.monotonic() + 90
-        while service.output.read_text().count("SENTIMENT_EXPLAIN_DEVICE") < 2:
+        while "explainer-0 cannot be started" not in service.output.read_text():
             assert time.monotonic() < deadline, service.output.read_text()
             headers = {"X-Timeout-Seconds": "2"}
             answer = httpx.post(f"{service.url}/classify", json=document, headers=headers, timeout=60)
             assert answer.status_code in (503, 504)
+        answer = httpx.post(f"{service.url}/classify", json=document, timeout=60)
+        assert (answer.status_code, answer.json()["code"]) == (503, "explainer_unavailable")
+        assert service.output.read_text().count("cannot serve: SENTIMENT_EXPLAIN_DEVICE") == 1
+        assert "Traceback" not in service.output.read_text()
         assert httpx.post(f"{service.url}/classify", json={"text": "a film"}, timeout=60).status_code == 200
         assert service.process.poll() is None
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
 from app.metric_types import BatchHistogram, LabelledCollector, Tally
+from app.serving.supervisor import Supervisor
 
 ROOT = Path(__file__).parent.parent
 OURS = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
@@ -124,8 +125,14 @@ def test_processes_add_up_and_a_restarted_one_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
-    """A killed worker's gauges are in its file still: its successor clears them, and counts itself; counters go on."""
-    before = "metrics.REQUESTS_IN_FLIGHT.set(5); metrics.ENGINE_READY.set(1); metrics.COMPUTED.inc()"
+    """Of a killed worker the supervisor clears every gauge there is, with all labels; its successor counts itself, and
+    counters go on."""
+    before = (
+        "metrics.COMPUTED.inc()\n"
+        "for metric in vars(metrics).values():\n"
+        "    if isinstance(metric, metrics.Gauge):\n"
+        "        (metric.labels(*['left']*len(metric._labelnames)) if metric._labelnames else metric).set(77)"
+    )
     after = "print(metrics.render().decode())"
     output = ""
     for code, restarted in ((before, {}), (after, {"PROCESS_RESTARTED": "1"})):
@@ -135,8 +142,14 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
             "SENTIMENT_PROCESS_ROLE": "worker-3",
             **restarted,
         }
-        command = [sys.executable, "-W", "error", "-c", f"from app import metrics; metrics.begin_process(); {code}"]
+        begin = "from app import metrics\nmetrics.begin_process()\n"
+        command = [sys.executable, "-W", "error", "-c", begin + code]
         output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        if not restarted:
+            assert "gauge_livesum_worker-3.db" in {path.name for path in tmp_path.iterdir()}
+            Supervisor({}, 0, 0, metrics=tmp_path)._clear_gauges("worker-3")
+    assert "77.0" not in output
+    assert '"left"' not in output
     assert "\nsentiment_requests_in_flight 0.0\n" in output
     assert "\nsentiment_engine_ready 0.0\n" in output
     assert "\nsentiment_computed_texts_total 1.0\n" in output

@@ -339,6 +339,21 @@ def test_a_checkpoint_of_another_shape_stops_the_start(tmp_path: Path) -> None:
     assert "model.safetensors" in ended.stderr
 
 
+def test_a_damaged_tokenizer_stops_the_start(tmp_path: Path) -> None:
+    """HTTP workers read it: one line that names the file, no traceback, and nobody tries again."""
+    model = add_checkpoint(tmp_path)
+    (model.path / "tokenizer.json").write_text("[" * 200_000)
+    (model.path / "SHA256SUMS").unlink()
+    write_sums(model.path)
+    command = [sys.executable, "-m", "app", "serve", "--model-store", str(tmp_path), "--model", "tiny", "--port", "0"]
+    environment = {**os.environ, "SENTIMENT_WORKERS": "1", "SENTIMENT_SHUTDOWN_GRACE": "0"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("cannot serve") == 1
+    assert "tokenizer.json" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_malformed_setting_stops_the_start(tiny_store: Path) -> None:
     """The message names the variable; an unknown one only warns."""
     command = [sys.executable, "-m", "app", "serve"]

@@ -47,6 +47,16 @@ def test_versions_count_up_and_the_highest_is_opened(tmp_path: Path) -> None:
     assert store.open("one/2").version == 2
 
 
+def test_a_version_that_is_not_what_it_was_is_refused(tmp_path: Path) -> None:
+    """Whoever knows the digest of what is served notices that the folder has been changed in place."""
+    store = ModelStore(tmp_path)
+    _write(store, "m")
+    digest = store.open("m").digest
+    assert store.open("m/1", digest).digest == digest
+    with pytest.raises(CheckpointError, match=r"m/1: changed since the service started"):
+        store.open("m/1", "0" * 32)
+
+
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     versions = []
@@ -151,6 +161,7 @@ def test_an_unknown_model_or_version_says_what_there_is(tmp_path: Path) -> None:
         ({"hidden_size": 0}, "hidden_size"),
         ({"hidden_size": "8"}, "hidden_size"),
         ({"temperature": 0}, "temperature"),
+        ({"temperature": 1e-300}, "temperature"),
         ({"pooling": ["last", "last"]}, "pooling"),
         ({"pooling": ["median"]}, "pooling"),
         ({"labels": ["one"]}, "labels"),

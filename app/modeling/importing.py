@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from app.errors import CheckpointError
-from app.modeling.checkpoint import build_network, expected_shapes, load_network, save_checkpoint
+from app.modeling.checkpoint import build_network, load_network, save_checkpoint
+from app.modeling.weights import checked, expected_shapes
 from app.store import CARD_FILE, ModelConfig, ModelStore, StoredModel, read_config
 from app.text.tokenizer import Tokenizer
 
@@ -39,7 +40,8 @@ def import_model(store: ModelStore, name: str, weights: Path, config: Path, voca
         tokenizer = Tokenizer(words, described.max_tokens, described.head_tokens)
     except CheckpointError as error:
         raise CheckpointError(f"{vocabulary}: {error}") from error
-    network = build_network(described, read_state_dict(weights, described), weights)
+    state = {name: tensor.double().numpy() for name, tensor in read_state_dict(weights, described).items()}
+    network = build_network(described, checked(state, described, weights))
     with store.new_version(name) as folder:
         save_checkpoint(folder, network, tokenizer)
         # What was written must load: rounding could have made a weight infinite.
@@ -71,7 +73,10 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, Tensor]:
     expected = expected_shapes(config)
     if {name: tuple(tensor.shape) for name, tensor in weights.items()} != expected:
         raise CheckpointError(f"{path}: tensors do not fit the configuration\n{_difference(weights, expected)}")
-    return weights
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{path}: tensor {name} holds {tensor.dtype}, must hold floating-point numbers")
+    return {name: tensor.detach() for name, tensor in weights.items()}
 
 
 def read_vocabulary(path: Path) -> list[str]:
@@ -83,7 +88,7 @@ def read_vocabulary(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable vocabulary ({type(error).__name__})") from error
     if isinstance(document, dict):
         document = document["vocabulary"] if "vocabulary" in document else _by_id(document, path)

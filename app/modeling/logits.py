@@ -109,7 +109,8 @@ def joined(
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Softmax of each row."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    normalized: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    """Softmax of each row; of one that is not finite nothing is."""
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        normalized: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return normalized

@@ -22,6 +22,9 @@ class TorchPredictor:
         device: ``cpu`` or ``cuda[:index]``.
         precision: ``float32``; ``float16``, for GPUs: embedding and recurrent layers, the rest stays in float32.
 
+    Raises:
+        OverflowError: a weight is too large for that precision.
+
     A score does not depend on who else is in the batch, in float32 to 1e-5: see ``SentimentNetwork``. On a GPU that
     needs TF32 off, which is switched off here for the whole process.
     """
@@ -38,6 +41,8 @@ class TorchPredictor:
         if precision == "float16":
             self._network.embedding.half()
             self._network.recurrent.half()
+            if not all(torch.isfinite(weight).all() for weight in self._network.parameters()):
+                raise OverflowError("the weights are too large to be computed with in float16")
 
     @torch.inference_mode()
     def outputs(self, batch: Sequence[TokenIds[int]]) -> Outputs:

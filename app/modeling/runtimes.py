@@ -7,17 +7,19 @@ memory.
 from __future__ import annotations
 
 import logging
+import math
 from array import array
 from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
-from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Predictor
-from app.store import StoredModel
+from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Predictor, Scores
+from app.store import WEIGHTS_FILE, StoredModel
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP_LENGTHS = (1, 64)
+_WARM_UP_WORDS = 50
 # The driver's control device; under the Windows subsystem the GPU is behind another one.
 _CUDA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
@@ -35,16 +37,19 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
         threads: threads of all predictors together, at least 1.
 
     Raises:
-        CheckpointError: the weights are unusable.
+        CheckpointError: the weights are unusable; names their file.
         SettingsError: the combination is not to be had here.
     """
     device = resolve_device(device)
     predictors = None
-    if device == "cpu" and runtime in ("auto", "native"):
-        predictors = _native(model, precision, threads, runtime)
-    if predictors is None:
-        predictors = [_torch(model, device, runtime, precision, threads)]
-    _warm_up(predictors[0], model.config.max_tokens)
+    try:
+        if device == "cpu" and runtime in ("auto", "native"):
+            predictors = _native(model, precision, threads, runtime)
+        if predictors is None:
+            predictors = [_torch(model, device, runtime, precision, threads)]
+    except OverflowError as error:
+        raise CheckpointError(f"{model.path / WEIGHTS_FILE}: {error}") from error
+    _warm_up(predictors[0], model)
     return predictors
 
 
@@ -102,7 +107,13 @@ def _torch(model: StoredModel, device: str, runtime: str, precision: str, thread
             f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: no {runtime} runtime in {precision} on {device}; "
             f"torch in float32 {'' if device == 'cpu' else 'or float16 '}is what there is"
         )
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "SENTIMENT_RUNTIME: neither the compiled kernel nor PyTorch is to be had; "
+            "run `python -m app.compiler` for the one, or `pip install torch` for the other"
+        ) from error
 
     from app.modeling.checkpoint import load_network
     from app.modeling.predictor import TorchPredictor
@@ -112,10 +123,23 @@ def _torch(model: StoredModel, device: str, runtime: str, precision: str, thread
     return TorchPredictor(load_network(model.path, model.config), device, "float16" if half else "float32")
 
 
-def _warm_up(predictor: Predictor, max_tokens: int) -> None:
-    """Run shapes that will occur, so that no request pays for first-time set-up; proves that the scores are finite."""
-    for length in (*_WARM_UP_LENGTHS, max_tokens):
-        ids = array(TOKEN_TYPECODE, [UNKNOWN_ID]) * min(length, max_tokens)
-        for score in predictor.predict([ids, ids]):
-            if not all(0.0 <= probability <= 1.0 for probability in score.probabilities):
-                raise CheckpointError("the model's scores are not finite")
+def _warm_up(predictor: Predictor, model: StoredModel) -> None:
+    """Run shapes that will occur, so that no request pays for first-time set-up, and words from the whole vocabulary.
+
+    Raises:
+        CheckpointError: a score is not finite, or every text gets the same ones, so that the weights say nothing.
+    """
+    config, path = model.config, model.path / WEIGHTS_FILE
+    lengths = [min(length, config.max_tokens) for length in (*_WARM_UP_LENGTHS, config.max_tokens)]
+    last = config.vocabulary_size - 1
+    words = range(UNKNOWN_ID, last + 1, max(1, (last - UNKNOWN_ID) // _WARM_UP_WORDS))
+    found: set[Scores] = set()
+    for length in lengths:
+        ids = array(TOKEN_TYPECODE, [UNKNOWN_ID]) * length
+        found.update(predictor.predict([ids, ids]))
+    found.update(predictor.predict([array(TOKEN_TYPECODE, [word]) for word in words]))
+    numbers = [number for scores in found for number in (*scores.probabilities, scores.rating or 0.0)]
+    if not all(map(math.isfinite, numbers)):
+        raise CheckpointError(f"{path}: the scores of these weights are not finite")
+    if len(found) == 1:
+        raise CheckpointError(f"{path}: with these weights every text gets the same scores")

@@ -1,14 +1,14 @@
-"""The tensors of a stored version, checked: what every runtime but torch starts from. Free of torch."""
+"""The tensors of a stored version, checked: what every runtime starts from. Free of torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, deserialize
 
 from app.errors import CheckpointError
 from app.store import WEIGHTS_FILE, ModelConfig
@@ -18,6 +18,9 @@ Array: TypeAlias = "NDArray[np.float32]"
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 """Gates of a cell: so many rows of weights for each hidden unit."""
 RATING_STARS = 10
+
+_DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+"""What tensors may be stored as, by the name in the file, and as what numpy reads them, which knows no bfloat16."""
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -43,21 +46,47 @@ def read_weights(folder: Path, config: ModelConfig) -> dict[str, Array]:
     """A stored version's tensors in float32.
 
     Raises:
-        CheckpointError: the weights are unreadable, incomplete, of another shape, or not finite.
+        CheckpointError: the file is unreadable, or see ``checked``.
     """
     path = folder / WEIGHTS_FILE
     try:
-        weights: dict[str, NDArray[Any]] = load_file(path)
+        stored = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file") from error
+    weights = {}
+    for name, tensor in stored:
+        if tensor["dtype"] not in _DTYPES:
+            raise CheckpointError(f"{path}: tensor {name} is stored as {tensor['dtype']}, must be {', '.join(_DTYPES)}")
+        values = np.frombuffer(tensor["data"], dtype=_DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+        if tensor["dtype"] == "BF16":
+            # The upper half of a float32.
+            values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        weights[name] = values
+    return checked(weights, config, path)
+
+
+def checked(weights: Mapping[str, NDArray[np.floating[Any]]], config: ModelConfig, path: Path) -> dict[str, Array]:
+    """Tensors as float32, in the order of the network's state dict.
+
+    Args:
+        weights: by name, in any floating-point type.
+        config: what they are for.
+        path: where they come from, for errors.
+
+    Raises:
+        CheckpointError: a tensor is missing, surplus, of another shape, or not finite in float32.
+    """
     expected = expected_shapes(config)
+    found = {}
     for name, shape in expected.items():
         if name not in weights:
             raise CheckpointError(f"{path}: tensor {name} is missing")
         if weights[name].shape != shape:
             raise CheckpointError(f"{path}: tensor {name} has shape {weights[name].shape}, expected {shape}")
-        if not np.isfinite(weights[name]).all():
-            raise CheckpointError(f"{path}: tensor {name} has values that are not finite")
+        with np.errstate(over="ignore"):
+            found[name] = weights[name].astype(np.float32)
+        if not np.isfinite(found[name]).all():
+            raise CheckpointError(f"{path}: tensor {name} has values that are not finite in float32")
     if surplus := sorted(weights.keys() - expected.keys()):
         raise CheckpointError(f"{path}: unexpected tensor {surplus[0]}")
-    return {name: tensor.astype(np.float32) for name, tensor in weights.items()}
+    return found

@@ -12,7 +12,6 @@ batches of single texts; elsewhere they are taken apart.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -25,14 +24,12 @@ from app.sentiment import Predictor, Scores, ScoreTable, TablePredictor, TextTab
 from app.serving.admission import DrainRate, drain_seconds
 from app.serving.core_share import CoreShare
 from app.serving.engine import EngineInfo
-from app.serving.forward_passes import ForwardPasses, predict
+from app.serving.forward_passes import ForwardPasses, count_failure, predict, require_finite
 from app.serving.length_queue import Entry
 from app.serving.sleepers import Sleepers
 from app.serving.tables import TableEntry, TableLane, TimedTable, gather
 from app.serving.ticket import Ticket
 from app.serving.waiting import BatchLimits, WaitingTexts
-
-logger = logging.getLogger(__name__)
 
 
 class MicroBatcher:
@@ -119,7 +116,8 @@ class MicroBatcher:
         self._passes.close()
 
     async def crashed(self) -> None:
-        """Return when a predictor's task has ended that should run for ever: a defect, but nobody may wait for it."""
+        """Return when a predictor's task has ended that should run for ever, because the predictor is dead or of a
+        defect: nobody may wait for it."""
         await asyncio.wait(self._runners, return_when=asyncio.FIRST_COMPLETED)
 
     def admit(self, texts: int, tokens: int) -> None:
@@ -205,13 +203,10 @@ class MicroBatcher:
         work = partial(predict, predictor, [entry.ids for entry in batch])
         try:
             scores, seconds = await self._passes.compute(work, meanwhile, inline=inline)
-        except MemoryError:
-            await self._split(predictor, batch)
+        except Exception as error:
+            await self._split(predictor, batch, error)
             return _nothing
-        except Exception:
-            logger.exception("forward pass failed for a batch of %d texts", len(batch))
-            metrics.INFERENCE_ERRORS.labels("model").inc()
-            return partial(_fail, batch)
+        self._passes.known = batch[0].ids
         self._share.observe(len(batch), seconds)
         tell = partial(self._tell, batch, scores, (started, time.monotonic()), saturated=saturated)
         if not inline:
@@ -270,6 +265,7 @@ class MicroBatcher:
             if not entry.wanted(started):
                 return None
             scores = predictor.predict_table(entry.table)
+            require_finite(scores.probabilities)
             return TimedTable(scores, started, time.monotonic(), saturated)
 
         lane.tables.append((entry, self._passes.begin(compute)))
@@ -278,15 +274,11 @@ class MicroBatcher:
         texts = len(entry.table.lengths)
         try:
             timed = await self._passes.end(computing)
-        except MemoryError:
-            # Text by text it may fit: batches of those are split.
+        except Exception as error:
+            # Text by text it may fit, or fail alone: batches of those are split.
+            count_failure(error, texts)
             gather(self._waiting.add(entry.table.texts(), entry.deadline, time.monotonic()), entry)
             return _nothing
-        except Exception:
-            logger.exception("forward pass failed for a batch of %d texts", texts)
-            metrics.INFERENCE_ERRORS.labels("model").inc()
-            return partial(_fail, [entry])
-
         if timed is None:
             self._waiting.drop_table(entry)
             return _nothing
@@ -301,14 +293,18 @@ class MicroBatcher:
 
         return tell
 
-    async def _split(self, predictor: Predictor, batch: list[Entry]) -> None:
-        """Retry the halves of a batch that exhausted memory; a single text that does so fails alone."""
-        metrics.INFERENCE_ERRORS.labels("out_of_memory").inc()
+    async def _split(self, predictor: Predictor, batch: list[Entry], error: Exception) -> None:
+        """Retry the halves of a batch that failed; a single text fails alone.
+
+        Raises:
+            DeadPredictorError: everything fails. What was submitted is left as it is: whoever waits may ask another.
+        """
+        count_failure(error, len(batch))
         if len(batch) == 1:
-            logger.error("out of memory for a single text of %d tokens", batch[0].length)
+            if not isinstance(error, MemoryError):
+                await self._passes.prove(predictor)
             _fail(batch)
             return
-        logger.warning("out of memory for a batch of %d texts, splitting it", len(batch))
         middle = len(batch) // 2
         tell = await self._compute(predictor, batch[:middle], _nothing)
         tell = await self._compute(predictor, batch[middle:], tell)

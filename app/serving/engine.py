@@ -15,6 +15,19 @@ from app.serving.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The model of a process, as it tells others: token ids and scores of another's are worth nothing."""
+
+    reference: str
+    """``name/version``, for people."""
+    digest: str
+    """``StoredModel.digest``: what has to be the same."""
+
+    def __str__(self) -> str:
+        return f"{self.reference} ({self.digest[:12]})"
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What computes: part of every cache key, of ``/models`` and of the metrics."""
 

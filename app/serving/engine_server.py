@@ -12,6 +12,7 @@ from app.errors import DeadlineError, EngineUnavailableError, InferenceError, Ov
 from app.sentiment import ScoreTable, TokenIds
 from app.serving import frames
 from app.serving.batcher import MicroBatcher
+from app.serving.engine import ServedModel
 from app.serving.pulse import BEAT_SECONDS
 from app.serving.ticket import Ticket
 
@@ -55,11 +56,13 @@ class EngineServer:
 
     Args:
         batcher: the engine, started before ``serve``.
+        model: what it computes, for the greeting.
         coalesce: whether identical texts in flight are computed once, whichever workers they came through.
     """
 
-    def __init__(self, batcher: MicroBatcher, *, coalesce: bool) -> None:
+    def __init__(self, batcher: MicroBatcher, model: ServedModel, *, coalesce: bool) -> None:
         self.batcher = batcher
+        self.model = model
         self._coalesce = coalesce
         self._in_flight: dict[bytes, _Shared] = {}
         self._server: asyncio.Server | None = None
@@ -150,8 +153,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        info = self._server.batcher.info
-        self._transport.write(frames.hello(info.runtime, info.precision, info.device))
+        info, model = self._server.batcher.info, self._server.model
+        hello = frames.hello(model.reference, model.digest, info.runtime, info.precision, info.device)
+        self._transport.write(hello)
         self._server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,6 +1,7 @@
 """Both ends of the socket between HTTP workers and the explainer's process.
 
-One connection is one question: ``length:u32`` and a MessagePack document each way. A worker that closes before it was
+One connection is one question: ``length:u32`` and a MessagePack document each way. The question says for which model it
+is, and an explainer of another refuses it. A worker that closes before it was
 answered has lost interest, so the work is stopped. The supervisor holds the listening socket and starts the process
 when somebody connects; until it accepts, connections wait there.
 """
@@ -19,7 +20,9 @@ from typing import Any
 
 import msgpack
 
+from app import metrics
 from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError, ServiceError
+from app.serving.engine import ServedModel
 from app.serving.explanations import ExplanationRequest, LocalExplainer, Parts
 
 logger = logging.getLogger(__name__)
@@ -41,10 +44,12 @@ class RemoteExplainer:
     Args:
         path: its Unix socket.
         max_waiting: most texts of this worker without an answer.
+        model: what this worker classifies with.
     """
 
-    def __init__(self, path: Path, max_waiting: int) -> None:
+    def __init__(self, path: Path, max_waiting: int, model: ServedModel) -> None:
         self._path = path
+        self._model = model
         self._max_waiting = max_waiting
         self._waiting = 0
 
@@ -81,7 +86,8 @@ class RemoteExplainer:
     async def _ask(self, request: ExplanationRequest) -> dict[str, Any]:
         reader, writer = await asyncio.open_unix_connection(str(self._path))
         try:
-            writer.write(_message([request.text, request.kinds, request.target, request.deadline]))
+            model = [self._model.reference, self._model.digest]
+            writer.write(_message([model, request.text, request.kinds, request.target, request.deadline]))
             answer: dict[str, Any] = await _read(reader)
             return answer
         finally:
@@ -93,10 +99,12 @@ class ExplainerServer:
 
     Args:
         explainer: computes, one text at a time.
+        model: what it explains.
     """
 
-    def __init__(self, explainer: LocalExplainer) -> None:
+    def __init__(self, explainer: LocalExplainer, model: ServedModel) -> None:
         self._explainer = explainer
+        self._model = model
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.last_used = time.monotonic()
@@ -123,8 +131,9 @@ class ExplainerServer:
         self._connections.add(task)
         try:
             with suppress(OSError, EOFError):
-                text, kinds, target, deadline = await _read(reader)
-                answer = await self._answer(ExplanationRequest(text, kinds, target, deadline), reader)
+                model, text, kinds, target, deadline = await _read(reader)
+                request = ExplanationRequest(text, kinds, target, deadline)
+                answer = self._refusal(ServedModel(*model)) or await self._answer(request, reader)
                 if answer is not None:
                     writer.write(_message(answer))
                     await writer.drain()
@@ -132,6 +141,16 @@ class ExplainerServer:
             self.last_used = time.monotonic()
             self._connections.discard(task)
             writer.close()
+
+    def _refusal(self, model: ServedModel) -> dict[str, Any] | None:
+        """What a question about another model is answered; None where it is the right one."""
+        if model.digest == self._model.digest:
+            return None
+        metrics.MODEL_MISMATCHES.labels("explainer").inc()
+        logger.critical(
+            "a question is refused: it is about %s, this process has %s; start all again", model, self._model
+        )
+        return _failure(ExplainerUnavailableError("explanations are not to be had now"))
 
     async def _answer(self, request: ExplanationRequest, reader: asyncio.StreamReader) -> dict[str, Any] | None:
         """The answer, or None where the worker has lost interest."""
@@ -142,11 +161,15 @@ class ExplainerServer:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             return {"parts": work.result()} if work.done() else None
         except ServiceError as error:
-            return {"error": error.code, "message": str(error), "retry_after": error.retry_after}
+            return _failure(error)
         finally:
             for task in (work, gone):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
+
+
+def _failure(error: ServiceError) -> dict[str, Any]:
+    return {"error": error.code, "message": str(error), "retry_after": error.retry_after}
 
 
 def _message(document: object) -> bytes:

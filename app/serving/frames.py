@@ -7,7 +7,7 @@ deadlines are values of the machine-wide monotonic clock.
 ======== ======================================================================================================
 kind     body
 ======== ======================================================================================================
-HELLO    engine to worker, once, when ready: MessagePack map of runtime, precision, device
+HELLO    engine to worker, once, when ready: MessagePack map of model, digest, runtime, precision, device
 SUBMIT   ``count:u32 sent:f64 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
 TABLE    ``id:u32 sent:f64 deadline:f64 texts:u32``, then tokens of each text as u32, then all token ids as i32: texts
          that are computed and answered together
@@ -112,9 +112,10 @@ def _frame(kind: int, *parts: bytes) -> bytes:
     return b"".join((_HEADER.pack(1 + sum(map(len, parts)), kind), *parts))
 
 
-def hello(runtime: str, precision: str, device: str) -> bytes:
+def hello(model: str, digest: str, runtime: str, precision: str, device: str) -> bytes:
     """A HELLO frame."""
-    return _frame(HELLO, msgpack.packb({"runtime": runtime, "precision": precision, "device": device}))
+    fields = {"model": model, "digest": digest, "runtime": runtime, "precision": precision, "device": device}
+    return _frame(HELLO, msgpack.packb(fields))
 
 
 def read_hello(body: memoryview) -> dict[str, str]:

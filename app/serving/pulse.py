@@ -1,13 +1,21 @@
-"""Signs of life of a child process to its supervisor."""
+"""What a child process owes its supervisor: signs of life, and to end when that is gone."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import selectors
+import signal
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 BEAT_SECONDS = 0.25
+LIFELINE_VARIABLE = "LIFELINE_FD"
+"""Set by the supervisor for its children: a file descriptor that reports end of file when the supervisor is gone."""
+
+_LIFELINE_SECONDS = 5.0
 
 
 async def beat(pulse: int, alive: Callable[[], bool] = lambda: True) -> None:
@@ -23,3 +31,21 @@ async def beat(pulse: int, alive: Callable[[], bool] = lambda: True) -> None:
             with suppress(BlockingIOError):
                 os.write(pulse, b".")
         await asyncio.sleep(BEAT_SECONDS)
+
+
+def end_with_parent() -> None:
+    """Leave this process' end to the supervisor, and end when that is gone. Does nothing without a supervisor."""
+    descriptor = os.environ.pop(LIFELINE_VARIABLE, None)
+    if descriptor is None:
+        return
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def wait(fd: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(fd, selectors.EVENT_READ)
+            selector.select()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_LIFELINE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=wait, args=(int(descriptor),), daemon=True, name="lifeline").start()

@@ -17,7 +17,7 @@ from app.errors import EngineUnavailableError
 from app.sentiment import SCORE_TYPECODE, Scores, ScoreTable, TextTable, TokenIds
 from app.serving import frames
 from app.serving.admission import QueueLimits, drain_seconds
-from app.serving.engine import EngineInfo
+from app.serving.engine import EngineInfo, ServedModel
 from app.serving.engine_server import ERRORS
 from app.serving.pulse import BEAT_SECONDS
 from app.serving.ticket import Ticket
@@ -25,6 +25,8 @@ from app.serving.ticket import Ticket
 logger = logging.getLogger(__name__)
 
 _RECONNECT_SECONDS = 0.05
+_REFUSED_SECONDS = 1.0
+"""Between greetings of an engine with another model: it is not going to change it, but it may be started again."""
 _ATTEMPTS = 2
 """How often a text is sent: once, and once more where the engine died on it."""
 _SILENCE_SECONDS = 1.25
@@ -66,16 +68,19 @@ class RemoteEngine:
 
     While the engine is away or hangs, ``ready`` is false and texts wait; when it is back, texts that were in flight are
     sent once more. Those that had their second chance fail with ``EngineUnavailableError``. After some seconds without
-    an engine new texts are refused.
+    an engine new texts are refused. An engine that greets with another model is as good as none.
 
     Args:
         path: the engine's Unix socket.
         limits: bounds of what this worker sends; the seconds bound the wait behind the texts of all workers.
+        model: what this worker makes token ids for.
     """
 
-    def __init__(self, path: Path, limits: QueueLimits) -> None:
+    def __init__(self, path: Path, limits: QueueLimits, model: ServedModel) -> None:
         self._path = path
         self._limits = limits
+        self._model = model
+        self._refused: ServedModel | None = None
         self._pending: dict[int, _Pending] = {}
         self._pending_texts = self._pending_tokens = 0
         self._numbers = itertools.count(1)
@@ -200,8 +205,9 @@ class RemoteEngine:
                 await connection.lost.wait()
             finally:
                 connection.abort()
-            logger.warning("the engine is gone, waiting for it to come back")
-            await asyncio.sleep(_RECONNECT_SECONDS)
+            if self._refused is None:
+                logger.warning("the engine is gone, waiting for it to come back")
+            await asyncio.sleep(_RECONNECT_SECONDS if self._refused is None else _REFUSED_SECONDS)
 
     async def _watch(self) -> None:
         """Notice an engine that is connected and silent."""
@@ -219,10 +225,15 @@ class RemoteEngine:
         metrics.ENGINE_READY.set(ready)
 
     def greeted(self, connection: _Connection, body: memoryview) -> None:
-        """The engine is there and ready: send whatever waits."""
-        hello = EngineInfo(**frames.read_hello(body))
-        if hello != self._info:
-            self._info = hello
+        """The engine is there and ready: send whatever waits, if the model is the right one."""
+        fields = frames.read_hello(body)
+        model, info = ServedModel(fields.pop("model"), fields.pop("digest")), EngineInfo(**fields)
+        if model.digest != self._model.digest:
+            self._refuse(connection, model)
+            return
+        self._refused = None
+        if info != self._info:
+            self._info = info
         self._connection = connection
         self._greeted.set()
         self._heard = now = time.monotonic()
@@ -234,6 +245,13 @@ class RemoteEngine:
             else:
                 again.append(pending)
         self._send_soon(again)
+
+    def _refuse(self, connection: _Connection, model: ServedModel) -> None:
+        metrics.MODEL_MISMATCHES.labels("engine").inc()
+        if model != self._refused:
+            logger.critical("the engine is refused: it serves %s, this process %s; start all again", model, self._model)
+        self._refused = model
+        connection.abort()
 
     def disconnected(self, connection: _Connection) -> None:
         """The engine is gone."""

@@ -9,20 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import select
-import selectors
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from app.cores import usable_cores
+from app.serving.pulse import LIFELINE_VARIABLE
 from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ START_SECONDS = 120.0
 LONGEST_REST = 30.0
 """Most seconds before a failed child that is started on demand is started again."""
 
-_LIFELINE_SECONDS = 5.0
 _TICK = 0.1
-_BACKLOG = 2048
-_LIFELINE_VARIABLE = "LIFELINE_FD"
+_STALL_SECONDS = 1.0
+"""Between two looks at the children, of which there are ten a second, so much time passes only when this process
+stands still."""
 
 
 @dataclass
@@ -112,15 +112,26 @@ class Supervisor:
         patience: seconds that each stage of an orderly end may take after that.
         listener: the listening socket that children inherit. Closed when the end begins: connections that nobody
             accepts are refused only when nobody holds it any more.
+        metrics: folder of the metrics' files, which children are told; None: they keep none.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], grace: float, patience: float, listener: socket.socket | None = None
+        self,
+        environment: Mapping[str, str],
+        grace: float,
+        patience: float,
+        listener: socket.socket | None = None,
+        metrics: Path | None = None,
     ) -> None:
         self._environment = dict(environment)
         self._grace = grace
         self._patience = patience
         self._listener = listener
+        self._metrics = metrics
+        if metrics is not None:
+            self._environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        self._looked = time.monotonic()
+        self._asleep = 0.0
         self._children: list[Child] = []
         self._signals: list[int] = []
         # Children hold the reading end: it reports end of file when this process is gone, however it ended.
@@ -137,7 +148,10 @@ class Supervisor:
             Exit status: 0 after an orderly end, 1 where children kept failing or had to be killed.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda received, _: self._signals.append(received))
+            signal.signal(number, self._receive)
+        # nohup makes it ignored, and means it.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._receive)
         for child in self._children:
             if child.wake is None:
                 self._start(child)
@@ -145,7 +159,7 @@ class Supervisor:
             while not self._signals and not self._given_up():
                 self._look_after()
             # SIGINT comes from a person at a terminal, who need not wait for load balancers.
-            if self._signals == [signal.SIGTERM]:
+            if self._signals in ([signal.SIGTERM], [signal.SIGHUP]):
                 self._announce_end()
             failed = self._given_up()
             clean = self._stop()
@@ -154,8 +168,25 @@ class Supervisor:
             for child in self._children:
                 child.send(signal.SIGKILL)
 
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        # A terminal that closes sends SIGHUP more than once, and systemd sends it right behind SIGTERM.
+        if number != signal.SIGHUP or not self._signals:
+            self._signals.append(number)
+
+    def _now(self) -> float:
+        """A monotonic clock in seconds that stands still while this process does: stopped, or in a paused container.
+
+        Children usually stand still with it, and must not be taken for hung, or for late, because of that.
+        """
+        return time.monotonic() - self._asleep
+
     def _look_after(self) -> None:
         """Start again what died, kill what hangs, and wait a moment."""
+        now = time.monotonic()
+        if now - self._looked > _STALL_SECONDS:
+            self._asleep += now - self._looked
+            logger.warning("this process stood still for %.1f s", now - self._looked)
+        self._looked = now
         self._reap()
         self._wake()
         self._watch_heartbeats()
@@ -173,8 +204,8 @@ class Supervisor:
             if child.drains and child.alive:
                 child.ending = True
                 child.send(DRAIN_SIGNAL)
-        deadline = time.monotonic() + self._grace
-        while time.monotonic() < deadline and len(self._signals) == 1:
+        deadline = self._now() + self._grace
+        while self._now() < deadline and len(self._signals) == 1:
             self._look_after()
 
     def _start(self, child: Child) -> None:
@@ -184,7 +215,7 @@ class Supervisor:
             fds.append(child.wake.fileno())
         if child.process is not None and (child.wake is None or child.process.returncode):
             environment[RESTARTED_VARIABLE] = "1"
-        environment[_LIFELINE_VARIABLE] = str(self._lifeline_read)
+        environment[LIFELINE_VARIABLE] = str(self._lifeline_read)
         command = [sys.executable, *PROGRAM, *child.command]
         pulse_write = -1
         if child.heartbeat is not None:
@@ -196,7 +227,7 @@ class Supervisor:
             command += ["--pulse", str(pulse_write)]
         # Not in the terminal's foreground group: Ctrl-C is for the supervisor, which ends the others in order.
         child.process = subprocess.Popen(command, env=environment, pass_fds=fds, process_group=0)  # noqa: S603
-        child.started = child.last_beat = time.monotonic()
+        child.started = child.last_beat = self._now()
         child.beaten = False
         if pulse_write >= 0:
             os.close(pulse_write)
@@ -213,7 +244,15 @@ class Supervisor:
             for child in self._children:
                 if child.process is not None and child.process.pid == pid:
                     child.process.returncode = os.waitstatus_to_exitcode(status)
+                    self._clear_gauges(child.role)
                     self._replace(child)
+
+    def _clear_gauges(self, role: str) -> None:
+        """Remove what a child that has ended said of itself; its counters stay, and its successor goes on with them."""
+        if self._metrics is not None:
+            # As ``mark_process_dead`` of the metrics library does; every gauge counts living processes only.
+            for file in self._metrics.glob(f"gauge_live*_{role}.db"):
+                file.unlink()
 
     def _replace(self, child: Child) -> None:
         assert child.process is not None  # noqa: S101 - the caller found it by its process id
@@ -222,7 +261,7 @@ class Supervisor:
         if child.wake is not None:
             self._lay_down(child, child.process.returncode)
             return
-        child.failures.append(time.monotonic())
+        child.failures.append(self._now())
         logger.error("%s ended with status %s", child.role, child.process.returncode)
         if not child.hopeless:
             self._start(child)
@@ -233,23 +272,28 @@ class Supervisor:
             logger.info("%s ended, having nothing to do", child.role)
             child.rest = 0.0
             return
-        lived = time.monotonic() - child.started
+        if status == CANNOT_SERVE and child.wake is not None:
+            logger.critical("%s cannot be started, giving it up; whoever needs it is refused", child.role)
+            child.ending = True
+            child.wake.close()
+            return
+        lived = self._now() - child.started
         child.rest = 1.0 if lived > LONGEST_REST else min(LONGEST_REST, max(1.0, 2 * child.rest))
         logger.error(
             "%s ended with status %s, to be started again after %.0f s at least", child.role, status, child.rest
         )
-        child.started = time.monotonic()
+        child.started = self._now()
 
     def _wake(self) -> None:
         """Start what is started on demand where somebody waits for it."""
         for child in self._children:
             if child.wake is None or child.ending or child.alive:
                 continue
-            if time.monotonic() - child.started >= child.rest and select.select([child.wake], [], [], 0)[0]:
+            if self._now() - child.started >= child.rest and select.select([child.wake], [], [], 0)[0]:
                 self._start(child)
 
     def _watch_heartbeats(self) -> None:
-        now = time.monotonic()
+        now = self._now()
         for child in self._children:
             if child.heartbeat is None or not child.alive:
                 continue
@@ -277,64 +321,14 @@ class Supervisor:
             for child in stage:
                 child.ending = True
                 child.send(signal.SIGTERM)
-            deadline = time.monotonic() + self._patience
+            deadline = self._now() + self._patience
             while any(child.alive for child in stage):
-                if time.monotonic() > deadline or len(self._signals) > 1:
+                if self._now() > deadline or len(self._signals) > 1:
                     clean = False
                     break
                 # What others still need is kept alive.
                 self._look_after()
         return clean
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening TCP socket that children inherit.
-
-    Raises:
-        OSError: the address is not to be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    listener.set_inheritable(True)
-    return listener
-
-
-def bind_local(path: Path) -> socket.socket:
-    """A listening Unix socket that a child inherits."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    listener.listen(_BACKLOG)
-    return listener
-
-
-def runtime_folder() -> tempfile.TemporaryDirectory[str]:
-    """A private folder for the engine's socket and the metrics' files."""
-    return tempfile.TemporaryDirectory(prefix="sentiment-")
-
-
-def end_with_parent() -> None:
-    """In a child: make this process end when the supervisor is gone. Does nothing without a supervisor."""
-    descriptor = os.environ.pop(_LIFELINE_VARIABLE, None)
-    if descriptor is None:
-        return
-    import threading
-
-    def wait(fd: int) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(fd, selectors.EVENT_READ)
-            selector.select()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_LIFELINE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=wait, args=(int(descriptor),), daemon=True, name="lifeline").start()
 
 
 def default_workers() -> int:

@@ -110,6 +110,9 @@ class Tokenizer:
             if word not in self._ids or not self._ids.keys().isdisjoint(others):
                 raise CheckpointError(f"aliases of {word!r}: it must be in the vocabulary, and they must not be")
             self._ids.update(dict.fromkeys(others, self._ids[word]))
+        text = "".join(self._ids)
+        if "" in self._ids or text.encode(errors="ignore").decode() != text:
+            raise CheckpointError("vocabulary has an empty word, or half of a surrogate pair")
         self._foreign_from = len(vocabulary) - foreign
         special = [self._ids[token] for token in (*version2.SPECIAL_TOKENS, version2.NOT)]
         self._compiled = compiled_vocabulary(self._ids, preprocessing, special, self._foreign_from)

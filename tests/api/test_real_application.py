@@ -21,6 +21,7 @@ from app.sentiment import ScoreTable, TextTable, TokenIds
 from app.serving.engine import EngineInfo
 from app.serving.ticket import Ticket
 from app.settings import Settings
+from app.store import StoredModel
 from tests.api.shapes import assert_problem, sample
 from tests.checkpoints import add_checkpoint
 from tests.fakes import client_of
@@ -82,12 +83,12 @@ async def test_the_second_answer_is_cached_and_counted(client: httpx.AsyncClient
     assert sample("sentiment_computed_texts_total") == computed
 
 
-async def test_models_and_metrics_name_what_computes(client: httpx.AsyncClient) -> None:
+async def test_models_and_metrics_name_what_computes(client: httpx.AsyncClient, tiny_model: StoredModel) -> None:
     """Model, version, runtime, precision and device, the same in both places."""
     [entry] = (await client.get("/models")).json()["models"]
     assert (entry["model"], entry["version"], entry["served"]) == ("tiny", 1, True)
     labels = {name: str(entry[name]) for name in ("model", "version", "architecture", "runtime", "precision", "device")}
-    assert sample("sentiment_model_info", **labels) == 1
+    assert sample("sentiment_model_info", **labels, digest=tiny_model.digest[:12]) == 1
     assert sample("sentiment_engine_ready") == 1
 
 

@@ -1,6 +1,7 @@
 """``python -m app``, slowed and looked into: for the chaos suite only, nothing a deployment could switch on.
 
-The environment variable ``CHAOS_TEXTS_PER_SECOND`` says how much all predictors together may compute. With
+The environment variable ``CHAOS_TEXTS_PER_SECOND`` says how much all predictors together may compute. The file that
+``CHAOS_BREAK_FILE`` names, once it is there, breaks the engine that computes next, for the rest of its life. With
 ``CHAOS_BLOCKS_FOLDER`` each process answers SIGUSR2 by a file there, named by its id, that says how many blocks of
 memory Python's objects take in it.
 """
@@ -21,6 +22,7 @@ from app.sentiment import Predictor, Scores, TokenIds
 from app.serving import supervisor
 
 RATE_VARIABLE = "CHAOS_TEXTS_PER_SECOND"
+BREAK_VARIABLE = "CHAOS_BREAK_FILE"
 BLOCKS_VARIABLE = "CHAOS_BLOCKS_FOLDER"
 
 
@@ -42,6 +44,40 @@ class Slowed:
         scores = self._predictor.predict(batch)
         time.sleep(max(0.0, until - time.monotonic()))
         return scores
+
+
+class Breakable:
+    """A predictor that breaks for good, as one does on a GPU after certain errors.
+
+    Args:
+        predictor: what computes until then.
+        order: the file that says so; it is taken.
+    """
+
+    broken = False
+
+    def __init__(self, predictor: Predictor, order: Path) -> None:
+        self.runtime, self.precision, self.device = predictor.runtime, predictor.precision, predictor.device
+        self._predictor = predictor
+        self._order = order
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        if self._order.exists():
+            self._order.unlink()
+            Breakable.broken = True
+        if Breakable.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return self._predictor.predict(batch)
+
+
+def break_at(order: Path) -> None:
+    """Make this process' engine breakable."""
+    load = runtimes.load_predictors
+
+    def load_breakable(*arguments: Any) -> list[Predictor]:
+        return [Breakable(predictor, order) for predictor in load(*arguments)]
+
+    runtimes.load_predictors = load_breakable  # type: ignore[assignment]
 
 
 def slow_down(rate: float) -> None:
@@ -72,6 +108,8 @@ def main() -> int:
         tell_blocks(Path(folder))
     if rate := os.environ.get(RATE_VARIABLE):
         slow_down(float(rate))
+    if order := os.environ.get(BREAK_VARIABLE):
+        break_at(Path(order))
     supervisor.PROGRAM = ("-m", "tests.chaos.program")
     return cli.main()
 

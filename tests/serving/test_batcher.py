@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import metrics
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
 from app.serving import forward_passes
@@ -308,6 +309,60 @@ async def test_a_model_error_fails_its_batch_alone(caplog: pytest.LogCaptureFixt
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
+async def test_a_text_that_fails_takes_no_other_along(caplog: pytest.LogCaptureFixture) -> None:
+    """Wherever in a batch it is; and however often it comes back, the predictor is not given up for it."""
+
+    def fault(batch: Sequence[TokenIds[int]]) -> None:
+        if any(len(ids) == 13 for ids in batch):
+            raise RuntimeError("on purpose")
+
+    recorder = Recorder(fault)
+    async with running(recorder) as batcher:
+        held = await busy(batcher, recorder)
+        futures = batcher.submit([text(length) for length in (13, 12, 11, 14)], FAR)
+        recorder.gate.set()
+        results = await asyncio.gather(held, *futures, return_exceptions=True)
+        assert [isinstance(result, InferenceError) for result in results] == [False, True, False, False, False]
+        for _ in range(8):
+            with pytest.raises(InferenceError):
+                await batcher.submit([text(13)], FAR)[0]
+        assert batcher.ready
+    assert len([record for record in caplog.records if record.exc_info]) == 9
+
+
+@pytest.mark.parametrize("scores", [None, (float("nan"), float("nan"))], ids=["errors", "not finite"])
+@pytest.mark.parametrize("texts", [1, 4])
+async def test_a_predictor_that_fails_on_everything_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, scores: tuple[float, float] | None, texts: int
+) -> None:
+    """Whoever runs the batcher is told, and nobody is told that his text was at fault: another engine may have it."""
+    monkeypatch.setattr(forward_passes, "_TRIAL_SECONDS", 0.0)
+    dead = metrics.INFERENCE_ERRORS.labels("dead")._value
+    before = dead.get()
+
+    class Breaking(Recorder):
+        broken = False
+
+        def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+            computed = super().predict(batch)
+            if not self.broken:
+                return computed
+            if scores is None:
+                raise RuntimeError("CUDA error")
+            return [Scores(scores)] * len(batch)
+
+    recorder = Breaking()
+    async with running(recorder) as batcher:
+        await asyncio.gather(*batcher.submit([text(5)], FAR))
+        recorder.broken = True
+        futures = batcher.submit([text(length + 2) for length in range(texts)], FAR)
+        await asyncio.wait_for(batcher.crashed(), 10)
+        assert not batcher.ready
+        assert not any(future.done() for future in futures)
+    assert recorder.batches[-3:] == [[5]] * 3, "the text that was computed last"
+    assert dead.get() == before + 1
+
+
 async def test_a_score_that_is_not_finite_fails_alone() -> None:
     """A text with a broken score is an error, its neighbour in the batch is not."""
 
@@ -322,15 +377,15 @@ async def test_a_score_that_is_not_finite_fails_alone() -> None:
 
 
 async def test_a_missing_score_is_noticed() -> None:
-    """A predictor that returns fewer scores than texts fails its batch instead of shifting answers."""
+    """Where a predictor returns fewer scores than texts no answer is shifted: each is computed alone."""
 
     class Short(Recorder):
         def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
-            return [Scores((0.5, 0.5))] * (len(batch) - 1)
+            return super().predict(batch)[: 1 if len(batch) == 2 else None]
 
     async with running(Short()) as batcher:
-        results = await asyncio.gather(*batcher.submit([text(1), text(2)], FAR), return_exceptions=True)
-    assert all(isinstance(result, InferenceError) for result in results)
+        results = await asyncio.gather(*batcher.submit([text(1), text(2)], FAR))
+    assert [result.probabilities[0] for result in results] == [1, 1 / 2]
 
 
 async def test_close_computes_what_is_queued_and_refuses_the_rest() -> None:

@@ -10,16 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from app import metrics
 from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError
+from app.serving.engine import ServedModel
 from app.serving.explainer_link import ExplainerServer, RemoteExplainer
 from app.serving.explanations import LocalExplainer
-from app.serving.supervisor import bind_local
+from app.serving.sockets import bind_local
 from tests.serving.test_explanations import HandComputer, request_of, until
+
+MODEL = ServedModel("tiny/1", "0123456789abcdef")
 
 
 @asynccontextmanager
 async def explaining(path: Path, computer: HandComputer, max_waiting: int = 10) -> AsyncIterator[ExplainerServer]:
-    server = ExplainerServer(LocalExplainer(lambda: computer, max_waiting))
+    server = ExplainerServer(LocalExplainer(lambda: computer, max_waiting), MODEL)
     await server.serve(bind_local(path))
     try:
         yield server
@@ -32,7 +36,7 @@ async def test_answers_and_errors_travel(tmp_path: Path) -> None:
     """Parts as they were computed, errors as errors with what they say; any text."""
     path, computer = tmp_path / "s", HandComputer()
     computer.gate.set()
-    remote = RemoteExplainer(path, 10)
+    remote = RemoteExplainer(path, 10, MODEL)
     async with explaining(path, computer) as server:
         text = "\U0001f600 e\u0301"
         parts = await remote.explain(request_of(text, "curve", "tokens"))
@@ -44,10 +48,26 @@ async def test_answers_and_errors_travel(tmp_path: Path) -> None:
     await remote.close()
 
 
+async def test_a_question_about_another_model_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is computed, whoever asked gets the error of an explainer that is gone, log and metric say why."""
+    path, computer = tmp_path / "s", HandComputer()
+    counted = metrics.MODEL_MISMATCHES.labels("explainer")._value
+    before = counted.get()
+    async with explaining(path, computer):
+        with pytest.raises(ExplainerUnavailableError) as refused:
+            await RemoteExplainer(path, 1, ServedModel("tiny/2", "fedcba9876543210")).explain(request_of())
+    assert "tiny" not in str(refused.value)
+    assert computer.finished == []
+    assert counted.get() == before + 1
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert "tiny/2 (fedcba987654)" in said
+    assert "tiny/1 (0123456789ab)" in said
+
+
 async def test_bounds_of_worker_and_explainer(tmp_path: Path) -> None:
     """The explainer's holds for all workers together, the worker's also while there is no explainer."""
     path, computer = tmp_path / "s", HandComputer()
-    one, two = RemoteExplainer(path, 2), RemoteExplainer(path, 2)
+    one, two = RemoteExplainer(path, 2, MODEL), RemoteExplainer(path, 2, MODEL)
     async with explaining(path, computer, max_waiting=3):
         waiting = [asyncio.ensure_future(one.explain(request_of(name))) for name in "ab"]
         with pytest.raises(OverloadedError):
@@ -65,7 +85,7 @@ async def test_bounds_of_worker_and_explainer(tmp_path: Path) -> None:
 async def test_lost_interest_travels(tmp_path: Path) -> None:
     """A worker that gives up stops the work."""
     path, computer = tmp_path / "s", HandComputer()
-    remote = RemoteExplainer(path, 10)
+    remote = RemoteExplainer(path, 10, MODEL)
     async with explaining(path, computer):
         first = asyncio.ensure_future(remote.explain(request_of("a")))
         second = asyncio.ensure_future(remote.explain(request_of("b")))
@@ -80,9 +100,9 @@ async def test_deadlines_hold_without_an_explainer(tmp_path: Path) -> None:
     """Connections wait where the supervisor listens, until the deadline."""
     path = tmp_path / "s"
     with bind_local(path), pytest.raises(DeadlineError):
-        await RemoteExplainer(path, 1).explain(request_of(deadline=time.monotonic() + 0.2))
+        await RemoteExplainer(path, 1, MODEL).explain(request_of(deadline=time.monotonic() + 0.2))
     with pytest.raises(ExplainerUnavailableError):
-        await RemoteExplainer(tmp_path / "none", 1).explain(request_of(deadline=time.monotonic() + 5))
+        await RemoteExplainer(tmp_path / "none", 1, MODEL).explain(request_of(deadline=time.monotonic() + 5))
 
 
 async def test_a_text_is_sent_once_more_when_the_explainer_dies(tmp_path: Path) -> None:
@@ -91,7 +111,7 @@ async def test_a_text_is_sent_once_more_when_the_explainer_dies(tmp_path: Path) 
     computer = HandComputer()
     computer.gate.set()
     listener = bind_local(path)
-    server = ExplainerServer(LocalExplainer(lambda: computer, 1))
+    server = ExplainerServer(LocalExplainer(lambda: computer, 1), MODEL)
 
     async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
@@ -103,7 +123,7 @@ async def test_a_text_is_sent_once_more_when_the_explainer_dies(tmp_path: Path) 
         writer.transport.abort()
 
     dying = await asyncio.start_unix_server(die, sock=listener.dup())
-    remote = RemoteExplainer(path, 1)
+    remote = RemoteExplainer(path, 1, MODEL)
     with pytest.raises(ExplainerUnavailableError):
         await remote.explain(request_of(deadline=time.monotonic() + 30))
     assert connections == 2

@@ -37,8 +37,12 @@ def test_results_and_hello() -> None:
     """Scores, errors and the greeting are read back as written."""
     seen = []
     reader = frames.FrameReader(lambda kind, body: seen.append((kind, body)))
-    reader.feed(frames.hello("torch", "float32", "cpu") + frames.results(3, 1.5, [[1, (0.25, 0.75), None], [2, "x"]]))
-    assert frames.read_hello(seen[0][1]) == {"runtime": "torch", "precision": "float32", "device": "cpu"}
+    reader.feed(
+        frames.hello("tiny/1", "0ff", "torch", "float32", "cpu")
+        + frames.results(3, 1.5, [[1, (0.25, 0.75), None], [2, "x"]])
+    )
+    fields = {"model": "tiny/1", "digest": "0ff", "runtime": "torch", "precision": "float32", "device": "cpu"}
+    assert frames.read_hello(seen[0][1]) == fields
     assert frames.read_results(seen[1][1]) == (3, 1.5, [[1, [0.25, 0.75], None], [2, "x"]])
 
 

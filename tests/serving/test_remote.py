@@ -12,17 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from app import metrics
 from app.errors import EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
 from app.serving import forward_passes
 from app.serving import remote as remote_module
 from app.serving.admission import QueueLimits
 from app.serving.batcher import MicroBatcher
+from app.serving.engine import ServedModel
 from app.serving.engine_server import EngineServer
 from app.serving.remote import RemoteEngine
 from app.serving.waiting import BatchLimits
 
 FAR = 1e12
+MODEL = ServedModel("tiny/1", "0123456789abcdef")
 LIMITS = BatchLimits(8, 10_000, 1.0, QueueLimits(1000, 1_000_000, 1e6))
 
 
@@ -49,10 +52,12 @@ class Gate:
 
 
 @asynccontextmanager
-async def engine(path: Path, predictor: Gate, *, coalesce: bool = True) -> AsyncIterator[EngineServer]:
+async def engine(
+    path: Path, predictor: Gate, *, coalesce: bool = True, model: ServedModel = MODEL
+) -> AsyncIterator[EngineServer]:
     batcher = MicroBatcher(lambda: [predictor], LIMITS)
     await batcher.start()
-    server = EngineServer(batcher, coalesce=coalesce)
+    server = EngineServer(batcher, model, coalesce=coalesce)
     await server.serve(path)
     try:
         yield server
@@ -63,7 +68,7 @@ async def engine(path: Path, predictor: Gate, *, coalesce: bool = True) -> Async
 
 @asynccontextmanager
 async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngine]:
-    remote = RemoteEngine(path, QueueLimits(max_pending, 10_000, 1e6))
+    remote = RemoteEngine(path, QueueLimits(max_pending, 10_000, 1e6), MODEL)
     starting = asyncio.create_task(remote.start())
     try:
         yield remote
@@ -152,6 +157,27 @@ async def test_an_engine_that_dies_is_waited_for_and_texts_are_sent_once_more(tm
         async with engine(path, Gate()):
             scores = await asyncio.wait_for(asyncio.gather(*futures, *late), 5)
             assert [score.probabilities[0] for score in scores] == [1 / 4, 1 / 5, 1 / 6]
+            assert remote.ready
+
+
+async def test_an_engine_with_another_model_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is sent to it, the worker is not ready, log and metric say why, once; the right engine is taken."""
+    path, predictor = tmp_path / "s", Gate()
+    counted = metrics.MODEL_MISMATCHES.labels("engine")._value
+    before = counted.get()
+    async with worker(path) as remote:
+        async with engine(path, predictor, model=ServedModel("tiny/2", "fedcba9876543210")):
+            [waits] = remote.submit([text(3)], FAR)
+            await until(lambda: counted.get() == before + 1)
+            assert not remote.ready
+            await until(lambda: counted.get() == before + 2)
+        assert not waits.done()
+        assert predictor.computed == 0
+        [said] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+        assert "tiny/2 (fedcba987654)" in said
+        assert "tiny/1 (0123456789ab)" in said
+        async with engine(path, Gate()):
+            assert (await asyncio.wait_for(waits, 5)).probabilities[0] == 1 / 3
             assert remote.ready
 
 

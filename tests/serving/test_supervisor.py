@@ -9,12 +9,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from app.serving import supervisor
-from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES, bind
+from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES
 
 PARENT = """
 import sys
@@ -159,14 +160,6 @@ def test_workers_leave_a_core_to_the_engine(cores: int, workers: int, monkeypatc
     assert supervisor.default_workers() == workers
 
 
-def test_bind_picks_a_free_port_and_refuses_a_taken_one() -> None:
-    """Port 0 is a free one; a second service on the same port is an error."""
-    with bind("127.0.0.1", 0) as listener:
-        with pytest.raises(OSError, match="in use"):
-            bind("127.0.0.1", listener.getsockname()[1])
-        assert os.get_inheritable(listener.fileno())
-
-
 def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
     """An engine that gives no sign of life is killed; the service recovers by itself."""
     from tests.service import serving
@@ -216,7 +209,7 @@ def test_a_child_that_dies_at_any_moment_is_started_again() -> None:
 
 ON_DEMAND = """
 import pathlib, socket, subprocess, sys, time
-from app.serving import supervisor
+from app.serving import sockets, supervisor
 
 class Scripted(supervisor.Supervisor):
     def _start(self, child):
@@ -228,7 +221,7 @@ class Scripted(supervisor.Supervisor):
 supervisor.LONGEST_REST = 0.1
 parent = Scripted({}, grace=0.0, patience=2.0)
 parent.add(supervisor.Child("always-0", ["import time; print('up', flush=True); time.sleep(60)"]))
-listener = supervisor.bind_local(pathlib.Path(sys.argv[1]))
+listener = sockets.bind_local(pathlib.Path(sys.argv[1]))
 parent.add(supervisor.Child("wanted-0", [sys.argv[2]], wake=listener))
 sys.exit(parent.run())
 """
@@ -265,4 +258,21 @@ def test_a_child_on_demand_is_started_by_a_connection(tmp_path: Path, child: str
         assert ask(path) == b"here"
     parent.terminate()
     parent.communicate(timeout=10)
+    assert parent.returncode == 0
+
+
+def test_a_child_on_demand_that_cannot_serve_is_given_up_alone(tmp_path: Path) -> None:
+    """Whoever needs it is refused at once, instead of waiting for what never comes; the others go on."""
+    path = tmp_path / "wake"
+    command = [sys.executable, "-c", ON_DEMAND, str(path), f"raise SystemExit({CANNOT_SERVE})"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_up(parent)
+    with suppress(ConnectionResetError):
+        assert ask(path) == b""
+    with pytest.raises(ConnectionRefusedError):
+        ask(path)
+    assert parent.poll() is None
+    parent.terminate()
+    output, _ = parent.communicate(timeout=10)
+    assert output.count("wanted-0 cannot be started") == 1
     assert parent.returncode == 0

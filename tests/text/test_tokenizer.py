@@ -113,7 +113,14 @@ def test_another_preprocessing_version_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", "\x00", '{"type": "word", "preprocessing": 1, "vocabulary": [1, 2]}']
+    "content",
+    [
+        *("", "[]", "{}", "\x00", "[" * 200_000),
+        '{"type": "word", "preprocessing": 1, "vocabulary": [1, 2]}',
+        '{"type": "word", "preprocessing": 1, "vocabulary": {"<pad>": 0, "<unk>": 1}}',
+        '{"type": "word", "preprocessing": 1, "vocabulary": ["<pad>", "<unk>", "\\ud800"]}',
+        '{"type": "word", "preprocessing": 1, "vocabulary": ["<pad>", "<unk>", ""]}',
+    ],
 )
 def test_an_unreadable_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "t.json"
@@ -127,6 +134,8 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: str) -> None:
     [
         (["a", "b"], 5, 0, "must begin with"),
         ([*VOCABULARY, "bad"], 5, 0, "twice"),
+        ([*VOCABULARY, ""], 5, 0, "empty word"),
+        ([*VOCABULARY, "\udfff"], 5, 0, "surrogate"),
         (VOCABULARY, 5, 6, "head_tokens 6"),
         (VOCABULARY, 0, 0, "max_tokens 0"),
     ],

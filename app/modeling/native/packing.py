@@ -25,6 +25,8 @@ _TABLE_LIMIT = 512 << 20
 """Bytes of look-up tables above which the input half of layer 0 is computed from the embedding instead."""
 
 _HALF_LIMIT = 65504.0
+_EXPONENT = np.uint16(0x7F80)
+"""Bits of a bfloat16 number that are all set in infinity and in what is no number."""
 _LINE = 64
 
 _LOG2_E = math.log2(math.e)
@@ -47,6 +49,9 @@ class PackedModel:
         variant: the kernel that will read them.
         table_limit: see ``_TABLE_LIMIT``.
 
+    Raises:
+        OverflowError: weights are too large for the variant's arithmetic.
+
     Attributes:
         model: what the kernel is called with. Its pointers live as long as this object.
         variant: as given.
@@ -62,14 +67,16 @@ class PackedModel:
         item = 2 if variant.precision == "bfloat16" else 4
         row = len(self._scales) * self._hidden * item
         tables = config.vocabulary_size * row * config.directions <= table_limit
-        self._directions = (Direction * (config.layers * config.directions))(
-            *(self._direction(layer, d, tables) for layer in range(config.layers) for d in range(config.directions))
-        )
-        embedding = None
-        if not tables:
-            table = weights["embedding.weight"]
-            embedding = self._keep(self._operands(_pad(table, (len(table), self._padded(table.shape[1])))))
-        self.model = self._model(embedding)
+        # What overflows is found in the results.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._directions = (Direction * (config.layers * config.directions))(
+                *(self._direction(layer, d, tables) for layer in range(config.layers) for d in range(config.directions))
+            )
+            embedding = None
+            if not tables:
+                table = weights["embedding.weight"]
+                embedding = self._keep(self._operands(_pad(table, (len(table), self._padded(table.shape[1])))))
+            self.model = self._model(embedding)
         del self._weights
 
     def _model(self, embedding: int | None) -> Model:
@@ -118,6 +125,7 @@ class PackedModel:
         """Input half of the gates of every word: weights (G, H, E) and biases (G, H) to (V, G * H') in gate order."""
         table = self._weights["embedding.weight"] @ self._gate_order(w).reshape(-1, w.shape[2]).T
         table += self._gate_order(bias).ravel()
+        self._check(table)
         if self.variant.precision == "bfloat16":
             return np.clip(table, -_HALF_LIMIT, _HALF_LIMIT, out=table).astype(np.float16)
         return table
@@ -143,8 +151,15 @@ class PackedModel:
     def _padded(self, size: int) -> int:
         return -(-size // self.variant.multiple) * self.variant.multiple
 
+    def _check(self, values: NDArray[Any]) -> None:
+        """Refuse numbers that are not finite; integers are the upper halves of float32 numbers."""
+        finite = np.isfinite(values) if values.dtype != np.uint16 else (values & _EXPONENT) != _EXPONENT
+        if not finite.all():
+            raise OverflowError(f"the weights are too large to be computed with in {self.variant.precision}")
+
     def _keep(self, values: NDArray[Any]) -> int:
         """Address of a contiguous copy on a cache line's boundary that lives as long as this object."""
+        self._check(values)
         memory = np.empty(values.nbytes + _LINE, dtype=np.uint8)
         start = -memory.ctypes.data % _LINE
         copy = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)

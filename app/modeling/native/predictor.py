@@ -32,6 +32,7 @@ class NativePredictor(LogitsPredictor):
     Raises:
         CheckpointError: the weights are unusable.
         LookupError: there is no compiled kernel, or this processor does not compute in that precision.
+        OverflowError: the weights are too large for that precision.
         MemoryError: the packed weights do not fit.
 
     A text's scores are the same to the last bit in every batch, in both precisions. ``predict`` only reads, so calls
