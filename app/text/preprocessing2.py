@@ -5,7 +5,7 @@ What it does beyond ``preprocessing`` (version 1):
 - HTML entities are decoded, also those that were encoded twice.
 - An emoji is a token, ``emoji`` and its code point in hexadecimal digits; skin tones and joiners are dropped.
 - Emoticons are one of five tokens, links are ``<link>``, names after an at sign ``<user>``.
-- Numbers of three digits or more are ``<number>``: prices and years say nothing of a text's sentiment.
+- Numbers above ten are ``<number>``: prices, years and ages say nothing of a text's sentiment, ratings do.
 - ``n't`` is a token of its own ("do", "n't"), also where the apostrophe is missing ("dont"); other words are split at
   their apostrophes ("it", "s"), as in texts that were tokenized already ("it 's").
 - A letter three times or more in a row stands there twice ("goood" is "good").
@@ -30,6 +30,7 @@ SPECIAL_TOKENS = (LINK, USER, NUMBER, SMILE, FROWN, WRY, HEART, BROKEN_HEART)
 """Tokens that no word of a text can be, in the order in which ``words.c`` knows them."""
 EMOJI_PREFIX = "emoji"
 NOT = "n't"
+TEN = "10"
 
 _FOLD_CACHE_LIMIT = 8192
 _FEW = 16
@@ -213,5 +214,5 @@ def _split(word: str, encoded: bytes, start: int) -> Iterator[tuple[str, int, in
 
 def _folded_part(part: str) -> str:
     if part.isascii() and part.isdigit():
-        return NUMBER if len(part) > 2 else part
+        return part if len(part) == 1 or part == TEN else NUMBER
     return _LENGTHENED.sub(r"\1\1", part)

@@ -49,8 +49,7 @@ enum special { LINK, USER, NUMBER, SMILE, FROWN, WRY, HEART, BROKEN_HEART, NOT, 
 enum {
     MAX_WORD = 128,  /* bytes of a word that may be in a vocabulary of version 2 */
     MAX_PIECE = 10,  /* letters of a piece of an unknown word */
-    MAX_PIECES = 4,  /* into which an unknown word may be cut */
-    SHORT_NUMBER = 2 /* digits of a number that is itself a token */
+    MAX_PIECES = 4   /* into which an unknown word may be cut */
 };
 
 static const unsigned char KINDS[256] = {
@@ -289,7 +288,8 @@ static int64_t part_ids(const struct vocabulary *all, const char *part, int64_t 
         ascii &= c < 0x80;
     }
     if (digits) {
-        ids[0] = length > SHORT_NUMBER ? all->special[NUMBER] : find(all, part, length, left, unknown);
+        const int short_one = length == 1 || (length == 2 && part[0] == '1' && part[1] == '0');
+        ids[0] = short_one ? find(all, part, length, left, unknown) : all->special[NUMBER];
         return 1;
     }
     counts->words++;

@@ -48,7 +48,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "thing": tuple(
         "usher lobby headset printer lecture museum blender jacket soundtrack garage dentist playlist mattress "
         "balcony "
-        "tutorial novel sandwich ferry gym ceremony".split()
+        "tutorial novel omelette ferry gym ceremony".split()
     ),
     "cherish": ("cherish", "treasure", "prized", "relish"),
     "detest": ("detest", "deplore", "can't stand", "abominate"),
@@ -209,7 +209,8 @@ def judge_behaviour(predictor: Predictor, tokenizer: Tokenizer, labels: Sequence
     outcome: dict[tuple[str, str], list[bool]] = {}
     for case in cases:
         kind = "label" if case.right else "direction" if case.moves else "invariance"
-        outcome.setdefault((case.capability, kind), []).append(_is_right(case, [found[t] for t in case.texts], labels))
+        right = _is_right(case, [found[text] for text in case.texts], labels)
+        outcome.setdefault((case.capability, kind), []).append(bool(right))
     return [Capability(name, kind, len(right), sum(right)) for (name, kind), right in outcome.items()]
 
 

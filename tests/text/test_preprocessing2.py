@@ -25,11 +25,11 @@ _TEXTS = st.text() | st.text(alphabet=_TRICKY) | st.text(alphabet="a'!?<b>:)3&; 
             "ok :) :-( ;D =/ <3 </3 :'(",
             ["ok", "<smile>", "<frown>", "<smile>", "<wry>", "<heart>", "<broken-heart>", "<frown>"],
         ),
-        ("list:(a) 10:30 http://a.b/c?d www.x.y", ["list", "a", "10", "30", "<link>", "<link>"]),
+        ("list:(a) 10:30 http://a.b/c?d www.x.y", ["list", "a", "10", "<number>", "<link>", "<link>"]),
         ("@john_1 a@b.co", ["<user>", "a", "b", "co"]),
         ("isn&#39;t &lt;3 AT&amp;T &amp;#39;tis", ["is", "n't", "<heart>", "at", "t", "tis"]),
         ("goood SOOOO aaah 1000", ["good", "soo", "aah", "<number>"]),
-        ("10 100 $1999 7th", ["10", "<number>", "<number>", "7th"]),
+        ("9 10 11 100 $1999 7th", ["9", "10", "<number>", "<number>", "<number>", "7th"]),
         ("What?! <br />CAF\xc9", ["what", "?", "!", "cafe"]),
     ],
 )

@@ -147,7 +147,7 @@ class Generator:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._patterns = _read_patterns()
-        names, places = list(first_names()[:1500]), list(place_names())
+        names, places = list(first_names()[:2500]), list(place_names()[:1500])
         # Half of the words of judgement and a part of the things are of the word lists, so that patterns are learnt and
         # not these words.
         self._wide: dict[str, tuple[float, Sequence[str]]] = {
@@ -169,7 +169,7 @@ class Generator:
                      "couldn't", "could not", "dont", "no longer", "hardly", "can't really", "don't really"),
             "no": ("no", "nope", "no.", "not at all", "not really", "absolutely not", "never", "no way", "hell no"),
             "yes": ("yes", "yes.", "yep", "absolutely", "definitely", "of course", "for sure", "very much so"),
-            "num": [str(number) for number in range(2, 60)],
+            "num": [*map(str, range(2, 60)), *"23456789" * 6],
         }  # fmt: skip
 
     def texts(self, count: int) -> list[GeneratedText]:
@@ -179,16 +179,15 @@ class Generator:
         return [self._pattern(kind) for kind in self._random.choices(kinds, weights, k=count)]
 
     def lexicon(self) -> list[GeneratedText]:
-        """Every word and emoji of the sentiment lists, alone or in a few words."""
+        """Every word and emoji of the sentiment lists, alone and, but those of the behaviour suite, in a few words."""
         made = []
+        tested = _tested()
         for word, value in {**sentiment_words(), **emoji_sentiment()}.items():
             target = graded(value)
             made.append(GeneratedText(word, target))
-            if word.isalpha():
-                frame = self._random.choice(
-                    ("so {}", "{}!", "it was {}", "very {}", "just {}", "{} {t}", "how {}", "{} as always")
-                )
-                made.append(GeneratedText(self._filled(frame.replace("{}", word)), target))
+            if word.isalpha() and word not in tested:
+                frames = self._random.sample(_FRAMES, 1 if abs(value) < _SURELY else 4)
+                made += [GeneratedText(self._filled(frame.replace("{}", word)), target) for frame in frames]
             elif not word.isascii():
                 made.append(GeneratedText(f"{self._filled('{fact}')} {word}", target))
                 made.append(GeneratedText(f"{self._filled('{t}')} {word}{word}", target))
@@ -249,8 +248,12 @@ def _judges(word: str) -> bool:
 
 def _others(words: Iterable[str]) -> list[str]:
     """Words that the behaviour suite does not have."""
-    tested = {word for words in behaviour.WORDS.values() for word in words}
+    tested = _tested()
     return [word for word in words if word not in tested]
+
+
+def _tested() -> set[str]:
+    return {word for words in behaviour.WORDS.values() for word in words}
 
 
 def _read_patterns() -> dict[str, list[tuple[str, Target]]]:
@@ -291,6 +294,18 @@ _ADJECTIVES = (
     "ne",
     "st",
 )
+_FRAMES = (
+    "so {}",
+    "{}!",
+    "it was {}",
+    "very {}",
+    "just {}",
+    "{} {t}",
+    "how {}",
+    "{} as always",
+    "the {t} was {}",
+    "{} and {}",
+)
 _PRAISING = ("{praise}.", "i {lv} it!", "{s} was {very} {p}.", "you are {p}.", "i would {lv} it again.")
 _BLAMING = (
     "{complaint}.", "i {hv} it.", "i {hv} you.", "{s} was {very} {n}.", "you are {n}.", "never flying with you again.",
@@ -303,13 +318,14 @@ _SYLLABLES = (
     "ka mi ro shan wei tha bo ra jesh yu ki no la ti va den mar zu fe lo san dri nia ber to xi oma ne so ju".split()
 )
 _WEIGHTS = {
-    "numbers": 0.6,
-    "contrast": 1.6,
+    "numbers": 0.9,
+    "contrast": 1.8,
+    "others": 0.9,
     "plain": 1.2,
-    "negated good": 2.6,
+    "negated good": 3.0,
     "negated bad": 2.2,
     "question": 1.2,
-    "then and now": 1.2,
+    "then and now": 1.5,
     "fact": 1.6,
-    "people": 1.2,
+    "people": 1.4,
 }

@@ -72,14 +72,14 @@ def build_pieces(counts: Mapping[str, int], size: int) -> list[str]:
 
 
 def _aliases(lower: Mapping[str, int], capital: Mapping[str, int]) -> dict[str, Sequence[str]]:
+    places = [place for place in wordlists.place_names() if " " not in place]
     taken: set[str] = set()
     aliases: dict[str, Sequence[str]] = {}
     for token, candidates in (
         (wordlists.NATIONALITY, wordlists.NATIONALITIES),
         (wordlists.RELIGION, wordlists.RELIGIONS),
         (wordlists.ORIENTATION, wordlists.ORIENTATIONS),
-        (wordlists.PERSON, wordlists.names_only(wordlists.first_names(), lower, capital)),
-        (wordlists.PLACE, wordlists.names_only(wordlists.place_names(), lower, capital)),
+        (wordlists.NAME, wordlists.names_only([*wordlists.first_names(), *places], lower, capital)),
     ):
         aliases[token] = sorted(set(candidates) - taken)
         taken.update(aliases[token])

