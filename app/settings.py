@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     """HTTP worker processes; 0 means usable cores less one, at least one."""
     model_store: Path = Path("model_store")
     """Folder of the model store."""
-    model: str = Field(default="imdb-gru", min_length=1)
+    model: str = Field(default="reviews-gru", min_length=1)
     """Model to serve: NAME for its highest version, or NAME/VERSION."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""

@@ -31,7 +31,7 @@ def read(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> Any:
 def test_defaults() -> None:
     """Without any variable the shipped model is served on this machine only."""
     settings = load_settings()
-    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "imdb-gru")
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "reviews-gru")
     assert (settings.cache, settings.redis_url, settings.model_store) == (True, None, Path("model_store"))
 
 

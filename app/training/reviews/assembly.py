@@ -274,8 +274,7 @@ def review_splits(corpus: Corpus, sources: Sequence[Source], development: Sequen
     """All labelled texts as splits; the test split is that of the films."""
     films = {name: corpus_examples(getattr(corpus, name), LABELS) for name in ("train", "validation", "test")}
     return Splits(
-        f"{CORPUS_SOURCE}, and labelled texts of {len(sources)} other sources: "
-        + ", ".join(source.name for source in sources),
+        f"{CORPUS_SOURCE}, and labelled texts of {len(sources)} other sources",
         LABELS,
         _joined([*(source.examples for source in sources), films["train"]]),
         _joined([*(source.examples for source in development), films["validation"]]),

@@ -321,6 +321,8 @@ _WEIGHTS = {
     "numbers": 0.9,
     "contrast": 1.8,
     "others": 0.9,
+    "emoji": 0.7,
+    "idioms": 1.0,
     "plain": 1.2,
     "negated good": 3.0,
     "negated bad": 2.2,
