@@ -257,12 +257,19 @@ def _calibration(config: ModelConfig, metrics: dict[str, Any]) -> str:
 
 def _limits(config: ModelConfig, metrics: dict[str, Any]) -> str:
     source, labels = metrics["data"]["source"], _listed(config.labels)
+    sources = metrics.get("sources")
+    rights = (
+        "\n- The texts it learnt from belong to who wrote them, and most of the sources named above state no licence. None "
+        "of the texts is in the model's files; whoever ships the model decides by this list."
+        if sources
+        else ""
+    )
     return (
         f"- It knows texts like those of {source} and always answers one of {labels}, whatever a text is about and in "
-        "whatever language.\n"
+        "whatever language; `judgement` says where that is not to be trusted.\n"
         "- Its probabilities are calibrated on such texts only; on others it is usually surer than it should be.\n"
-        "- Words outside the vocabulary all look the same to it; irony, quotations and comparisons mislead it.\n"
-        "- What reviewers wrote about groups of people is in its weights: do not judge people with it."
+        "- Irony, quotations, comparisons and other people's opinions mislead it.\n"
+        f"- What reviewers wrote about groups of people is in its weights: do not judge people with it.{rights}"
     )
 
 
