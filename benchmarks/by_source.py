@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from app.modeling.runtimes import load_predictor
@@ -27,11 +26,10 @@ from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 from app.training.batches import predict_sorted
 from app.training.corpus import load_corpus
-from app.training.evaluation import calibration_error
+from app.training.evaluation import source_figures
 from app.training.reviews.sources import LABELS, Source, parse_sources, read_source
 
 _STRENGTH = 4.0
-_CALIBRATED_FROM = 300
 _VADER_NEUTRAL = 0.05
 
 Judge = Callable[[Sequence[str]], np.ndarray]
@@ -83,18 +81,6 @@ def stored(store: ModelStore, reference: str) -> Judge:
     return judge
 
 
-def figures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy of negative against positive, F1 of neutral, calibration error over all labels."""
-    polar = labels != 1
-    right = (probabilities[polar, 2] > probabilities[polar, 0]) == (labels[polar] == 2)
-    document: dict[str, Any] = {"texts": len(labels), "polar": int(polar.sum()), "accuracy": float(right.mean())}
-    if (~polar).any():
-        document["neutral_f1"] = float(f1_score(labels == 1, probabilities.argmax(-1) == 1, zero_division=0.0))
-    if len(labels) >= _CALIBRATED_FROM:
-        document["calibration_error"] = calibration_error(probabilities, labels)
-    return document
-
-
 def table(by_judge: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Sources by judges, and the mean over the sources."""
     names = list(by_judge)
@@ -136,7 +122,7 @@ def main() -> None:
     judges |= {name: stored(ModelStore(args.store), name) for name in args.models}
     for name, judge in judges.items():
         judged[name] = {
-            source.name: figures(judge(source.examples.texts), np.asarray(source.examples.labels))
+            source.name: source_figures(judge(source.examples.texts), np.asarray(source.examples.labels))
             for source in development
         }
     print(table(judged))

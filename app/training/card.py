@@ -259,8 +259,8 @@ def _limits(config: ModelConfig, metrics: dict[str, Any]) -> str:
     source, labels = metrics["data"]["source"], _listed(config.labels)
     sources = metrics.get("sources")
     rights = (
-        "\n- The texts it learnt from belong to who wrote them, and most of the sources named above state no licence. None "
-        "of the texts is in the model's files; whoever ships the model decides by this list."
+        "\n- The texts it learnt from belong to who wrote them, and most of the sources named above state no licence. "
+        "None of the texts is in the model's files; whoever ships the model decides by this list."
         if sources
         else ""
     )

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         document["data"] = args.data.name if args.data is not None else f"corpus, {args.split} split"
         document |= judged.as_dict()
         if {"negative", "positive"} <= set(labels):
-            document["polar"] = source_figures(outcome)
+            document["polar"] = source_figures(outcome.probabilities, outcome.labels, labels)
         tables = [figures_table(judged), class_table(judged), length_table(judged)]
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)

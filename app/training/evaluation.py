@@ -216,27 +216,31 @@ def measure(outcome: Outcome) -> Evaluation:
     )
 
 
-def source_figures(outcome: Outcome) -> dict[str, Any]:
+def source_figures(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """What a model that knows negative and positive scores on one source, for ``metrics.json``.
 
     ``accuracy`` is that of negative against positive: of a text that is either, the more probable of the two counts.
     ``neutral_f1`` is that of neutral among all labels, where there are neutral texts; ``calibration_error`` is over all
     labels, where there are texts enough.
+
+    Args:
+        probabilities: (N, C) of each class.
+        labels: (N,) true class.
+        names: of the C classes.
     """
-    negative, positive = outcome.names.index("negative"), outcome.names.index("positive")
-    polar = np.isin(outcome.labels, (negative, positive))
-    told = outcome.probabilities[polar, positive] > outcome.probabilities[polar, negative]
+    negative, positive = names.index("negative"), names.index("positive")
+    polar = np.isin(labels, (negative, positive))
+    told = probabilities[polar, positive] > probabilities[polar, negative]
     figures = {
-        "texts": len(outcome.labels),
-        "accuracy": round(float((told == (outcome.labels[polar] == positive)).mean()), _DIGITS),
+        "texts": len(labels),
+        "accuracy": round(float((told == (labels[polar] == positive)).mean()), _DIGITS),
     }
     if not polar.all():
-        neutral = outcome.names.index("neutral")
-        score = f1_score(outcome.labels == neutral, outcome.predicted == neutral, zero_division=0.0)
+        neutral = names.index("neutral")
+        score = f1_score(labels == neutral, probabilities.argmax(-1) == neutral, zero_division=0.0)
         figures["neutral_f1"] = round(float(score), _DIGITS)
-    if len(outcome.labels) >= CALIBRATED_FROM:
-        error = calibration_error(outcome.probabilities, outcome.labels)
-        figures["calibration_error"] = round(error, _DIGITS)
+    if len(labels) >= CALIBRATED_FROM:
+        figures["calibration_error"] = round(calibration_error(probabilities, labels), _DIGITS)
     return figures
 
 

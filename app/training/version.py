@@ -98,8 +98,9 @@ def write_version(
         metrics = _metrics(network, splits, record, calibration, validation, test)
         metrics["behaviour"] = _behaviour(store, name, predictor, tokenizer, config.labels)
         metrics["sources"] = {
-            source: source_figures(judge(predictor, tokenizer, config.labels, examples))
+            source: source_figures(judged.probabilities, judged.labels, judged.names)
             for source, examples in splits.development.items()
+            if (judged := judge(predictor, tokenizer, config.labels, examples))
         }
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         card = model_card(name, config, metrics, test or validation, split)
