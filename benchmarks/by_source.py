@@ -122,7 +122,7 @@ def main() -> None:
     judges |= {name: stored(ModelStore(args.store), name) for name in args.models}
     for name, judge in judges.items():
         judged[name] = {
-            source.name: source_figures(judge(source.examples.texts), np.asarray(source.examples.labels))
+            source.name: source_figures(judge(source.examples.texts), np.asarray(source.examples.labels), LABELS)
             for source in development
         }
     print(table(judged))
