@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message
 from app.api.application import build_application
 from app.api.guard import KeyMeter
 from app.api.meter import RateLimitedError
-from app.api.policy import Policy
+from app.api.policy import _SCOPES, Policy
 from app.api.rate_counters import RateCounters
 from app.errors import SettingsError
 from app.keys import ADMIN, CLASSIFY, new_key
-from app.settings import Settings, load_settings
+from app.settings import _OWN, Settings, load_settings
 from tests.api.shapes import assert_problem, sample
 from tests.fakes import FakeClassifier, application, client_of, no_lifespan
 
@@ -433,6 +433,11 @@ async def test_every_route_has_a_scope() -> None:
     policy = Policy(Settings())
     for route in ROUTES:
         assert policy.scope_of(route, "PUT") in (None, CLASSIFY, ADMIN)
+
+
+def test_a_prefix_hides_no_route() -> None:
+    """``root_path`` may begin with no route's first part: the settings know them all."""
+    assert {route.split("/")[1] for route in _SCOPES} - {""} == _OWN
 
 
 async def test_workers_count_together(keys: Path, tmp_path: Path) -> None:
