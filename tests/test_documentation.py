@@ -38,6 +38,8 @@ def linked_pages() -> list[Path]:
 
 
 PAGES = linked_pages()
+DOORS = [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
+"""For contributors; the README leads to them, too."""
 TEXT = "\n".join(page.read_text() for page in PAGES)
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| `")]
 FAMILIES = {
@@ -111,7 +113,7 @@ def _summed(kind: str) -> bool:
     return kind == "histogram"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *DOORS], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Every link to a file of this repository."""
     missing = [
@@ -120,6 +122,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not missing
+
+
+def test_the_readme_leads_to_the_doors() -> None:
+    """Whoever wants to help starts there."""
+    assert {page.name for page in DOORS} <= set(LINK.findall(README.read_text()))
 
 
 @pytest.mark.parametrize("path", sorted(IMAGES.iterdir()), ids=lambda path: path.name)
@@ -139,7 +146,8 @@ def test_pictures_are_not_old(path: Path) -> None:
 def test_make_targets_exist() -> None:
     """Every ``make`` command in the documentation."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE))
+    text = "\n".join([TEXT, *(page.read_text() for page in DOORS)])
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
     assert named
     assert named <= targets
 
@@ -170,5 +178,6 @@ def test_commands_are_understood(command: str) -> None:
 
 def test_pages_name_no_place_outside() -> None:
     """Paths are relative to the repository or made up, not those of somebody's machine."""
-    assert str(ROOT) + os.sep not in TEXT
-    assert not re.search(r"/home/\w+|/Users/\w+", TEXT)
+    for page in [*PAGES, *DOORS]:
+        assert str(ROOT) + os.sep not in page.read_text()
+        assert not re.search(r"/home/\w+|/Users/\w+", page.read_text())
