@@ -84,7 +84,8 @@ def section(title: str) -> str:
 
 def settings_and_metrics(text: str) -> set[str]:
     """Names of settings and metrics in a text."""
-    return {name for name in spans(text) if re.fullmatch(r"SENTIMENT_\w+|sentiment_\w+", name)}
+    names = {span.partition("=")[0] for span in spans(text)}
+    return {name for name in names if re.fullmatch(r"SENTIMENT_\w+|sentiment_\w+", name)}
 
 
 @pytest.mark.parametrize("title", ["Added", "Changed"])
