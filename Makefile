@@ -1,14 +1,19 @@
-# Needs Python 3.11, 3.12 or 3.13 and make. PYTHON chooses the interpreter; TORCH_INDEX names a wheel index for torch
-# (for machines without a GPU: https://download.pytorch.org/whl/cpu).
+# Needs Python 3.11, 3.12 or 3.13 and make. PYTHON chooses the interpreter. What is installed has the versions and hashes
+# in requirements/; of PyTorch, whose files differ by index, only the version is certain here. It is installed for
+# training, the tests and where there is a GPU; TORCH_INDEX names a wheel index for it (for machines without a GPU:
+# https://download.pytorch.org/whl/cpu).
 PYTHON ?= $(firstword $(foreach v,python3.13 python3.12 python3.11 python3,$(shell $(v) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3,11),(3,12),(3,13)))' 2>/dev/null && echo $(v))))
 TORCH_INDEX ?=
 CASES ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+LOCKED := $(PIP) install --no-deps --require-hashes --requirement
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch-cuda.txt)
+GPU := $(wildcard /dev/nvidiactl /dev/dxg)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all test-containers lint fuzz chaos bench clean
+.PHONY: help install install-all serve test test-all test-containers lint lock audit fuzz chaos bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,15 +22,24 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.serve: pyproject.toml setup.py requirements/build.txt requirements/serve.txt | $(BIN)/python
 	@echo "installing into $(VENV) ..."
-	$(PIP_INSTALL) --editable .
-	@command -v cc gcc clang >/dev/null || $(PIP_INSTALL) ziglang  # a C compiler in a wheel
-	@$(BIN)/python -m app.compiler || echo "going on without: the forward pass will run on torch, tokenizing on Python"
+	$(LOCKED) requirements/build.txt --requirement requirements/serve.txt
+	@command -v cc gcc clang >/dev/null || $(LOCKED) requirements/compiler.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m app.compiler || { echo "going on without: PyTorch will compute"; $(MAKE) $(VENV)/.torch; }
+	$(if $(GPU),@$(MAKE) $(VENV)/.torch)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.serve
-	$(PIP_INSTALL) --editable '.[dev]'
+$(VENV)/.torch: requirements/torch.txt requirements/torch-cuda.txt | $(BIN)/python
+	@echo "installing PyTorch into $(VENV) ..."
+	$(PIP) install --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH)
+	$(LOCKED) requirements/torch.txt
+	@ls -d $(VENV)/lib/python3*/site-packages/torch-*+cpu.dist-info >/dev/null 2>&1 || $(LOCKED) requirements/torch-cuda.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.serve $(VENV)/.torch
+	$(LOCKED) requirements/dev.txt
 	@touch $@
 
 install: $(VENV)/.serve  ## set up .venv with what serving needs
@@ -43,11 +57,17 @@ lint: $(VENV)/.dev  ## ruff and mypy
 test: lint  ## everything that needs only Python
 	$(BIN)/python -m pytest -m "not extra"
 
-test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl
+test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, a C compiler
 	$(BIN)/python -m pytest -m "extra and not containers"
 
 test-containers: $(VENV)/.dev  ## build the image, run it and the compose files: needs a Docker engine, and root for kill -9
 	$(BIN)/python -m pytest tests/containers -rP
+
+lock: $(VENV)/.dev  ## renew the lists in requirements/ after a change of pyproject.toml; UPGRADE=1 takes newer versions
+	$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)
+
+audit: $(VENV)/.dev  ## look for known vulnerabilities of what is served
+	$(BIN)/python requirements/audit.py
 
 fuzz: $(VENV)/.dev  ## random input for a long time: make fuzz CASES=20000
 	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s tests/test_fuzz.py tests/api/test_schemathesis.py

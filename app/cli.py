@@ -1,4 +1,7 @@
-"""The commands: serve, classify, train, train-reviews, evaluate, models, keys, cache and openapi."""
+"""The commands: serve, classify, train, train-reviews, evaluate, models, keys, cache and openapi.
+
+Of ``python -m app`` or, where it is installed, ``sentiment``.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ _TOOLS = {
     "keys": ("app.keys", "make and check API keys"),
     "cache": ("app.purge", "delete what is kept in Redis"),
 }
+_SCRIPTS = ("sentiment", "sentiment-service")
+"""What an installed package is called by."""
 _PACKAGES = {"sklearn": "scikit-learn"}
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
@@ -83,7 +88,9 @@ def _missing(error: ModuleNotFoundError) -> str:
 def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """All commands, of which only the chosen one (None: each) is imported and knows its arguments: imports take longer
     than many a command."""
-    parser = argparse.ArgumentParser(prog="python -m app", description="A self-hosted sentiment service.")
+    script = Path(sys.argv[0]).name
+    program = script if script in _SCRIPTS else "python -m app"
+    parser = argparse.ArgumentParser(prog=program, description="A self-hosted sentiment service.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a model over HTTP", description=_serve.__doc__)
     for name in _FLAGS if chosen in (None, "serve") else ():
@@ -121,9 +128,9 @@ def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
     from app.settings import PREFIX, Settings
 
     documentation = Settings.model_json_schema()["properties"][name].get("description", "")
-    flag = "--" + name.replace("_", "-")
+    flags = [*(["--store"] if name == "model_store" else []), "--" + name.replace("_", "-")]
     parser.add_argument(
-        flag, dest=name, default=argparse.SUPPRESS, metavar="VALUE", help=f"{documentation} [{PREFIX}{name.upper()}]"
+        *flags, dest=name, default=argparse.SUPPRESS, metavar="VALUE", help=f"{documentation} [{PREFIX}{name.upper()}]"
     )
 
 
@@ -139,6 +146,7 @@ def _add_tools(commands: Any, chosen: str | None) -> None:
 def _serve(options: argparse.Namespace) -> int:
     """Serve a model: one engine process, HTTP workers, and a supervisor that keeps them alive. Every setting is an
     environment variable SENTIMENT_*; the main ones are flags too."""
+    from app import tracing
     from app.keys import read_keys
     from app.serving import sockets, supervisor
     from app.settings import Settings, load_settings
@@ -151,10 +159,12 @@ def _serve(options: argparse.Namespace) -> int:
     model = ModelStore(settings.model_store).open(settings.model)
     if settings.api_keys is not None:
         read_keys(settings.api_keys)
+    tracing.check()
     try:
         listener = sockets.bind(settings.host, settings.port)
-    except OSError as error:
-        raise SentimentError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one of a host
+        reason = getattr(error, "strerror", None) or "not the name of a host"
+        raise SentimentError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from error
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"

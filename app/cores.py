@@ -3,14 +3,75 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 
-def usable_cores() -> int:
-    """Cores this process may use: affinity, and the CPU quota of its control group (v2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class _Mount(NamedTuple):
+    """A hierarchy of control groups as this process sees it.
+
+    Attributes:
+        unified: whether it is version 2.
+        root: the group that is found at ``point``; another than ``/`` where a container sees a part of the tree.
+        point: the folder.
+    """
+
+    unified: bool
+    root: str
+    point: Path
+
+
+def usable_cores(proc: Path = Path("/proc/self")) -> int:
+    """Whole cores this process may use, at least one: affinity, and the CPU quotas of its control group and of all
+    groups around it, version 1 and 2.
+
+    A part of a core is left out: a thread more than the quota pays for is stopped in the middle of each period.
+
+    Args:
+        proc: what the kernel says of this process.
+    """
+    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    for folder in _groups(proc):
+        cores = min(cores, _quota(folder))
+    return max(1, int(cores))
+
+
+def _groups(proc: Path) -> Iterator[Path]:
+    """Folders of the groups that this process is in, in every hierarchy that may bound it."""
+    paths: dict[bool, str] = {}
+    mounts: list[_Mount] = []
     with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores
+        for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0" or "cpu" in controllers.split(","):
+                paths[number == "0"] = path
+        mounts = list(_mounts((proc / "mountinfo").read_text(encoding="utf-8")))
+    for unified, root, point in mounts:
+        # A group outside what is mounted here cannot be looked at; the outermost that can be is read all the same.
+        within = Path(paths.get(unified, root))
+        parts = within.relative_to(root).parts if within.is_relative_to(root) else ()
+        yield from (point.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _mounts(mountinfo: str) -> Iterator[_Mount]:
+    """Mounted hierarchies that have CPU quotas; see proc(5) for the fields."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options.split(",")):
+            _, _, _, root, point = before.split(" ")[:5]
+            yield _Mount(kind == "cgroup2", root, Path(point))
+
+
+def _quota(folder: Path) -> float:
+    """Cores that a group may use; infinite where it has no quota."""
+    with suppress(OSError, ValueError):  # of the other version, or "max"
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        quota, period = ((folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
+        if int(quota) > 0:
+            return int(quota) / int(period)
+    return float("inf")

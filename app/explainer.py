@@ -48,13 +48,10 @@ def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = Fals
     """
 
     def load() -> Computer:
-        # HTTP workers import this module through ``main`` and must never import torch.
-        from app.modeling.explainer import NetworkExplainer, use_one_thread
-        from app.modeling.runtimes import resolve_device
+        # HTTP workers import this module through ``main`` and must never import what computes.
+        from app.modeling.explainer import NetworkExplainer
 
-        if alone:
-            use_one_thread()
-        explainer = NetworkExplainer(model, resolve_device(settings.explain_device, "SENTIMENT_EXPLAIN_DEVICE"))
+        explainer = NetworkExplainer(model, settings.explain_device, alone=alone)
         return _InShortTurns(explainer) if alone else explainer
 
     return LocalExplainer(load, settings.explain_max_queue)

@@ -1,6 +1,6 @@
 """``python -m app models``: list, show, verify and import versions of the model store.
 
-torch is imported only where tensors are looked at, so that ``list`` and ``show`` answer at once.
+torch is imported only where somebody else's tensors are read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = commands.add_parser("verify", parents=[shared], help="check checksums, shapes, values and scores")
     verify.add_argument("reference", metavar="MODEL", nargs="?", help="NAME or NAME/VERSION (default: the whole store)")
     verify.set_defaults(action=_verify)
-    importing = commands.add_parser("import", parents=[shared], help="store a PyTorch state dict as a new version")
+    importing = commands.add_parser("import", help="store a PyTorch state dict as a new version")
+    add_store_argument(importing, writes=True)
     importing.add_argument("name", metavar="NAME", help="name in the model store")
     importing.add_argument("--weights", type=Path, required=True, help="state dict written by torch.save")
     importing.add_argument("--config", type=Path, required=True, help="configuration, as config.json in the store")
@@ -160,6 +161,10 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
+    from app.modeling.runtimes import NEEDS_TORCH, torch_missing
+
+    if torch_missing():
+        raise CheckpointError(f"{args.weights}: a state dict {NEEDS_TORCH}")
     from app.modeling.importing import import_model
 
     model = import_model(ModelStore(args.store), args.name, args.weights, args.config, args.vocabulary)

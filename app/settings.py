@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import OptionError, SettingsError
+from app.redis_address import fault_of_redis_url
 
 PREFIX = "SENTIMENT_"
 RESTARTED_VARIABLE = "PROCESS_RESTARTED"
@@ -23,6 +24,10 @@ CORPUS_VARIABLE = "SENTIMENT_CORPUS"
 """Where training finds its corpus; nothing that serving needs."""
 ROLE_VARIABLE = "SENTIMENT_PROCESS_ROLE"
 """Set by the supervisor for its children, such as ``worker-0``; not a setting."""
+
+PACKAGED_STORE = Path(__file__).parent / "model_store"
+"""The default model, where this is an installed package; see ``setup.py``."""
+_STORE = Path("model_store")
 
 Access = Literal["auto", "public", "admin", "off"]
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
@@ -36,7 +41,12 @@ class Settings(BaseSettings):
     """All settings; each is the environment variable ``SENTIMENT_<NAME>``."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # ``load_settings`` shows it, where it is no secret
     )
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -45,7 +55,7 @@ class Settings(BaseSettings):
     """TCP port to listen on; 0 picks a free one."""
     workers: int = Field(default=0, ge=0, le=256)
     """HTTP worker processes; 0 means usable cores less one, at least one."""
-    model_store: Path = Path("model_store")
+    model_store: Path = Field(default=_STORE, validate_default=True)
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)
     """Model to serve: NAME for its highest version, or NAME/VERSION."""
@@ -61,9 +71,9 @@ class Settings(BaseSettings):
     """Whether results are cached and identical texts in flight are computed once; off for measurements."""
     cache_size: int = Field(default=10_000, ge=1, le=10_000_000)
     """Results kept in each process' own least-recently-used cache."""
-    redis_url: str | None = None
+    redis_url: str | None = Field(default=None, repr=False)
     """Shared cache behind the in-process one: redis://localhost:6379/0, rediss:// for TLS, unix://; unset for none."""
-    cache_secret: SecretStr | None = Field(default=None, min_length=16)
+    cache_secret: SecretStr | None = Field(default=None, min_length=16, repr=False)
     """Secret of 16 characters or more that keys in Redis are made with, so that nobody can guess texts by them."""
     redis_timeout: float = Field(default=0.05, gt=0, le=10)
     """Seconds a connection to Redis, or an answer from it, may take before it is an error and the text computed."""
@@ -148,11 +158,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
 
+    @field_validator("model_store")
+    @classmethod
+    def _is_found(cls, value: Path) -> Path:
+        return store_to_read(value)
+
     @field_validator("redis_url")
     @classmethod
-    def _is_one_server(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://, and name a single server")
+    def _is_an_address_of_redis(cls, value: str | None) -> str | None:
+        if value is not None and (fault := fault_of_redis_url(value)):
+            raise ValueError(
+                f"{fault}; must be like redis://:PASSWORD@HOST:6379/0 (rediss:// for TLS) or "
+                "unix:///PATH?db=0, with % escapes for signs such as / ? # @ : in a password"
+            )
         return value
 
     @field_validator("rate_limit")
@@ -167,6 +185,13 @@ class Settings(BaseSettings):
                 parse_many(value)
             except ValueError:
                 raise ValueError("must be like 6000/minute, or several of that, separated by ;") from None
+        return value
+
+    @field_validator("file_folder")
+    @classmethod
+    def _can_be_written(cls, value: Path | None) -> Path | None:
+        if value is not None and not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):
+            raise ValueError("must be a folder that this process may write to")
         return value
 
     @field_validator("metrics", "docs")
@@ -203,6 +228,11 @@ class Settings(BaseSettings):
         return value
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting may hold a password, so that its value is shown nowhere."""
+    return name in Settings.model_fields and not Settings.model_fields[name].repr
+
+
 def choices_of(name: str) -> tuple[str, ...]:
     """What a setting may be that is one of several words, for commands that take it as a flag."""
     return get_args(Settings.model_fields[name].annotation)
@@ -213,11 +243,19 @@ def default_of(name: str) -> str:
     return os.environ.get(f"{PREFIX}{name.upper()}") or str(Settings.model_fields[name].default)
 
 
-def add_store_argument(parser: argparse._ActionsContainer) -> None:
-    """Add the flag of commands that says where models are."""
+def store_to_read(store: Path) -> Path:
+    """The model store of the package in the place of the default one, where there is no such folder."""
+    return PACKAGED_STORE if store == _STORE and not store.is_dir() and PACKAGED_STORE.is_dir() else store
+
+
+def add_store_argument(parser: argparse._ActionsContainer, *, writes: bool = False) -> None:
+    """Add the flag of commands that says where models are; one that writes never writes into the package."""
     store = Path(default_of("model_store"))
     parser.add_argument(
-        "--store", type=Path, default=store, help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)"
+        "--store",
+        type=Path,
+        default=store if writes else store_to_read(store),
+        help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)",
     )
 
 
@@ -238,14 +276,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**(overrides or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        field = str(first["loc"][0])
-        name = f"{PREFIX}{field.upper()}"
-        message = first["msg"]
+        name = str(first["loc"][0])
+        message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "string_pattern_mismatch":
             # For people, what the setting is for says more than a pattern.
-            message = f"does not fit what it is: {Settings.model_fields[field].description}"
-        # A URL may hold a password.
-        given = "" if "URL" in name or "SECRET" in name else f" (got {str(first.get('input'))[:80]!r})"
-        if overrides and field in overrides:
-            raise OptionError(field, f"{message}{given}") from error
-        raise SettingsError(f"{name}: {message}{given}") from error
+            message = f"does not fit what it is: {Settings.model_fields[name].description}"
+        if not is_secret(name):
+            message += f" (got {str(first.get('input'))[:80]!r})"
+        # ``from None``: an error's causes are printed with it by who does not know it.
+        if overrides and name in overrides:
+            raise OptionError(name, message) from None
+        raise SettingsError(f"{PREFIX}{name.upper()}: {message}") from None

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from app.errors import SettingsError
 from app.logs import trace_id
 
 if TYPE_CHECKING:
@@ -27,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 _ASKED_BY = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
 _OFF = "none"
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_HEADER = re.compile(r"[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[!#-+\--:<-\[\]-~ \t]*")
+"""One of those that commas divide, as the exporter takes it."""
 
 _provider: TracerProvider | None = None
 _tracer: Tracer | None = None
@@ -37,6 +44,29 @@ def asked_for() -> bool:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == _OFF:
         return False
     return any(os.environ.get(name) for name in _ASKED_BY)
+
+
+def check() -> None:
+    """Look at the variables that may hold a password. The exporter logs the value of one that it does not understand.
+
+    Raises:
+        SettingsError: one is malformed; nothing of its value is in the message.
+    """
+    if not asked_for():
+        return
+    for name in _ENDPOINTS:
+        if value := os.environ.get(name):
+            try:
+                parts = urlsplit(value)
+                usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                usable = False
+            if not usable:
+                raise SettingsError(f"{name}: must be like http://HOST:4318")
+    for name in _HEADERS:
+        headers = [header for header in os.environ.get(name, "").split(",") if header.strip()]
+        if not all(_HEADER.fullmatch(header) for header in headers):
+            raise SettingsError(f"{name}: must be like NAME=VALUE,NAME=VALUE, with % escapes in values")
 
 
 def configure() -> None:

@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from app import logs
+from app.compiler import KERNEL
 from app.main import create_app
 from app.settings import Settings
+from tests import native
 from tests.fakes import client_of
 from tests.reviews import written_reviews
 from tests.service import Service, serving
@@ -131,6 +133,26 @@ def test_an_explainer_that_cannot_start_ends_nothing_else(tiny_store: Path) -> N
         assert "Traceback" not in service.output.read_text()
         assert httpx.post(f"{service.url}/classify", json={"text": "a film"}, timeout=60).status_code == 200
         assert service.process.poll() is None
+
+
+def test_without_torch_all_but_tokens_is_explained(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the kernel; tokens are answered at once with the name of the extra that they need."""
+    native.require(KERNEL)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with serving(tiny_store, workers="1", precision="float32") as service:
+        answer = explain(service, "A good film. A bad end.", "sentences", "curve")
+        assert answer.status_code == 200, answer.text
+        explanation = answer.json()["explanation"]
+        assert len(explanation["sentences"]) == 2
+        assert explanation["curve"][-1]["score"] == pytest.approx(answer.json()["score"], abs=1e-5)
+        for kinds in (["tokens"], KINDS):
+            refused = explain(service, "A good film.", *kinds)
+            assert (refused.status_code, refused.json()["code"]) == (503, "explainer_unavailable")
+            assert "sentiment-service[torch]" in refused.json()["detail"]
+        assert service.metrics()['sentiment_process_restarts_total{role="explainer"}'] == 0
 
 
 async def test_in_one_process(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,11 @@ address outside, every dependency pinned."""
 from __future__ import annotations
 
 import ast
+import os
 import pickle
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from app.errors import CheckpointError
 from app.keys import ADMIN, CLASSIFY, new_key
@@ -70,6 +74,26 @@ def test_no_text_and_no_secret_in_logs(tiny_store: Path, tmp_path: Path) -> None
     for secret in (TEXT_MARK, KEY, WRONG_KEY, PASSWORD, KEPT.digest.hex()):
         assert secret not in output
         assert secret not in metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SENTIMENT_REDIS_URL", f"redis://:{PASSWORD}/rest@host"),
+        ("SENTIMENT_REDIS_URL", f"redis://host?{PASSWORD}=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", f"Authorization: Bearer {PASSWORD}"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", f"collector:{PASSWORD}"),
+    ],
+)
+def test_a_malformed_secret_ends_the_start_unseen(tiny_store: Path, name: str, value: str) -> None:
+    """Before anything is bound or started, in one line that names the variable and shows nothing of its value."""
+    environment = {variable: text for variable, text in os.environ.items() if not variable.startswith("SENTIMENT_")}
+    environment |= {"OTEL_TRACES_EXPORTER": "otlp", "SENTIMENT_PORT": "0", name: value}
+    command = [sys.executable, "-m", "app", "serve", "--model-store", str(tiny_store), "--model", "tiny"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(rf"error: {name}: .*\n", ended.stderr)
+    assert PASSWORD not in ended.stderr
 
 
 class Evil:
@@ -208,16 +232,53 @@ async def test_browsers_are_told_to_be_careful(path: str) -> None:
     assert "server" not in headers
 
 
-def test_every_dependency_is_pinned() -> None:
-    """What pyproject.toml asks for has an exact version in constraints.txt, which is sorted and names nothing twice."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][A-Za-z0-9.+!]*", line) for line in lines)
-    names = [line.partition("==")[0] for line in lines]
-    assert len(set(names)) == len(names)
-    wanted = [
-        *project["dependencies"],
-        *(name for extra in project["optional-dependencies"].values() for name in extra),
-    ]
-    asked = {re.split(r"[\[<>=!~ ]", wish)[0].lower() for wish in wanted} - {project["name"]}
-    assert asked <= set(names)
+LISTS = {path.stem: path.read_text() for path in sorted((ROOT / "requirements").glob("*.txt"))}
+
+
+def versions(name: str) -> dict[str, str]:
+    """Versions by package, where a list has no conditions that differ."""
+    found = re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ \n]+)", LISTS[name], re.MULTILINE)
+    return dict(found)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_package_has_a_version_and_hashes(name: str) -> None:
+    """A list has entries of that form alone, and the same versions as every other list."""
+    entries = re.split(r"\n(?=[a-z0-9])", LISTS[name].strip())
+    form = re.compile(
+        r"[a-z0-9-]+(\[[a-z0-9,-]+\])?==[0-9][A-Za-z0-9.+!]*( ; [^\\\n]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+"
+    )
+    for entry in entries:
+        assert form.fullmatch(entry), entry
+    for other in LISTS.keys() - {"torch-cpu"}:
+        same = versions(name).keys() & versions(other).keys()
+        assert {package: versions(name)[package].removesuffix("+cpu") for package in same} == {
+            package: versions(other)[package] for package in same
+        }
+
+
+def test_every_dependency_is_in_its_list() -> None:
+    """What pyproject.toml asks for, in a version that it allows; run `make lock` after a change."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    base = project["project"]["dependencies"]
+    wanted = {
+        "serve": base,
+        "image": [*base, *extras["files"], *extras["traces"]],
+        "build": project["build-system"]["requires"],
+        "compiler": extras["compiler"],
+        "torch-cuda": extras["torch"],
+        "torch": [wish for wish in extras["gpu"] if not wish.startswith(project["project"]["name"])],
+        "dev": [wish for extra in ("dev", "files", "traces", "train", "clients") for wish in extras[extra]],
+    }
+    assert wanted.keys() == LISTS.keys() - {"torch-cpu"}
+    for name, wishes in wanted.items():
+        for requirement in map(Requirement, wishes):
+            if requirement.name != project["project"]["name"]:
+                assert versions(name)[requirement.name.lower()] in requirement.specifier, requirement
+
+
+def test_what_is_served_needs_no_torch() -> None:
+    """It is an extra: the kernel computes."""
+    assert "torch" not in versions("serve")
+    assert not {name for name in versions("serve") if name.startswith("nvidia")}

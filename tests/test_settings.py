@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from redis.connection import ConnectionPool
 
 from app.errors import OptionError, SettingsError
+from app.redis_address import fault_of_redis_url
 from app.settings import CORPUS_VARIABLE, PREFIX, ROLE_VARIABLE, Settings, load_settings
 
 
@@ -54,7 +59,11 @@ def test_defaults() -> None:
         ("cache", "False", False),
         ("cache", "ON", True),
         ("redis_url", "rediss://:p%40ss@host:6380/1", "rediss://:p%40ss@host:6380/1"),
+        ("redis_url", "redis://user:p%40ss@[::1]:6379/0", "redis://user:p%40ss@[::1]:6379/0"),
+        ("redis_url", "redis://host?db=3", "redis://host?db=3"),
+        ("redis_url", "rediss://host/2?ssl_cert_reqs=none", "rediss://host/2?ssl_cert_reqs=none"),
         ("redis_url", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("redis_url", "unix://user@/run/redis.sock?db=1&password=p", "unix://user@/run/redis.sock?db=1&password=p"),
         ("redis_timeout", "0.2", 0.2),
         ("max_batch_age", "0", 0.0),
         ("timeout", "1e2", 100.0),
@@ -87,6 +96,31 @@ def test_values(monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected
         ("cache", "2"),
         ("redis_url", "http://localhost"),
         ("redis_url", "localhost:6379"),
+        ("redis_url", "redis://:S3cretPart/rest@host"),
+        ("redis_url", "redis://user:S3cret/rest@host"),
+        ("redis_url", "redis://user:123/S3cret@host"),
+        ("redis_url", "redis://:S3cret#rest@host"),
+        ("redis_url", "redis://:S3cret?rest@host"),
+        ("redis_url", "redis://:S3cret?rest=1@host"),
+        ("redis_url", "redis://:S3cret@"),
+        ("redis_url", "redis://:S3cret@host:port"),
+        ("redis_url", "redis://:S3cret@host:0"),
+        ("redis_url", "redis://:S3cret@host:99999/0"),
+        ("redis_url", "redis://:S3cret@host/first"),
+        ("redis_url", "redis://:S3cret@host/0/1"),
+        ("redis_url", "redis://[::1"),
+        ("redis_url", "redis://:S3 cret@host"),
+        ("redis_url", "redis://host?db=x"),
+        ("redis_url", "redis://host?db=1&db=2"),
+        ("redis_url", "redis://host?socket_timeout=5"),
+        ("redis_url", "redis://host?ssl_cert_reqs=none"),
+        ("redis_url", "rediss://host?ssl_cert_reqs=S3cret"),
+        ("redis_url", "rediss://host?ssl_check_hostname=S3cret"),
+        ("redis_url", "rediss://host?ssl_ca_certs=/S3cret/absent"),
+        ("redis_url", "unix://"),
+        ("redis_url", "unix:///run/redis.sock?db=S3cret"),
+        ("file_folder", "/absent/folder"),
+        ("file_folder", "README.md"),
         ("redis_url", "redis+sentinel://localhost:26379/main/0"),
         ("cache_secret", "too short"),
         ("redis_timeout", "0"),
@@ -105,9 +139,39 @@ def test_a_malformed_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, n
     """The message has the variable and what was found in it, on one line."""
     with pytest.raises(SettingsError, match=rf"^{PREFIX}{name.upper()}: ") as caught:
         read(monkeypatch, name, value)
-    # A URL may hold a password.
-    assert (repr(value) in str(caught.value)) == (name not in ("redis_url", "cache_secret"))
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert "\n" not in message
+    if name == "cache_secret":
+        assert value not in message
+        return
+    if name != "redis_url":
+        # A path is shown as it was written.
+        assert repr(value) in message
+        return
+    # It may hold a password, in whatever part of it.
+    assert value not in message.partition(";")[0]
+    assert not re.search("S3cret|rest@", message)
+    assert "redis://:PASSWORD@HOST:6379/0" in message
+
+
+def test_a_password_is_in_no_trace_of_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does not expect the error prints its causes, and settings, too."""
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL", "redis://:S3cretPart/rest@host")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "S3cretPart" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(ValidationError) as wrong:
+        Settings()
+    assert "S3cretPart" not in str(wrong.value)
+    assert "S3cretPart" not in repr(Settings(redis_url="redis://:S3cretPart@host"))
+
+
+@given(st.text("0123456789S#?/@:[]%&=. ", max_size=20))
+def test_no_redis_url_is_good_here_and_malformed_to_the_client(rest: str) -> None:
+    """What passes, the client's own parser takes too, and a connection can be made of it."""
+    for scheme in ("redis://", "rediss://", "unix://"):
+        if fault_of_redis_url(scheme + rest) is None:
+            ConnectionPool.from_url(scheme + rest).make_connection()
 
 
 NUMBERS = {

@@ -30,7 +30,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError as error:
-    raise DataError("Parquet needs pyarrow, of the extra 'files': pip install '.[files]'") from error
+    raise DataError("Parquet needs pyarrow, which is not installed: install 'sentiment-service[files]'") from error
 
 _ROW_GROUP_BYTES = 32 << 20
 _LARGEST_COLUMN_CHUNK = 1 << 30

@@ -17,7 +17,7 @@ from app.sentiment import Prediction
 try:
     import httpx
 except ImportError as error:
-    raise DataError("--url needs httpx, of the extra 'files': pip install '.[files]'") from error
+    raise DataError("--url needs httpx, which is not installed: install 'sentiment-service[files]'") from error
 
 _REQUEST_TEXTS = 64
 _REQUEST_CHARACTERS = 262_144

@@ -26,7 +26,7 @@ from app.files.values import plain_text
 try:
     import openpyxl
 except ImportError as error:
-    raise DataError(".xlsx needs openpyxl, of the extra 'files': pip install '.[files]'") from error
+    raise DataError(".xlsx needs openpyxl, which is not installed: install 'sentiment-service[files]'") from error
 
 _LARGEST = 1 << 30
 """Most bytes of a workbook once unpacked: a small one may claim to be of any size."""

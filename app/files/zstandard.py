@@ -10,7 +10,7 @@ from app.errors import DataError
 try:
     import pyarrow as pa
 except ImportError as error:
-    raise DataError(".zst needs pyarrow, of the extra 'files': pip install '.[files]'") from error
+    raise DataError(".zst needs pyarrow, which is not installed: install 'sentiment-service[files]'") from error
 
 
 def decompress(file: IO[bytes]) -> IO[bytes]:

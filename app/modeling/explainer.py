@@ -1,32 +1,33 @@
-"""Explanations of one model's answers, by its reference network in float64."""
+"""Explanations of one model's answers: sentences by what computes scores, tokens by PyTorch's gradients.
+
+Imports torch only for tokens: the rest is explained without it.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from itertools import accumulate, groupby, islice
-from typing import Any
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from app.errors import NoWordsError
-from app.modeling.attribution import integrated_gradients
-from app.modeling.batching import pad
-from app.modeling.checkpoint import load_network
-from app.modeling.predictor import probabilities_of
-from app.modeling.reading import reading_curve
+from app.errors import ExplainerUnavailableError, NoWordsError
+from app.modeling.reading import Curve, ForwardReader, curve_of_beginnings, probabilities_in_batches
+from app.modeling.runtimes import NEEDS_TORCH, load_predictor, resolve_device, torch_missing
+from app.modeling.weights import read_weights
 from app.sentiment import ExplanationKind, TokenIds
 from app.store import StoredModel
 from app.text.preprocessing import Span
 from app.text.sentences import sentence_spans
 from app.text.tokenizer import Tokenizer, load_tokenizer
 
-_BATCH_TOKENS = 16_384
+if TYPE_CHECKING:
+    from app.modeling.networks import SentimentNetwork
+
+logger = logging.getLogger(__name__)
+
 _DIGITS = 6
-
-
-def use_one_thread() -> None:
-    """Let what the calling thread computes from now on stay in it."""
-    torch.set_num_threads(1)
+_RETRY_SECONDS = 60.0
+"""When a client may ask again for what needs an operator first."""
 
 
 def _offsets(span: Span) -> tuple[int, int]:
@@ -38,16 +39,24 @@ class NetworkExplainer:
 
     Args:
         model: an opened version.
-        device: ``cpu`` or ``cuda[:index]``.
+        device: ``auto``, ``cpu`` or ``cuda[:index]``.
+        alone: whether nothing else computes in this process, so that torch may be held to one thread.
 
     Raises:
         CheckpointError: the weights or the tokenizer are unusable.
+        SettingsError: the device is not to be had.
     """
 
-    def __init__(self, model: StoredModel, device: str = "cpu") -> None:
+    def __init__(self, model: StoredModel, device: str = "cpu", *, alone: bool = False) -> None:
+        self._model = model
         self._config = model.config
+        self._alone = alone
+        self._device = resolve_device(device, "SENTIMENT_EXPLAIN_DEVICE")
         self._tokenizer: Tokenizer = load_tokenizer(model)
-        self._network = load_network(model.path, model.config).to(device, torch.float64).requires_grad_(False)
+        weights = read_weights(model.path, model.config)
+        self._predictor = load_predictor(model, self._device, precision="float32")
+        self._reader = None if self._config.bidirectional else ForwardReader(weights, self._config)
+        self._network: SentimentNetwork | None = None
 
     def explain(
         self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None] = lambda: None
@@ -59,22 +68,58 @@ class NetworkExplainer:
             kind: what to explain.
             target: index of the class whose score is explained.
             check: called often; stops the work by raising.
+
+        Raises:
+            ExplainerUnavailableError: tokens are to be explained and there is no torch.
         """
         if kind == "sentences":
             return {"sentences": self._sentences(text, check)}
-        ids = self._tokenizer.encode(text).ids.tolist()
+        ids = self._tokenizer.encode(text).ids
         # The pieces that an unknown word was cut into have the offsets of the word, which is what people see.
         pieces = [(offsets, len(list(some))) for offsets, some in groupby(self._tokenizer.spans(text), _offsets)]
         spans = [{"start": start, "end": end} for (start, end), _ in pieces]
         ends = list(accumulate(count for _, count in pieces))
         if kind == "curve":
-            curve = reading_curve(self._network, ids, ends, target, check)
+            curve = self._curve(ids, ends, target, check)
             return {"curve": [{**spans[index], "score": round(score, _DIGITS)} for index, score in curve]}
-        found = integrated_gradients(self._network, ids, target, check)
+        network = self._loaded()
+        from app.modeling.attribution import integrated_gradients
+
+        found = integrated_gradients(network, ids.tolist(), target, check)
         sums = [sum(found.tokens[end - count : end]) for end, (_, count) in zip(ends, pieces, strict=True)]
         tokens = [{**span, "attribution": round(value, _DIGITS)} for span, value in zip(spans, sums, strict=True)]
         log_odds = {"baseline": round(found.baseline, _DIGITS), "text": round(found.text, _DIGITS)}
         return {"tokens": tokens, "log_odds": log_odds}
+
+    def _curve(self, ids: TokenIds[int], ends: Sequence[int], target: int, check: Callable[[], None]) -> Curve:
+        if self._reader is None:
+            return curve_of_beginnings(self._predictor, ids, ends, target, check)
+        return self._reader.curve(ids, ends, target, check)
+
+    def _loaded(self) -> SentimentNetwork:
+        """The network in float64, loaded with the first tokens."""
+        if self._network is not None:
+            return self._network
+        if torch_missing():
+            raise ExplainerUnavailableError(
+                f"explain: tokens {NEEDS_TORCH}; sentences and curve are explained without it", _RETRY_SECONDS
+            )
+        try:
+            import torch
+
+            from app.modeling.checkpoint import load_network
+
+            if self._alone:
+                torch.set_num_threads(1)
+            network = load_network(self._model.path, self._config).to(self._device, torch.float64)
+        except Exception as error:
+            logger.exception("tokens cannot be explained")
+            raise ExplainerUnavailableError(
+                "explain: tokens cannot be computed, the service's log says why; sentences and curve can",
+                _RETRY_SECONDS,
+            ) from error
+        self._network = network.requires_grad_(False)
+        return self._network
 
     def _sentences(self, text: str, check: Callable[[], None]) -> list[dict[str, Any]]:
         """Each sentence that has a word, scored as a text of its own."""
@@ -84,23 +129,10 @@ class NetworkExplainer:
                 found.append((start, end, self._tokenizer.encode(text[start:end]).ids))
             except NoWordsError:
                 continue
-        probabilities: list[list[float]] = []
-        longest = max((len(ids) for _, _, ids in found), default=1)
-        waiting = iter(ids for _, _, ids in found)
-        while batch := list(islice(waiting, max(1, _BATCH_TOKENS // longest))):
-            check()
-            probabilities += self._probabilities(batch)
-        return [self._sentence(start, end, row) for (start, end, _), row in zip(found, probabilities, strict=True)]
+        rows = probabilities_in_batches(self._predictor, [ids for _, _, ids in found], check)
+        return [self._sentence(start, end, row) for (start, end, _), row in zip(found, rows, strict=True)]
 
-    @torch.inference_mode()
-    def _probabilities(self, batch: Sequence[TokenIds[int]]) -> list[list[float]]:
-        ids, lengths = pad(batch)
-        device = self._network.embedding.weight.device
-        logits = self._network(ids.to(device), lengths.to(device)).logits
-        rows: list[list[float]] = probabilities_of(logits, self._config.temperature).tolist()
-        return rows
-
-    def _sentence(self, start: int, end: int, probabilities: list[float]) -> dict[str, Any]:
+    def _sentence(self, start: int, end: int, probabilities: Sequence[float]) -> dict[str, Any]:
         score = max(probabilities)
         scores = {label: round(value, _DIGITS) for label, value in zip(self._config.labels, probabilities, strict=True)}
         label = self._config.labels[probabilities.index(score)]

@@ -57,15 +57,20 @@ class LogitsPredictor(ABC):
 
     def _scores(self, logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Probabilities (B, classes) and, where there are any, ratings (B,) of logits."""
-        classes = len(self.config.labels)
-        if self.config.output == "sigmoid":
-            # softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]: one logit, served as two classes.
-            logits = np.concatenate([np.zeros((len(logits), 1)), logits], axis=1)
-        probabilities = _softmax(logits[:, :classes] / self.config.temperature)
+        classes = 1 if self.config.output == "sigmoid" else len(self.config.labels)
+        probabilities = class_probabilities(logits[:, :classes], self.config)
         if not self.config.rating:
             return probabilities, None
         stars = _softmax(logits[:, classes:])
         return probabilities, (stars * np.arange(1, stars.shape[1] + 1)).sum(axis=1)
+
+
+def class_probabilities(logits: NDArray[np.float64], config: ModelConfig) -> NDArray[np.float64]:
+    """Calibrated probabilities (B, C) of the classes' logits (B, C), or (B, 1) for a sigmoid."""
+    if config.output == "sigmoid":
+        # softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]: one logit, served as two classes.
+        logits = np.concatenate([np.zeros((len(logits), 1)), logits], axis=1)
+    return _softmax(logits / config.temperature)
 
 
 def longest_first(batch: Sequence[TokenIds[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -6,6 +6,7 @@ memory.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 from array import array
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _WARM_UP_LENGTHS = (1, 64)
 _WARM_UP_WORDS = 50
+NEEDS_TORCH = "needs PyTorch, which is not installed: install 'sentiment-service[torch]'"
 # The driver's control device; under the Windows subsystem the GPU is behind another one.
 _CUDA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
@@ -68,6 +70,11 @@ def resolve_device(device: str, setting: str = "SENTIMENT_DEVICE") -> str:
     """
     if device == "cpu" or (device == "auto" and not any(path.exists() for path in _CUDA_DEVICES)):
         return "cpu"
+    if torch_missing():
+        if device == "auto":
+            logger.warning("%s: there may be a GPU here, which %s; going on on the CPU", setting, NEEDS_TORCH)
+            return "cpu"
+        raise SettingsError(f"{setting}: {device} {NEEDS_TORCH}")
     import torch
 
     if torch.cuda.is_available():
@@ -75,6 +82,11 @@ def resolve_device(device: str, setting: str = "SENTIMENT_DEVICE") -> str:
     if device == "auto":
         return "cpu"
     raise SettingsError(f"{setting}: {device} is asked for, but PyTorch sees no CUDA device")
+
+
+def torch_missing() -> bool:
+    """Whether PyTorch, which is an extra, is not installed. Does not import it."""
+    return importlib.util.find_spec("torch") is None
 
 
 def device_bytes(device: str) -> Callable[[], int]:
@@ -95,6 +107,8 @@ def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> l
     except LookupError as error:
         if runtime == "native" or precision == "bfloat16":
             raise SettingsError(f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: {error}") from error
+        if torch_missing():
+            raise SettingsError(f"{error}; the other runtime, torch, {NEEDS_TORCH}") from error
         logger.warning("%s, falling back to torch, which is several times slower", error)
         return None
     return [first, *(first.share() for _ in range(threads - 1))]
@@ -107,13 +121,9 @@ def _torch(model: StoredModel, device: str, runtime: str, precision: str, thread
             f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: no {runtime} runtime in {precision} on {device}; "
             f"torch in float32 {'' if device == 'cpu' else 'or float16 '}is what there is"
         )
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            "SENTIMENT_RUNTIME: neither the compiled kernel nor PyTorch is to be had; "
-            "run `python -m app.compiler` for the one, or `pip install torch` for the other"
-        ) from error
+    if torch_missing():
+        raise SettingsError(f"SENTIMENT_RUNTIME: torch {NEEDS_TORCH}")
+    import torch
 
     from app.modeling.checkpoint import load_network
     from app.modeling.predictor import TorchPredictor

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +20,14 @@ from typing import Any, Protocol
 import orjson
 
 from app import metrics
-from app.errors import DeadlineError, InferenceError, OverloadedError, ServiceError
+from app.errors import (
+    DeadlineError,
+    ExplainerUnavailableError,
+    InferenceError,
+    OverloadedError,
+    SentimentError,
+    ServiceError,
+)
 from app.sentiment import ExplanationKind
 from app.serving.cache import KeyMaker
 
@@ -29,6 +37,8 @@ _VERSION = "1"
 """Of the content of explanations; part of every key."""
 _OVERHEAD_BYTES = 200
 """What a cached part costs beside its content."""
+_BETWEEN_LOADS = 30.0
+"""Seconds in which what could not be loaded is not tried again."""
 _SECONDS_MEMORY = 0.2
 """Weight of the newest text in the measured seconds per text."""
 
@@ -85,7 +95,7 @@ class LocalExplainer:
     """An ``Explainer`` in this process: a bounded queue and one thread.
 
     Args:
-        load: makes what computes, in that thread.
+        load: makes what computes, in that thread. Where it fails, every text is told so at once.
         max_waiting: most texts that wait or are computed.
     """
 
@@ -93,14 +103,15 @@ class LocalExplainer:
         self._load = load
         self._max_waiting = max_waiting
         self._computer: Computer | None = None
+        self._failed = -math.inf
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._turn = asyncio.Lock()
         self._seconds = 1.0
         self.waiting = 0
 
     async def start(self) -> None:
-        """Load what computes; otherwise the first text does."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._loaded)
+        """Load what computes, and raise what that raises; otherwise the first text does."""
+        self._computer = await asyncio.get_running_loop().run_in_executor(self._executor, self._load)
 
     async def close(self) -> None:
         """Stop; nothing may be waiting."""
@@ -131,7 +142,14 @@ class LocalExplainer:
 
     def _loaded(self) -> Computer:
         if self._computer is None:
-            self._computer = self._load()
+            if time.monotonic() < self._failed + _BETWEEN_LOADS:
+                raise _cannot_explain()
+            try:
+                self._computer = self._load()
+            except Exception as error:
+                self._failed = time.monotonic()
+                logger.critical("cannot explain: %s", error, exc_info=not isinstance(error, SentimentError))
+                raise _cannot_explain() from error
         return self._computer
 
     def _compute(self, request: ExplanationRequest, stopped: threading.Event) -> Parts:
@@ -155,6 +173,12 @@ class LocalExplainer:
             parts[kind] = orjson.dumps(members)[1:-1]
         self._seconds += _SECONDS_MEMORY * (time.monotonic() - began - self._seconds)
         return parts
+
+
+def _cannot_explain() -> ExplainerUnavailableError:
+    return ExplainerUnavailableError(
+        "the explainer cannot start, the service's log says why; without explain texts are answered", _BETWEEN_LOADS
+    )
 
 
 class Explanations:

@@ -37,8 +37,9 @@ CANNOT_SERVE = 78
 DRAIN_SIGNAL = signal.SIGUSR1
 """Tells a child that its end is near: new work is still taken, but nobody should send any."""
 
-PROGRAM: tuple[str, ...] = ("-m", "app")
-"""What children run, as arguments of the interpreter."""
+PROGRAM: tuple[str, ...] = ("-m", "app") if Path(__file__).parents[2] == Path.cwd() else ("-P", "-m", "app")
+"""What children run, as arguments of the interpreter; -P, so that where it is an installed package, a folder ``app`` of
+whoever starts it is not taken for it."""
 
 START_SECONDS = 120.0
 """How long a child may take to its first sign of life: imports alone take a while on a busy machine."""
@@ -46,6 +47,7 @@ START_SECONDS = 120.0
 LONGEST_REST = 30.0
 """Most seconds before a failed child that is started on demand is started again."""
 
+_REFUSING_REST = 2.0  # where a child's rest is so long, those who ask for it meanwhile are turned away
 _TICK = 0.1
 _STALL_SECONDS = 1.0
 """Between two looks at the children, of which there are ten a second, so much time passes only when this process
@@ -289,8 +291,12 @@ class Supervisor:
         for child in self._children:
             if child.wake is None or child.ending or child.alive:
                 continue
-            if self._now() - child.started >= child.rest and select.select([child.wake], [], [], 0)[0]:
+            if not select.select([child.wake], [], [], 0)[0]:
+                continue
+            if self._now() - child.started >= child.rest:
                 self._start(child)
+            elif child.rest >= _REFUSING_REST:
+                child.wake.accept()[0].close()
 
     def _watch_heartbeats(self) -> None:
         now = self._now()

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--data", type=Path, help=f"train on a labelled file instead: {READ_NAMES}")
     add_column_arguments(parser)
     parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
-    add_store_argument(parser)
+    add_store_argument(parser, writes=True)
     # The attribute "run" is left to whoever dispatches commands.
     parser.add_argument(
         "--run",
@@ -162,8 +162,8 @@ def require_extra() -> None:
     Raises:
         DataError: it is not; says how to install it.
     """
-    if any(find_spec(name) is None for name in ("matplotlib", "sklearn")):
-        raise DataError("scikit-learn and matplotlib are needed: pip install 'sentiment-service[train]'")
+    if any(find_spec(name) is None for name in ("matplotlib", "sklearn", "torch")):
+        raise DataError("PyTorch, scikit-learn and matplotlib are needed: pip install 'sentiment-service[train]'")
 
 
 def options_of(args: argparse.Namespace) -> TrainOptions:

@@ -1,4 +1,4 @@
-"""The engine and the image, which all container tests need."""
+"""The engine and the images, which all container tests need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.containers.engine import IMAGE, docker
+from tests.containers.engine import IMAGE, SLIM, docker
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +25,20 @@ def engine() -> None:
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
+def build(name: str, *options: str) -> str:
+    """Build an image of this checkout. ``CONTAINER_BUILD_OPTIONS`` is for machines that find packages elsewhere."""
+    given = shlex.split(os.environ.get("CONTAINER_BUILD_OPTIONS", ""))
+    docker("build", "--tag", name, *options, *given, ".", limit=1800)
+    return name
+
+
 @pytest.fixture(scope="session")
 def image(engine: None) -> str:
-    """The image of this checkout. ``CONTAINER_BUILD_OPTIONS`` is for machines that find packages elsewhere."""
-    docker("build", "--tag", IMAGE, *shlex.split(os.environ.get("CONTAINER_BUILD_OPTIONS", "")), ".", limit=1800)
-    return IMAGE
+    """The full image."""
+    return build(IMAGE)
+
+
+@pytest.fixture(scope="session")
+def slim(engine: None) -> str:
+    """The one without PyTorch, Parquet and traces."""
+    return build(SLIM, "--target", "slim")

@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 BASE = "python:3.11-slim-bookworm"
 IMAGE = "sentiment-service:test"
+SLIM = "sentiment-service:test-slim"
 
 
 _OPERATORS = ("APP_", "COMPOSE_", "GRAFANA_", "PROMETHEUS_", "SENTIMENT_", "TORCH_")
@@ -42,7 +43,7 @@ def inspect(name: str, template: str = "{{json .}}") -> Any:
     return json.loads(docker("inspect", "--format", template, name))
 
 
-def wait_healthy(name: str, limit: float = 60, restarts: int = 0) -> float:
+def wait_healthy(name: str, limit: float = 180, restarts: int = 0) -> float:
     """Seconds until a container is healthy that was restarted so many times; fails with its log."""
     started = time.monotonic()
     while time.monotonic() - started < limit:
@@ -57,11 +58,11 @@ def wait_healthy(name: str, limit: float = 60, restarts: int = 0) -> float:
 
 
 @contextmanager
-def container(*options: str, command: Sequence[str] = ()) -> Iterator[str]:
-    """Name of a container of the image, which is removed at the end."""
+def container(*options: str, command: Sequence[str] = (), image: str = IMAGE) -> Iterator[str]:
+    """Name of a container of an image, which is removed at the end."""
     name = f"sentiment-test-{uuid.uuid4().hex[:8]}"
     try:
-        docker("run", "--detach", "--name", name, *options, IMAGE, *command)
+        docker("run", "--detach", "--name", name, *options, image, *command)
         yield name
     finally:
         docker("rm", "--force", "--volumes", name)
@@ -69,4 +70,35 @@ def container(*options: str, command: Sequence[str] = ()) -> Iterator[str]:
 
 def python_in(name: str, code: str, *arguments: str) -> str:
     """What a program prints in a running container."""
-    return docker("exec", name, "python", "-c", code, *arguments)
+    return docker("exec", name, "python", "-c", code, *arguments, limit=240)
+
+
+_ASK = """
+import http.client, json, sys
+service = http.client.HTTPConnection("127.0.0.1", 8000, timeout=200)
+service.request(*sys.argv[1:3], *sys.argv[3:], headers={"Content-Type": "application/json"})
+answer = service.getresponse()
+print(json.dumps([answer.status, json.loads(answer.read())]))
+"""
+
+
+def ask(name: str, method: str, path: str, document: object = None) -> tuple[int, dict[str, Any]]:
+    """Status and document of a service that only its own container can reach."""
+    body = [] if document is None else [json.dumps(document)]
+    status, answer = json.loads(python_in(name, _ASK, method, path, *body))
+    return status, answer
+
+
+def classified(name: str, **more: object) -> dict[str, Any]:
+    """The answer to a short text."""
+    status, answer = ask(name, "POST", "/classify", {"text": "A lovely film.", **more})
+    assert status == 200, answer
+    return answer
+
+
+def served(name: str) -> dict[str, Any]:
+    """What a service says of the model it serves."""
+    status, answer = ask(name, "GET", "/models")
+    assert status == 200, answer
+    [model] = [model for model in answer["models"] if model["served"]]
+    return dict(model)

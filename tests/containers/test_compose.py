@@ -181,6 +181,6 @@ def test_the_gpu_file_reserves_a_device(engine: None) -> None:
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     assert app["environment"]["SENTIMENT_DEVICE"] == "cuda"
     assert app["image"] != plain["image"]
-    assert "/cu" in app["build"]["args"]["TORCH_INDEX"]
-    assert "/cpu" in plain["build"]["args"]["TORCH_INDEX"]
+    assert app["build"]["args"]["TORCH"] == "cuda"
+    assert "TORCH" not in plain["build"]["args"]
     assert "deploy" not in plain

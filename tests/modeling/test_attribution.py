@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
+from array import array
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +15,9 @@ import torch
 from app.errors import DeadlineError
 from app.modeling.attribution import Attribution, integrated_gradients, log_odds
 from app.modeling.networks import SentimentNetwork
-from app.modeling.predictor import probabilities_of
-from app.modeling.reading import MOST_BEGINNINGS, reading_curve
+from app.modeling.predictor import TorchPredictor, probabilities_of
+from app.modeling.reading import MOST_BEGINNINGS, ForwardReader, curve_of_beginnings
+from app.sentiment import TOKEN_TYPECODE
 from tests.checkpoints import tiny_config, tiny_network, tiny_tokenizer
 from tests.reviews import written_reviews
 
@@ -126,11 +130,21 @@ def test_work_is_stopped() -> None:
         integrated_gradients(network_of({}), TEXTS[0], 1, check)
     assert calls == 2
     with pytest.raises(DeadlineError):
-        reading_curve(network_of({}), TEXTS[0], [len(TEXTS[0])], 1, fail)
+        curve_of(network_of({}), TEXTS[0], fail)
 
 
 def fail() -> None:
     raise DeadlineError("enough")
+
+
+def curve_of(
+    network: SentimentNetwork, ids: list[int], check: Callable[[], None] = lambda: None
+) -> list[tuple[int, float]]:
+    if network.config.bidirectional:
+        predictor = TorchPredictor(copy.deepcopy(network).float())
+        return curve_of_beginnings(predictor, array(TOKEN_TYPECODE, ids), range(1, len(ids) + 1), 1, check)
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return ForwardReader(weights, network.config).curve(array(TOKEN_TYPECODE, ids), range(1, len(ids) + 1), 1, check)
 
 
 @pytest.mark.parametrize("changes", NETWORKS)
@@ -138,7 +152,7 @@ def test_the_curve_is_what_beginnings_score(changes: dict[str, Any]) -> None:
     """Each point is the probability that the text up to that token gets alone, the last that of the whole text."""
     network = network_of(changes)
     for ids in TEXTS[:3]:
-        curve = reading_curve(network, ids, range(1, len(ids) + 1), 1)
+        curve = curve_of(network, ids)
         assert [index for index, _ in curve] == list(range(len(ids)))
         for index, score in curve:
             assert score == pytest.approx(predicted(network, ids[: index + 1])[1], abs=1e-6)
@@ -148,7 +162,7 @@ def test_bidirectional_curves_are_bounded() -> None:
     """So many points at most, in order, the first and the last token among them."""
     network = network_of({"bidirectional": True})
     ids = random.Random(1).choices(range(2, 20), k=501)
-    curve = reading_curve(network, ids, range(1, len(ids) + 1), 1)
+    curve = curve_of(network, ids)
     indices = [index for index, _ in curve]
     assert len(indices) == MOST_BEGINNINGS
     assert indices == sorted(set(indices))

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from app.errors import DeadlineError, InferenceError, OverloadedError
+from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError
 from app.sentiment import ExplanationKind
+from app.serving import explanations as explanations_module
 from app.serving.explanations import ExplanationRequest, Explanations, LocalExplainer
 from tests.api.shapes import sample
 from tests.fakes import FakeExplainer
@@ -117,7 +118,18 @@ async def test_deadlines() -> None:
 
 
 async def test_a_failure_is_of_one_text() -> None:
-    """A defect, or a network that cannot be loaded, is told as such and does not end anything."""
+    """A defect is told as such and does not end anything."""
+    computer = HandComputer()
+    computer.gate.set()
+    explainer = LocalExplainer(lambda: computer, 3)
+    with pytest.raises(InferenceError):
+        await explainer.explain(request_of("broken"))
+    assert await explainer.explain(request_of("b"))
+    await explainer.close()
+
+
+async def test_what_cannot_be_loaded_is_said_at_once_and_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text gets a clear answer, and not each one pays for another attempt."""
     computer = HandComputer()
     computer.gate.set()
     loads = 0
@@ -130,10 +142,13 @@ async def test_a_failure_is_of_one_text() -> None:
         return computer
 
     explainer = LocalExplainer(load, 3)
-    for text in ("a", "broken"):
-        with pytest.raises(InferenceError):
-            await explainer.explain(request_of(text))
-    assert await explainer.explain(request_of("b"))
+    for _ in range(3):
+        with pytest.raises(ExplainerUnavailableError, match="cannot start") as caught:
+            await explainer.explain(request_of("a"))
+        assert caught.value.retry_after == explanations_module._BETWEEN_LOADS
+    assert loads == 1
+    monkeypatch.setattr(explanations_module, "_BETWEEN_LOADS", 0.0)
+    assert await explainer.explain(request_of("a"))
     await explainer.close()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.serving import supervisor
+from app.serving import sockets, supervisor
 from app.serving.supervisor import CANNOT_SERVE, MAX_FAILURES
 
 PARENT = """
@@ -259,6 +259,24 @@ def test_a_child_on_demand_is_started_by_a_connection(tmp_path: Path, child: str
     parent.terminate()
     parent.communicate(timeout=10)
     assert parent.returncode == 0
+
+
+def test_who_asks_for_a_child_that_dies_again_and_again_is_turned_away(tmp_path: Path) -> None:
+    """At once, while it rests; after a first death they wait for the short rest to be over."""
+    listener = sockets.bind_local(tmp_path / "wake")
+    parent = supervisor.Supervisor({}, grace=0.0, patience=0.0)
+    child = supervisor.Child("wanted-0", [], wake=listener, started=time.monotonic() + 60, rest=1.0)
+    parent.add(child)
+    with listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "wake"))
+        client.setblocking(False)
+        parent._wake()
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+        child.rest = 4.0
+        parent._wake()
+        assert client.recv(1) == b""
+    assert child.process is None
 
 
 def test_a_child_on_demand_that_cannot_serve_is_given_up_alone(tmp_path: Path) -> None:

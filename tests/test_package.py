@@ -1,0 +1,199 @@
+"""The package as its users get it: built, installed into an environment of its own, away from the repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.compiler import KERNEL, WORDS, BuildError, find_compiler
+from app.settings import Settings
+from app.store import ModelStore
+from tests.service import Service
+
+pytestmark = pytest.mark.extra
+
+ROOT = Path(__file__).parent.parent
+LIBRARIES = {f"app/{library.path.relative_to(ROOT / 'app')}" for library in (KERNEL, WORDS)}
+LARGEST_WHEEL = 60_000_000
+BUILD_SDIST = "import setuptools.build_meta as b, sys; b.build_sdist(sys.argv[1])"
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """What a command prints; fails with what it complains."""
+    ended = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Without settings, and without a way back to the repository."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SENTIMENT_", "PYTHON"))}
+
+
+def built(sources: Path, folder: Path, **environment: str) -> Path:
+    """The wheel of a folder with the sources."""
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
+    run(sys.executable, "-m", "pip", "wheel", *options, sources, cwd=folder, **environment)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as file:
+        return set(file.namelist())
+
+
+def installed(wheel: Path, folder: Path) -> Path:
+    """The folder of programs of a fresh environment with the wheel; what it depends on is found where the tests have
+    it."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    python = folder / "bin" / "python"
+    [site] = (folder / "lib").glob("python*/site-packages")
+    (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    run(
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel),
+        cwd=folder.parent,
+    )
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a source distribution of the committed and the uncommitted files unpacks to."""
+    folder = tmp_path_factory.mktemp("sources")
+    checkout = folder / "checkout"
+    for name in ("app", "model_store"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", ".build-*"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    run(sys.executable, "-c", BUILD_SDIST, folder, cwd=checkout)
+    [archive] = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    shutil.rmtree(checkout)
+    [unpacked] = (path for path in folder.iterdir() if path.is_dir())
+    return unpacked
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        find_compiler()
+    except BuildError as error:
+        pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(f"THE PACKAGE IS NOT TESTED: {error}")
+    return built(sources, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment with the wheel."""
+    return installed(wheel, tmp_path_factory.mktemp("user") / "environment")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A working directory with a package of the same name, which must not be taken for this one."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('somebody else')\n")
+    return tmp_path
+
+
+@contextmanager
+def serving(program: Path, cwd: Path) -> Iterator[Service]:
+    """A service that was started by typing its name."""
+    output = cwd / "output.txt"
+    # Explanations come last, and on a busy machine late.
+    settings = {"SENTIMENT_PORT": "0", "SENTIMENT_SHUTDOWN_GRACE": "0", "SENTIMENT_TIMEOUT": "180"}
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [program, "serve"], cwd=cwd, env=clean_environment() | settings, stdout=file, stderr=subprocess.STDOUT
+        )
+    service = Service(process, output)
+    try:
+        service.wait_ready()
+        yield service
+        assert service.stop() == 0
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_the_wheel_has_all_parts(wheel: Path) -> None:
+    """Every file of the package, the libraries, and the one model that is served; for this kind of machine."""
+    names = names_in(wheel)
+    files = (path for path in (ROOT / "app").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert {str(path.relative_to(ROOT)) for path in files if ".build-" not in str(path)} | LIBRARIES <= names
+    served = ModelStore(ROOT / "model_store").open(Settings.model_fields["model"].default)
+    models = {name for name in names if name.startswith("app/model_store/")}
+    assert {Path(name).parent for name in models} == {Path("app/model_store") / served.reference}
+    assert wheel.stat().st_size < LARGEST_WHEEL
+    assert wheel.stem.split("-")[2:4] == ["py3", "none"]
+    assert wheel.stem.split("-")[4] != "any"
+
+
+@pytest.mark.parametrize("name", ["sentiment", "sentiment-service"])
+def test_it_serves(programs: Path, elsewhere: Path, name: str) -> None:
+    """By the compiled kernel, with its page and an explanation, under either name."""
+    with serving(programs / name, elsewhere) as service:
+        document = {"text": "A wonderful little film, I loved every minute.", "explain": ["sentences", "curve"]}
+        answer = httpx.post(f"{service.url}/classify", json=document, timeout=200)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["label"] == "positive"
+        assert answer.json()["explanation"].keys() == {"sentences", "curve"}
+        models = httpx.get(f"{service.url}/models").json()["models"]
+        assert [model["runtime"] for model in models] == ["native"]
+        page = httpx.get(f"{service.url}/")
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        for file in ("page.js", "page.css", "icon.svg"):
+            assert file in page.text
+            assert httpx.get(f"{service.url}/page/{file}").status_code == 200
+
+
+def test_it_classifies_a_file(programs: Path, elsewhere: Path) -> None:
+    """And says what models there are and how to go on without one."""
+    (elsewhere / "reviews.csv").write_text("text\nA lovely film.\nDull and far too long.\n")
+    run(programs / "sentiment", "classify", "reviews.csv", "--out", "scored.csv", cwd=elsewhere)
+    rows = (elsewhere / "scored.csv").read_text().splitlines()
+    assert ["positive" in rows[1], "negative" in rows[2]] == [True, True]
+    listed = run(programs / "sentiment", "models", "list", cwd=elsewhere)
+    assert listed.count("served by default") == 1
+    usage = run(programs / "sentiment", "--help", cwd=elsewhere)
+    assert usage.startswith("usage: sentiment ")
+    ended = subprocess.run(
+        [programs / "sentiment", "serve", "--store", "absent"],
+        cwd=elsewhere,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "--store" in ended.stderr
+
+
+def test_without_a_compiler_it_is_built_of_python_alone(sources: Path, tmp_path: Path) -> None:
+    """For any machine, and compiled later, where it is installed."""
+    wheel = built(sources, tmp_path, CC="/absent/cc")
+    assert wheel.stem.endswith("py3-none-any")
+    assert not LIBRARIES & names_in(wheel)
+    programs = installed(wheel, tmp_path / "environment")
+    assert run(programs / "python", "-P", "-m", "app.compiler", cwd=tmp_path).count("built with") == len(LIBRARIES)
