@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "cores": set(),
     "priority": set(),
     "tracing": {"logs"},
-    "store": {"errors"},
+    "store": {"errors", "sentiment"},
     "version": set(),
     "settings": {"errors"},
     "keys": {"errors", "metrics", "settings"},
