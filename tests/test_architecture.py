@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "cores": set(),
     "priority": set(),
     "tracing": {"errors", "logs"},
-    "store": {"errors"},
+    "store": {"errors", "sentiment"},
     "version": set(),
     "redis_address": set(),
     "settings": {"errors", "redis_address"},

@@ -192,9 +192,14 @@ def _word(place: str, draw: random.Random) -> str:
     return word
 
 
+def tells_apart(labels: Sequence[str]) -> bool:
+    """Whether a model's labels are negative and positive, with or without neutral."""
+    return {NEGATIVE, POSITIVE} <= set(labels) <= _FULL
+
+
 def judge_behaviour(predictor: Predictor, tokenizer: Tokenizer, labels: Sequence[str]) -> list[Capability]:
     """What a model that tells negative and positive apart, with or without neutral, gets right; else nothing."""
-    if not {NEGATIVE, POSITIVE} <= set(labels) <= _FULL:
+    if not tells_apart(labels):
         return []
     cases = behaviour_cases()
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))

@@ -87,15 +87,15 @@ def source_table(sources: Mapping[str, dict[str, Any]]) -> str:
     """Figures by source as a Markdown table, and the mean over the sources."""
     rows = [
         (
-            name,
+            source,
             f"{of['texts']:,}",
-            f"{of['accuracy']:.3f}",
-            *(f"{of[figure]:.3f}" if figure in of else "" for figure in ("neutral_f1", "calibration_error")),
+            *(f"{of[name]:.3f}" if name in of else "" for name in ("accuracy", "neutral_f1", "calibration_error")),
         )
-        for name, of in sources.items()
+        for source, of in sources.items()
     ]
-    mean = sum(of["accuracy"] for of in sources.values()) / len(sources)
-    rows.append(("mean over the sources", "", f"**{mean:.4f}**", "", ""))
+    accuracies = [of["accuracy"] for of in sources.values() if "accuracy" in of]
+    if accuracies:
+        rows.append(("mean over the sources", "", f"**{sum(accuracies) / len(accuracies):.4f}**", "", ""))
     return _table(("source", "texts", "negative against positive", "F1 of neutral", "calibration error"), rows)
 
 

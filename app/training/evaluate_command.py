@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     require_extra()
     from app.modeling.runtimes import load_predictor
     from app.text.tokenizer import load_tokenizer
-    from app.training.behaviour import behaviour_as_dict, judge_behaviour
+    from app.training.behaviour import behaviour_as_dict, judge_behaviour, tells_apart
     from app.training.card import behaviour_table, class_table, figures_table, length_table
     from app.training.evaluation import judge, measure, source_figures
     from app.training.report import plot_outcome
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         judged = measure(outcome)
         document["data"] = args.data.name if args.data is not None else f"corpus, {args.split} split"
         document |= judged.as_dict()
-        if {"negative", "positive"} <= set(labels):
+        if tells_apart(labels):
             document["polar"] = source_figures(outcome.probabilities, outcome.labels, labels)
         tables = [figures_table(judged), class_table(judged), length_table(judged)]
     if args.out is not None:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{model.reference} on {document['data']}, {predictor.runtime} {predictor.precision}\n")
         print("\n\n".join(tables))
-        if "polar" in document and len(labels) > 2:
+        if len(labels) > 2 and "accuracy" in document.get("polar", {}):
             print(f"\nnegative against positive: {document['polar']['accuracy']:.5f}")
     return 0
 

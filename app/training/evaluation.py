@@ -217,9 +217,9 @@ def measure(outcome: Outcome) -> Evaluation:
 
 
 def source_figures(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """What a model that knows negative and positive scores on one source, for ``metrics.json``.
+    """What a model that knows negative, positive and at most neutral scores on one source, for ``metrics.json``.
 
-    ``accuracy`` is that of negative against positive: of a text that is either, the more probable of the two counts.
+    ``accuracy`` is that of negative against positive, where there are such texts: the more probable of the two counts.
     ``neutral_f1`` is that of neutral among all labels, where there are neutral texts; ``calibration_error`` is over all
     labels, where there are texts enough.
 
@@ -231,10 +231,9 @@ def source_figures(probabilities: np.ndarray, labels: np.ndarray, names: Sequenc
     negative, positive = names.index("negative"), names.index("positive")
     polar = np.isin(labels, (negative, positive))
     told = probabilities[polar, positive] > probabilities[polar, negative]
-    figures = {
-        "texts": len(labels),
-        "accuracy": round(float((told == (labels[polar] == positive)).mean()), _DIGITS),
-    }
+    figures: dict[str, Any] = {"texts": len(labels)}
+    if polar.any():
+        figures["accuracy"] = round(float((told == (labels[polar] == positive)).mean()), _DIGITS)
     if not polar.all():
         neutral = names.index("neutral")
         score = f1_score(labels == neutral, probabilities.argmax(-1) == neutral, zero_division=0.0)

@@ -53,13 +53,13 @@ def objects_of(table: Table, **limits: int) -> list[dict[str, Any]]:
 def prediction_for(text: str) -> Prediction:
     """What ``LengthScorer`` says: the longer, the better."""
     positive = min(0.99, len(text) / 100)
-    unknown, judgement = (0.75, "unreadable") if "Ü" in text else (0.0, "ok")
+    strange = "Ü" in text
     return Prediction(
         (1 - positive, positive),
         tokens=len(text.split()) or 1,
         truncated=len(text) > 90,
-        unknown=unknown,
-        judgement=judgement,
+        unknown=0.75 if strange else 0.0,
+        judgement="unreadable" if strange else "ok",
     )
 
 

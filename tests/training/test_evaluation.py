@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ from app.sentiment import Scores, TokenIds
 from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
 from app.training.batches import BATCH_SIZE
 from app.training.calibration import fit_temperature, negative_log_likelihood
+from app.training.card import source_table
 from app.training.evaluation import (
+    CALIBRATED_FROM,
     Outcome,
     brier_score,
     calibration_error,
     judge,
     length_buckets,
     measure,
+    source_figures,
 )
 from app.training.labelled import Examples
 
@@ -114,6 +118,51 @@ def test_brier_score_of_certainty() -> None:
     assert brier_score(np.array([[1.0, 0.0]]), np.array([0])) == 0
     assert brier_score(np.array([[1.0, 0.0]]), np.array([1])) == 1
     assert brier_score(np.array([[1.0, 0.0, 0.0]]), np.array([1])) == 2
+
+
+THREE = replace(
+    BINARY,
+    names=("negative", "neutral", "positive"),
+    labels=np.array([0, 1, 2, 2, 1]),
+    probabilities=np.array([[0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1], [0.1, 0.1, 0.8]]),
+)
+
+
+def figures_of(outcome: Outcome) -> dict[str, Any]:
+    return source_figures(outcome.probabilities, outcome.labels, outcome.names)
+
+
+def test_figures_of_a_source_by_hand() -> None:
+    """Of a text that is either, the more probable of the two counts, whatever neutral has; neutral has its own."""
+    # Two of three are told apart; of neutral one is right, two are wrongly called so and one is missed.
+    assert figures_of(THREE) == {"texts": 5, "accuracy": 0.666667, "neutral_f1": 0.4}
+    assert figures_of(BINARY) == {"texts": 5, "accuracy": 0.6}
+
+
+def test_labels_of_a_source_are_known_by_name() -> None:
+    """Their order does not matter."""
+    names, probabilities = ("positive", "neutral", "negative"), THREE.probabilities[:, ::-1]
+    assert source_figures(probabilities, 2 - THREE.labels, names) == figures_of(THREE)
+
+
+def test_a_source_without_texts_that_are_either_has_no_accuracy() -> None:
+    """Nothing is made up for it, the other figures are there, and a table leaves its place empty."""
+    neutral = figures_of(replace(THREE, labels=np.ones(5, dtype=int)))
+    assert neutral == {"texts": 5, "neutral_f1": 0.75}
+    assert "| so | 5 |  | 0.750 |  |" in source_table({"so": neutral})
+    assert "| mean over the sources |  | **0.6667** |  |  |" in source_table(
+        {"so": neutral, "three": figures_of(THREE)}
+    )
+
+
+def test_a_calibration_error_needs_texts_enough() -> None:
+    """It is over all labels."""
+    many = CALIBRATED_FROM // 5
+    outcome = replace(THREE, labels=np.tile(THREE.labels, many), probabilities=np.tile(THREE.probabilities, (many, 1)))
+    expected = round(calibration_error(outcome.probabilities, outcome.labels), 6)
+    assert figures_of(outcome)["calibration_error"] == expected
+    few = replace(outcome, labels=outcome.labels[:-1], probabilities=outcome.probabilities[:-1])
+    assert "calibration_error" not in figures_of(few)
 
 
 class LengthPredictor:
