@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ async def test_judgements_are_counted(model: StoredModel) -> None:
         ({"unsure_below": 1.0, "unreadable_above": 0.1}, "unreadable"),
     ],
 )
-async def test_the_thresholds_are_the_models(tmp_path: Path, changes: dict[str, float], judgement: Judgement) -> None:
+async def test_the_thresholds_are_the_models(tmp_path: Path, changes: dict[str, Any], judgement: Judgement) -> None:
     """Those in its ``config.json``, for services and for files."""
     model = add_checkpoint(tmp_path, preprocessing=2, **changes)
     text = "zxqv and a good film"

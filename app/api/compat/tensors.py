@@ -256,7 +256,7 @@ def _tensor(
     elif name == "unknown":
         values = [prediction.unknown for prediction in predictions]
     else:
-        values = [prediction.judgement for prediction in predictions]
+        values = [str(prediction.judgement) for prediction in predictions]
     return {"name": name, "datatype": DATATYPES[name], "shape": shape}, values
 
 

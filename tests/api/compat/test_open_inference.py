@@ -85,8 +85,8 @@ async def test_how_far_to_trust_each_text() -> None:
     judgement, unknown = (await infer(tensor, classifier, outputs=wanted)).json()["outputs"]
     assert judgement == {"name": "judgement", "datatype": "BYTES", "shape": [2, 1], "data": ["ok", "unreadable"]}
     assert unknown == {"name": "unknown", "datatype": "FP32", "shape": [2, 1], "data": [0.0, 0.75]}
-    wanted = [{"name": "judgement", "parameters": {"binary_data": True}}]
-    response = await infer(tensor, classifier, outputs=wanted)
+    binary = [{"name": "judgement", "parameters": {"binary_data": True}}]
+    response = await infer(tensor, classifier, outputs=binary)
     assert response.content[int(response.headers[LENGTH]) :] == packed(b"ok", b"unreadable")
 
 
