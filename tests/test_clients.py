@@ -262,5 +262,5 @@ def test_requests_are_counted_by_route(service: Service) -> None:
         ("/v2/models/{name}/versions/{version}/ready", "GET", 200),
         ("/v2/{rest:path}", "GET", 404),
     ):
-        name = f'sentiment_requests_total{{method="{method}",route="{route}",status="{status}"}}'
-        assert samples[name] >= 1
+        labels = f'method="{method}",model="imdb-gru",route="{route}",status="{status}",version="{VERSION}"'
+        assert samples[f"sentiment_requests_total{{{labels}}}"] >= 1

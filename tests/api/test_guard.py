@@ -324,6 +324,7 @@ CALLS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/classify", {}),
     ("POST", "/files?format=csv", {"content": b"text\na good film\n"}),
     ("POST", "/v2/models/tiny/infer", {"json": INFER}),
+    ("POST", "/predict", {"json": {"inputs": "a good film"}}),
     ("POST", "/classify", {"json": {"texts": ["a", "b"]}}),
     ("GET", "/metrics", {}),
 ]

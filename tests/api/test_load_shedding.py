@@ -218,7 +218,7 @@ def test_a_refusal_is_complete_and_the_connection_goes_on(service: Service) -> N
         [read] = exchange(service.url, request(CLOSE, body=RUBBISH))  # the last on a connection is not worth it
         assert_problem(read, 422, "invalid_json")
         after = service.metrics()
-        counted = 'sentiment_requests_total{method="POST",route="/classify",status="503"}'
+        counted = 'sentiment_requests_total{method="POST",model="tiny",route="/classify",status="503",version="1"}'
         assert after[counted] - before[counted] == 2
         rejected = 'sentiment_rejected_total{reason="overloaded"}'
         assert after[rejected] - before[rejected] == 2

@@ -119,11 +119,11 @@ def descriptors(service: Service) -> int:
 
 
 async def value(service: Service, name: str) -> float:
-    """One metric, summed over its labels."""
+    """One metric, summed over its labels, or one series of it, named as it is written."""
     client = Client(service.url)
     text = (await client.get("/metrics")).body.decode()
     client.close()
-    return sum(map(float, re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)))
+    return sum(map(float, re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)))
 
 
 async def is_ready(client: Client) -> bool | None:

@@ -204,7 +204,7 @@ async def redis_faults(
         await both("redis answers")
         with paused(redis.pid):
             await both("redis is paused", skip=1.0)
-            assert await value(service, "sentiment_cache_breaker_open") == 1, figures
+            assert await value(service, 'sentiment_cache_breaker_open{operation="read"}') == 1, figures
         redis.stop()
         await both("redis is killed", skip=1.0)
         redis.start()
