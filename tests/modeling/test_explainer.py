@@ -103,15 +103,15 @@ def test_sentences_score_like_texts(tmp_path: Path, changes: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("changes", [{}, {"bidirectional": True}], ids=["forwards", "both ways"])
-@pytest.mark.parametrize("max_tokens", [32, 6])
+@pytest.mark.parametrize("max_tokens", [32, 7])
 def test_a_word_in_pieces_is_one_entry(tmp_path: Path, changes: dict[str, Any], max_tokens: int) -> None:
     """With what all its pieces did; the curve has its points at ends of words, and all kinds the same offsets."""
-    model = add_checkpoint(tmp_path, preprocessing=2, max_tokens=max_tokens, head_tokens=2, **changes)
+    model = add_checkpoint(tmp_path, preprocessing=2, max_tokens=max_tokens, head_tokens=3, **changes)
     text = "An unwatchable film, not unfilmable &amp; I don't loove it"
     tokenizer, explainer = load_tokenizer(model), NetworkExplainer(model)
     encoding, spans = tokenizer.encode(text), tokenizer.spans(text)
     shown = ["An", "unwatchable", "film", "not", "unfilmable", "I", "do", "n't", "loove", "it"]
-    if max_tokens == 6:
+    if max_tokens == 7:
         shown = [*shown[:2], *shown[5:][-4:]]
     assert len({(span.start, span.end) for span in spans}) == len(shown) < len(encoding.ids)
     tokens, curve = explainer.explain(text, "tokens", 0), explainer.explain(text, "curve", 0)["curve"]
