@@ -39,7 +39,7 @@ def test_all_results_go_and_nothing_else(
     ("url", "message"),
     [
         (f"redis://:pass@127.0.0.1:{free_port()}/0", "cannot be purged: Error 111"),
-        ("redis://:pass@localhost:port/0", "cannot be read as a URL"),
+        ("redis://:pass@localhost:port/0", "malformed address, port or option"),
         (None, "no Redis to purge: give --redis-url"),
     ],
 )

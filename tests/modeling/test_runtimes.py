@@ -75,5 +75,5 @@ def test_without_any_runtime_the_remedies_are_named(tiny_model: StoredModel, mon
     monkeypatch.setattr(binding, "variants", list)
     monkeypatch.setitem(sys.modules, "torch", None)
     for runtime in ("auto", "torch"):
-        with pytest.raises(SettingsError, match=r"app\.compiler.*sentiment-service\[torch\]"):
+        with pytest.raises(SettingsError, match=r"sentiment-service\[torch\]"):
             load_predictors(tiny_model, "cpu", runtime, "auto", 1)
