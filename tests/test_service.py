@@ -89,7 +89,9 @@ def test_scores_do_not_depend_on_company(service: Service) -> None:
     assert not [name for name, value in after.items() if "cache_lookups" in name and "hit" in name and value]
     batches = after["sentiment_batch_size_count"] - before.get("sentiment_batch_size_count", 0)
     assert batches < 1500, "batches larger than one were formed"
-    assert after["sentiment_padding_ratio_sum"] > 0
+    # The native runtime reads texts as long as they are.
+    [served] = httpx.get(f"{service.url}/models").json()["models"]
+    assert (after["sentiment_padding_ratio_sum"] > 0) == (served["runtime"] == "torch")
 
 
 def test_workers_and_supervisor_never_import_torch(service: Service) -> None:
@@ -229,7 +231,7 @@ def test_a_killed_engine_comes_back_and_nothing_is_lost(tiny_store: Path) -> Non
         time.sleep(0.5)
         [engine] = service.children("engine")
         os.kill(engine, signal.SIGKILL)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 30
         while httpx.get(f"{service.url}/health/ready").status_code != 503:
             assert time.monotonic() < deadline, "readiness never said 503"
         service.wait_ready()
