@@ -91,9 +91,10 @@ def table(by_judge: dict[str, dict[str, dict[str, Any]]]) -> str:
             of = by_judge[name][source]
             extra = [f"F1n {of['neutral_f1']:.2f}"] if "neutral_f1" in of else []
             extra += [f"ECE {of['calibration_error']:.3f}"] if "calibration_error" in of else []
-            cells.append(f"{of['accuracy']:.3f}{f' ({chr(44).join(extra)})' if extra else ''}")
+            accuracy = f"{of['accuracy']:.3f}" if "accuracy" in of else "-"
+            cells.append(f"{accuracy}{f' ({chr(44).join(extra)})' if extra else ''}")
         lines.append(f"| {source} | {by_judge[names[0]][source]['texts']} | {' | '.join(cells)} |")
-    means = [np.mean([of["accuracy"] for of in by_judge[name].values()]) for name in names]
+    means = [np.mean([of["accuracy"] for of in by_judge[name].values() if "accuracy" in of]) for name in names]
     lines.append(f"| mean over sources | | {' | '.join(f'**{mean:.4f}**' for mean in means)} |")
     return "\n".join(lines)
 

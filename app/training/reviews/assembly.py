@@ -21,7 +21,7 @@ from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset
 from app.training.fragments import draw_crops
-from app.training.labelled import CORPUS_SOURCE, Examples, Splits, corpus_examples
+from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits, corpus_examples
 from app.training.recipe import Recipe, reviews
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix, one_hot_target
@@ -92,7 +92,7 @@ def film_target(positive: float) -> tuple[float, float, float]:
 
 def _heard(peer: StoredModel, texts: Sequence[str], folder: Path) -> np.ndarray:
     """Probability of positive that a stored two-class model gives each text; kept in the run's folder."""
-    if peer.config.labels != ("negative", "positive"):
+    if peer.config.labels != CORPUS_LABELS:
         raise DataError(f"{peer.reference}: a teacher of film reviews must tell negative and positive apart")
     digest = hashlib.blake2b("\0".join([peer.digest, *texts]).encode(), digest_size=8).hexdigest()
     path = folder / f"heard-{digest}.npy"
@@ -125,7 +125,8 @@ def labelled_mixture(sources: Sequence[Source], reviews: Sequence[Review]) -> Mi
 def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel, *, recurrent: bool = True) -> None:
     """Take a stored network's weights: recurrent layers of the same size, and vectors of all words both know.
 
-    A new word gets the vector of the stored unknown word and a little noise.
+    Of the same size, its output layer is taken too where its labels are the same, or negative and positive with a
+    softmax. A new word gets the vector of the stored unknown word and a little noise.
 
     Args:
         network: fresh; changed in place.
@@ -152,8 +153,11 @@ def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredMod
             network.recurrent.load_state_dict(stored.recurrent.state_dict())
             if stored.rating is not None and network.rating is not None:
                 network.rating.load_state_dict(stored.rating.state_dict())
-            negative, positive = stored.output.weight
-            network.output.weight.copy_(torch.stack([negative, (negative + positive) / 2, positive]))
+            if model.config.labels == network.config.labels:
+                network.output.load_state_dict(stored.output.state_dict())
+            elif model.config.labels == CORPUS_LABELS and model.config.output == "softmax":
+                negative, positive = stored.output.weight
+                network.output.weight.copy_(torch.stack([negative, (negative + positive) / 2, positive]))
 
 
 def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
