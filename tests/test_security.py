@@ -91,7 +91,7 @@ def test_a_malformed_secret_ends_the_start_unseen(tiny_store: Path, name: str, v
     environment |= {"OTEL_TRACES_EXPORTER": "otlp", "SENTIMENT_PORT": "0", name: value}
     command = [sys.executable, "-m", "app", "serve", "--model-store", str(tiny_store), "--model", "tiny"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.returncode, ended.stdout) == (2, "")
     assert re.fullmatch(rf"error: {name}: .*\n", ended.stderr)
     assert PASSWORD not in ended.stderr
 
