@@ -248,7 +248,7 @@ class ModelStore:
         name, version = match["name"], match["version"]
         versions = self.versions(name)
         if not versions:
-            there = ", ".join(self.models()) or "none; another folder may be the store"
+            there = ", ".join(self.models()) or "none; --store names another store"
             raise CheckpointError(f"{self.root}: no model {name!r}; there are: {there}")
         if version and int(version) not in versions:
             raise CheckpointError(f"{self.root / name}: no version {version}; there are: {versions}")

@@ -111,7 +111,7 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
         (["--port", "http"], "--port: "),
         (["--cache", "maybe"], "--cache: "),
         (["--device", "toaster"], "--device: does not fit what it is: Where the forward pass runs: auto ("),
-        (["--redis-url", "localhost"], "must be like redis://"),
+        (["--redis-url", "localhost"], "must be like redis://:PASSWORD@HOST:6379/0"),
         (["--model", "none"], "none"),
         (["--model-store", "nowhere"], "nowhere"),
     ],
