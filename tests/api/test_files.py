@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import gzip
 import io
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -331,9 +333,14 @@ async def test_a_turn_is_waited_for_within_bounds() -> None:
             pytest.fail("for nobody")
 
 
-async def test_no_room_on_disk(tmp_path: Path) -> None:
+async def test_no_room_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody must look at the machine, and the client may come back."""
-    response = await post(file_folder=tmp_path / "missing")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    response = await post(file_folder=tmp_path)
     assert "no room" in assert_problem(response, 503, "overloaded")["detail"]
 
 
