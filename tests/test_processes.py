@@ -165,10 +165,10 @@ def test_a_closed_standard_error_is_no_obstacle(tiny_store: Path) -> None:
 
         def ready() -> bool:
             assert process.poll() is None, "ended"
-            return httpx.get(f"{url}/health/ready").status_code == 200
+            return httpx.get(f"{url}/health/ready", timeout=60).status_code == 200
 
         until(ready, "never ready")
-        assert httpx.post(f"{url}/classify", json=REVIEW).status_code == 200
+        assert httpx.post(f"{url}/classify", json=REVIEW, timeout=60).status_code == 200
         process.terminate()
         assert process.wait(30) == 0
     finally:
