@@ -33,7 +33,7 @@ def linked_pages() -> list[Path]:
         pages.append(page)
         targets = [(page.parent / target).resolve() for target in LINK.findall(page.read_text()) if "://" not in target]
         ours = [target for target in targets if target.parent == ROOT / "docs" and target.suffix == ".md"]
-        waiting += [target for target in ours if target not in [*pages, *waiting]]
+        waiting += [target for target in dict.fromkeys(ours) if target not in [*pages, *waiting]]
     return pages
 
 

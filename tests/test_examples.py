@@ -37,6 +37,7 @@ ELSEWHERE = {
     "openapi-python-client": "test_clients.py runs it",
     "app serve": "every test here has one",
     "app train --preset": "hours; test_documentation.py parses it",
+    "app train-reviews": "hours, and files of one's own; tests/training/reviews runs a small one",
     "app train --data reviews.csv": "the same with other names is run below",
     "app models list": "reads every version; test_models.py",
 }
