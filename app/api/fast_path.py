@@ -11,9 +11,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app import metrics, tracing
 from app.api.classify import CLASSIFY_PATH, single_answer
@@ -29,6 +29,7 @@ from app.api.waiting import at_once
 from app.errors import ServiceError, TextError
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
+from app.serving.outcomes import Outcome
 from app.serving.pending import PendingText
 from app.settings import Settings
 
@@ -104,6 +105,8 @@ class FastPath:
         self._origins = origins
         self._max_body = min(MAX_BODY, settings.max_body)
         self.recorder = recorder
+        self._waiting: dict[FastRequest, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def takes(self, method: bytes, url: bytes, headers: Headers) -> Head | None:
         """The head of a plain request with a body of known and moderate length, by somebody who may call; else None."""
@@ -133,8 +136,6 @@ class FastPath:
                 timeout = min(timeout_of(headers) or timeout, timeout)
         except Problem:
             return None
-        if caller is not None and caller.meter is not None and caller.meter.waits:
-            return None
         return Head(headers, timeout, b"" if self._origins is None else self._origins.lines(origin), caller)
 
     def begin(self, connection: Connection, head: Head, body: bytes) -> FastRequest | None:
@@ -147,6 +148,10 @@ class FastPath:
             asked = parse_request(body, 1)
             if asked.text is None or asked.explain is not None:
                 return None
+            if head.caller is not None and head.caller.waits:
+                request = FastRequest(self, classifier, connection, head)
+                request.work(_count_and_classify(head.caller, classifier, asked.text, head.timeout))
+                return request
             if head.caller is not None:
                 at_once(head.caller.count())
         except Problem:
@@ -179,6 +184,38 @@ class FastPath:
         classifier = self._classifier()
         return classifier is not None and classifier.draining
 
+    def watch(self, request: FastRequest, seconds: float) -> asyncio.TimerHandle | None:
+        """Complete a request when so many seconds have passed; the timer, where it has one of its own.
+
+        All that name no deadline have the same patience, so that the first of them is the next, and one timer does.
+        """
+        loop = asyncio.get_running_loop()
+        if seconds < self._timeout:
+            return loop.call_later(seconds, request.complete)
+        self._waiting[request] = loop.time() + self._timeout
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout, self._expire)
+        return None
+
+    def unwatch(self, request: FastRequest) -> None:
+        """The request is over."""
+        self._waiting.pop(request, None)
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, self._timer = loop.time(), None
+        for request, deadline in list(self._waiting.items()):
+            if deadline > now:
+                self._timer = loop.call_at(deadline, self._expire)
+                break
+            request.complete()
+
+
+async def _count_and_classify(caller: Caller, classifier: Classifier, text: str, timeout: float) -> Outcome:
+    await caller.count()
+    [outcome] = await classifier.classify([text], timeout=timeout)
+    return outcome
+
 
 class FastRequest:
     """One request on the fast path. To uvicorn's protocol it is the cycle at work on the connection.
@@ -197,6 +234,7 @@ class FastRequest:
         "_path",
         "_pending",
         "_started",
+        "_task",
         "_timer",
         "disconnected",
         "keep_alive",
@@ -212,6 +250,7 @@ class FastRequest:
         self._started = time.perf_counter()
         self._pending: PendingText | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Outcome] | None = None
         self.response_complete = self.disconnected = False
         self.keep_alive = True
         metrics.tally.count(metrics.REQUESTS_IN_FLIGHT)
@@ -224,7 +263,7 @@ class FastRequest:
     def wait(self, pending: PendingText, seconds: float) -> None:
         """Answer when the text is computed, or failed, or so many seconds have passed."""
         self._pending = pending
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.complete)
+        self._timer = self._path.watch(self, seconds)
         pending.ticket.add_done_callback(self.complete)
 
     def complete(self, _: object = None) -> None:
@@ -232,12 +271,29 @@ class FastRequest:
         pending = self._give_up()
         if pending is None:
             return
+        self._end(lambda: self._classifier.finish(pending))
+
+    def work(self, work: Coroutine[Any, Any, Outcome]) -> None:
+        """Answer with what comes of this, which is given up when the client leaves."""
+        self._task = asyncio.get_running_loop().create_task(work)
+        self._task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[Outcome]) -> None:
+        if not task.cancelled():
+            self._end(task.result)
+
+    def _end(self, result: Callable[[], Outcome]) -> None:
         try:
-            outcome = self._classifier.finish(pending)
+            outcome = result()
             if isinstance(outcome, Prediction):
                 self.answer(single_answer(outcome, self._classifier))
             else:
                 self.refuse(outcome)
+        except Problem as problem:
+            metrics.REJECTED.labels(problem.code).inc()
+            self._refuse(problem)
+        except ServiceError as error:
+            self.refuse(error)
         except Exception:
             # Whoever called goes on with other texts, and could not say which request it was.
             extras = {"method": "POST", "path": CLASSIFY_PATH, "request_id": self._id}
@@ -251,16 +307,19 @@ class FastRequest:
 
     def set(self) -> None:
         """Uvicorn's event: the client may be gone, and then nobody needs the answer."""
-        pending = self._give_up() if self.disconnected else None
-        if pending is None:
+        if not self.disconnected or self.response_complete:
             return
-        pending.ticket.remove_done_callback(self.complete)
-        self._classifier.leave(pending)
+        if self._task is not None:
+            self._task.cancel()
+        if (pending := self._give_up()) is not None:
+            pending.ticket.remove_done_callback(self.complete)
+            self._classifier.leave(pending)
         self._over(499)
 
     def _give_up(self) -> PendingText | None:
         """Wait no more; for what was waited, where that was so."""
         pending, self._pending = self._pending, None
+        self._path.unwatch(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -91,6 +91,11 @@ class Caller:
         self.known = known
         self._counted = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether counting has to be waited for."""
+        return self.meter is not None and self.meter.waits
+
     async def count(self) -> None:
         """Count the request as one text, unless that was done.
 

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -329,11 +328,6 @@ def service(tiny_store: Path) -> Iterator[Service]:
     """One worker without a cache."""
     with serving(tiny_store, workers="1", cache="off") as running:
         yield running
-
-
-def one(responses: list[httpx.Response]) -> httpx.Response:
-    (response,) = responses
-    return response
 
 
 def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
