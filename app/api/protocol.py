@@ -11,7 +11,8 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.connection import BoundedHttpProtocol
-from app.api.fast_path import FastPath, Head
+from app.api.fast_path import FastPath
+from app.api.fast_request import Head
 from app.api.meter import CALLER
 from app.errors import ServiceError
 

@@ -17,7 +17,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from app.api.application import build_application
-from app.api.fast_path import FastPath, FastRequest
+from app.api.fast_path import FastPath
+from app.api.fast_request import FastRequest
 from app.api.protocol import ServiceProtocol
 from app.api.rate_counters import RateCounters
 from app.keys import ADMIN, CLASSIFY, new_key
@@ -129,6 +130,7 @@ async def serving(
     path: Watched = app.state.fast_path
     path.__class__ = Watched
     config, state = uvicorn.Config(app, log_config=None, lifespan="off"), ServerState()
+    state.default_headers = [(b"date", b"then")]
     config.load()
     server = await asyncio.get_running_loop().create_server(
         lambda: ServiceProtocol(config, state, {}, fast_path=path, root_path=settings.get("root_path")), "127.0.0.1", 0

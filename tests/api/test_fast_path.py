@@ -16,7 +16,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from app.api.fast_path import MAX_BODY, FastPath, FastRequest, Head
+from app.api.fast_path import MAX_BODY, FastPath
+from app.api.fast_request import FastRequest, Head
 from app.api.middleware import RequestRecorder
 from app.api.protocol import ServiceProtocol
 from app.errors import EngineUnavailableError
