@@ -24,6 +24,7 @@ from app.api.headers import BrowserHeaders
 from app.api.load_shedding import LoadShedder
 from app.api.middleware import RequestMiddleware, RequestRecorder
 from app.api.openapi import document_of
+from app.api.origins import OriginHeaders, cors_options
 from app.api.problems import Problem, problem_of
 from app.api.routes import build_router
 from app.api.swagger import add_swagger
@@ -35,37 +36,10 @@ from app.settings import Settings
 from app.version import VERSION
 
 if TYPE_CHECKING:
+    from app.api.guard import Access
     from app.api.rate_counters import RateCounters
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
-
-TAKEN_HEADERS = (
-    "Authorization",
-    "Content-Encoding",
-    "Content-Type",
-    "Inference-Header-Content-Length",
-    "X-API-Key",
-    "X-Request-ID",
-    "X-Timeout-Seconds",
-)
-"""What a page of another origin may send: all that is looked at, beside what every page may."""
-EXPOSED_HEADERS = (
-    "Accept-Encoding",
-    "Allow",
-    "Inference-Header-Content-Length",
-    "Retry-After",
-    "WWW-Authenticate",
-    "X-Judgement",
-    "X-Model",
-    "X-Request-ID",
-    "X-Result-Columns",
-    "X-Rows",
-    "X-Bad-Rows",
-    "X-Text-Column",
-    "X-Layout",
-)
-"""What a page of another origin may read of a response, beside what every page may (Fetch, section 2.2.2): all that
-says something to a program that calls."""
 
 
 def build_application(
@@ -104,7 +78,9 @@ def build_application(
         },
     )
     recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
-    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder)
+    access = _access(settings, counters)
+    origins = None if settings.cors_origins is None else OriginHeaders(settings.cors_origins)
+    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins)
     endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
     router = build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings))
     app.state.inference_routes = _posts_of(router)
@@ -117,7 +93,7 @@ def build_application(
     app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
-    _add_access(app, settings, counters)
+    _add_access(app, settings, access)
     app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
@@ -130,20 +106,23 @@ def _posts_of(router: APIRouter) -> list[str]:
     )
 
 
-def _add_access(app: FastAPI, settings: Settings, counters: RateCounters | None) -> None:
-    """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
-    if settings.api_keys is not None:
-        from app.api.guard import Guard  # what limits rates takes a while to import
+def _access(settings: Settings, counters: RateCounters | None) -> Access | None:
+    """What decides who may call, where there are keys."""
+    if settings.api_keys is None:
+        return None
+    from app.api.guard import Access  # what limits rates takes a while to import
 
-        app.add_middleware(Guard, settings=settings, keys=KeyFile(settings.api_keys), counters=counters)
+    return Access(settings, KeyFile(settings.api_keys), counters)
+
+
+def _add_access(app: FastAPI, settings: Settings, access: Access | None) -> None:
+    """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
+    if access is not None:
+        from app.api.guard import Guard
+
+        app.add_middleware(Guard, access=access)
     if settings.cors_origins is not None:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-            allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=TAKEN_HEADERS,
-            expose_headers=EXPOSED_HEADERS,
-        )
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
 
 
 class _ShortCut:

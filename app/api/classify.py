@@ -70,7 +70,7 @@ class ClassifyEndpoint:
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        timeout = timeout_of(scope)
+        timeout = timeout_of(scope["headers"])
         limits = self._settings
         body = await read_json_body(scope, receive, limits.max_body, compressed=limits.compressed_bodies)
         request = parse_request(body, self._settings.max_texts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from limits import RateLimitItem, parse_many
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
-from app.api.meter import KEY_NAME, METER, RateLimitedError
+from app.api.meter import CALLER, KEY_NAME, METER, Caller, RateLimitedError
 from app.api.policy import Policy, UnknownRouteError
 from app.api.problems import Problem
 from app.api.rate_counters import RateCounters
@@ -18,22 +18,63 @@ from app.keys import CLASSIFY, Key, KeyFile
 from app.settings import Settings
 
 
-class Guard:
-    """Lets a request through, or answers 401, 403 or 429. An ASGI layer, to be added where there are keys.
+class Access:
+    """Decides who may call, for the ``Guard`` and for the fast path.
 
     Args:
-        app: what is guarded.
         settings: who may read metrics and documentation, and the rate limit.
         keys: who is known.
         counters: count the texts of each key; None where there is no rate limit.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyFile, counters: RateCounters | None) -> None:
-        self._app = app
+    def __init__(self, settings: Settings, keys: KeyFile, counters: RateCounters | None) -> None:
         self._policy = Policy(settings)
         self._keys = keys
         self._limits = parse_many(settings.rate_limit) if settings.rate_limit else []
         self._counters = counters
+
+    def caller(self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
+        """Who sends a request; None where no key is asked for.
+
+        Raises:
+            Problem: 401 or 403.
+        """
+        known = True
+        try:
+            needed = self._policy.scope_of(path, method)
+        except UnknownRouteError:
+            # Nobody can look for paths without a key; and the application's own idea of paths is not asked.
+            needed, known = CLASSIFY, False
+        if needed is None:
+            return None
+        key = self._authenticate(headers)
+        if needed not in key.scopes:
+            raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
+        counters = self._counters
+        meter = None if counters is None else KeyMeter(counters, self._limits, key.name)
+        return Caller(key.name, meter, known=known)
+
+    def _authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key:
+        presented = _presented(headers)
+        if presented is None:
+            raise _refusal(401, "unauthorized", "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+        key = self._keys.find(presented)
+        if key is None:
+            raise _refusal(401, "unauthorized", "this API key is not known", "invalid_token")
+        return key
+
+
+class Guard:
+    """Lets a request through, or answers 401, 403 or 429. An ASGI layer, to be added where there are keys.
+
+    Args:
+        app: what is guarded.
+        access: decides who may call.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -46,32 +87,16 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
-        known = True
-        try:
-            needed = self._policy.scope_of(scope["path"], scope["method"])
-        except UnknownRouteError:
-            # Nobody can look for paths without a key; and the application's own idea of paths is not asked.
-            needed, known = CLASSIFY, False
-        if needed is None:
+        # The fast path may have asked already, and left the request alone for another reason.
+        caller = scope.get(CALLER) or self._access.caller(scope["path"], scope["method"], scope["headers"])
+        if caller is None:
             return
-        key = self._authenticate(scope)
-        if needed not in key.scopes:
-            raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
-        scope[KEY_NAME] = key.name
-        if self._counters is not None:
-            scope[METER] = meter = KeyMeter(self._counters, self._limits, key.name)
-            await meter.count(1)
-        if not known:
+        scope[KEY_NAME] = caller.name
+        if caller.meter is not None:
+            scope[METER] = caller.meter
+            await caller.count()
+        if not caller.known:
             raise Problem(404, "not_found", "Not Found")
-
-    def _authenticate(self, scope: Scope) -> Key:
-        presented = _presented(scope)
-        if presented is None:
-            raise _refusal(401, "unauthorized", "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
-        key = self._keys.find(presented)
-        if key is None:
-            raise _refusal(401, "unauthorized", "this API key is not known", "invalid_token")
-        return key
 
 
 class KeyMeter:
@@ -92,6 +117,11 @@ class KeyMeter:
     def most(self) -> int:
         """See ``Meter.most``."""
         return min((limit.amount for limit in self._limits), default=sys.maxsize)
+
+    @property
+    def waits(self) -> bool:
+        """See ``Meter.waits``."""
+        return self._counters.shared
 
     async def request(self, texts: int) -> None:
         """See ``Meter.request``."""
@@ -127,10 +157,10 @@ class KeyMeter:
         return RateLimitedError(detail, max(reset - time.time(), needed))
 
 
-def _presented(scope: Scope) -> str | None:
+def _presented(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The key that a request brings; None where there is none, or more than one."""
     found = []
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"authorization":
             scheme, _, credentials = value.partition(b" ")
             found.append(credentials.strip() if scheme.lower() == b"bearer" else b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,14 +25,14 @@ _BROWSER = {
 }
 
 
-def timeout_of(scope: Scope) -> float | None:
+def timeout_of(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     """Seconds after which the caller has no use for an answer, from ``X-Timeout-Seconds``; None where it is not given.
 
     Raises:
         Problem: 422; given twice, or no positive number.
     """
     seconds = None
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == _TIMEOUT:
             given = value.strip(b" \t")
             if seconds is not None:

@@ -18,6 +18,10 @@ KEY_NAME = "sentiment.key"
 """Where there are keys, the scope has the name of the request's key under this name."""
 
 
+CALLER = "sentiment.caller"
+"""Where the fast path has asked who calls, the scope has the ``Caller`` under this name."""
+
+
 class RateLimitedError(Problem):
     """The limit is reached.
 
@@ -37,6 +41,11 @@ class Meter(Protocol):
     @property
     def most(self) -> int:
         """Most texts that can pass at once."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether counting has to be waited for."""
         ...
 
     async def request(self, texts: int) -> None:
@@ -65,10 +74,44 @@ class Meter(Protocol):
         ...
 
 
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        name: of the key.
+        meter: counts the request's texts; None where there is no rate limit.
+        known: whether what is asked for is there.
+    """
+
+    __slots__ = ("_counted", "known", "meter", "name")
+
+    def __init__(self, name: str, meter: Meter | None, *, known: bool = True) -> None:
+        self.name = name
+        self.meter = meter
+        self.known = known
+        self._counted = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether counting has to be waited for."""
+        return self.meter is not None and self.meter.waits
+
+    async def count(self) -> None:
+        """Count the request as one text, unless that was done.
+
+        Raises:
+            RateLimitedError: the limit is reached; it is not counted.
+        """
+        if self.meter is not None and not self._counted:
+            await self.meter.count(1)
+            self._counted = True
+
+
 class Unlimited:
     """The ``Meter`` where there is no limit."""
 
     most = sys.maxsize
+    waits = False
 
     async def request(self, texts: int) -> None:
         """See ``Meter.request``."""

@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.connection import BoundedHttpProtocol
 from app.api.fast_path import FastPath
+from app.api.fast_request import Head
+from app.api.meter import CALLER
 from app.errors import ServiceError
 
 
@@ -28,6 +30,7 @@ class ServiceProtocol(BoundedHttpProtocol):
         self._fast_path = fast_path
         # A request that the application does not know of: collected for the fast path, or to be refused.
         self._plain = False
+        self._head: Head | None = None
         # Length of a body whose beginning will say whether the request is refused unread, and that it is.
         self._suspected = 0
         self._refused: ServiceError | None = None
@@ -39,10 +42,12 @@ class ServiceProtocol(BoundedHttpProtocol):
         busy = self.flow.write_paused or self.busy() or self.surplus
         # That the connection will be closed is said by uvicorn alone.
         plain = not busy and CLOSE_HEADER not in self.server_state.default_headers
+        self._head = None
         if plain:
             method = self.parser.get_method()
             self._suspected = self._suspect(method)
-            plain = self._suspected > 0 or self._fast_path.takes(method, self.url, self.headers)
+            self._head = self._fast_path.takes(method, self.url, self.headers)
+            plain = self._suspected > 0 or self._head is not None
         self._plain = plain
         self._body = b""
         if not self._plain:
@@ -52,7 +57,7 @@ class ServiceProtocol(BoundedHttpProtocol):
         if self._suspected:
             length, self._suspected = self._suspected, 0
             self._refused = self._fast_path.load_shedder.refusal(length, body)
-            if not (self._refused or self._fast_path.takes(self.parser.get_method(), self.url, self.headers)):
+            if not (self._refused or self._head):
                 self._give_to_application()
         if self._refused is not None:
             return  # read, so that the connection can be used again, and not kept
@@ -65,12 +70,13 @@ class ServiceProtocol(BoundedHttpProtocol):
         refused, self._refused = self._refused, None
         if refused is not None:
             self._plain = False
-            if self._fast_path.refuse(self, self.headers, refused) is None:
+            if self._fast_path.refuse(self, self._head or Head(self.headers), refused) is None:
                 self.transport.close()
             return
         if self._plain:
             if self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive():
-                request = self._fast_path.begin(self, self.headers, self._body)
+                head = self._head
+                request = None if head is None else self._fast_path.begin(self, head, self._body)
                 if request is not None:
                     self._plain = False
                     if not request.response_complete:
@@ -106,8 +112,10 @@ class ServiceProtocol(BoundedHttpProtocol):
         return length if reusable else 0
 
     def _give_to_application(self) -> None:
-        """Nothing has happened yet: the application gets the request as it would have come."""
+        """The application gets the request as it would have come, and is told who calls, where that is known."""
         self._plain = False
+        if self._head is not None and self._head.caller is not None:
+            cast("dict[str, object]", self.scope)[CALLER] = self._head.caller
         super().take_head()
         self.cycle.keep_alive &= not self._stopping
 

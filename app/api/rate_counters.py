@@ -127,6 +127,11 @@ class RateCounters:
         self._redis = _redis(settings.redis_url, settings.redis_timeout) if settings.redis_url else None
         self._everywhere = SlidingWindowCounterRateLimiter(self._redis) if self._redis else None
 
+    @property
+    def shared(self) -> bool:
+        """Whether Redis counts; else nothing has to be waited for."""
+        return self._redis is not None
+
     async def close(self) -> None:
         """Close connections and file."""
         if self._redis is not None:

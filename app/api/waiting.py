@@ -1,9 +1,9 @@
-"""How long a request is worth its work: as long as its client is there."""
+"""Waiting for work as long as a client is there, and not waiting at all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -37,6 +37,21 @@ async def while_connected(work: Awaitable[T], receive: Receive) -> T:
             if pending is not None and not pending.done():
                 pending.cancel()
                 await asyncio.gather(pending, return_exceptions=True)
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that only looks like waiting, without a task for it.
+
+    Raises:
+        RuntimeError: it does wait.
+    """
+    try:
+        work.send(None)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+    work.close()
+    raise RuntimeError("this cannot be done without waiting")
 
 
 async def _disconnected(receive: Receive) -> None:

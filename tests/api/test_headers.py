@@ -14,7 +14,7 @@ from app.api.problems import Problem
 
 
 def timeout(*values: bytes) -> float | None:
-    return timeout_of({"headers": [(b"a", b"b"), *((b"x-timeout-seconds", value) for value in values)]})
+    return timeout_of([(b"a", b"b"), *((b"x-timeout-seconds", value) for value in values)])
 
 
 @pytest.mark.parametrize(

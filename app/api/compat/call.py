@@ -89,7 +89,7 @@ class CompatEndpoint(ABC):
 
     async def body(self, scope: Scope, receive: Receive, *, binary: bool = False) -> bytes:
         """The request's body, within the same bounds as for ``POST /classify``; see ``read_json_body``."""
-        timeout_of(scope)  # what is wrong with it is said before the body is read
+        timeout_of(scope["headers"])  # what is wrong with it is said before the body is read
         compressed = self.settings.compressed_bodies
         return await read_json_body(scope, receive, self.settings.max_body, compressed=compressed, binary=binary)
 
@@ -110,7 +110,7 @@ class CompatEndpoint(ABC):
             ServiceError: the whole request is refused, before any work.
             ClientGoneError: the client disconnected.
         """
-        classifier, seconds = self.classifier(), min(timeout_of(scope) or math.inf, patience)
+        classifier, seconds = self.classifier(), min(timeout_of(scope["headers"]) or math.inf, patience)
         scope["kind"] = "text" if len(texts) == 1 else "texts"
         await meter_of(scope).request(len(texts))
         timeout = seconds if math.isfinite(seconds) else None
