@@ -42,13 +42,14 @@ class Reference(BaseModel):
 
 
 def read_reference(model: StoredModel) -> Reference:
-    """The figures on the test split, else on the validation split.
+    """The figures on the split that is most like traffic: of many sources, where there are such, else the test split.
 
-    They are for information: whatever is missing or malformed costs the figure, never the start.
+    A model of several sources is tested on one of them alone, while its validation split is of all. They are for information: whatever is missing or malformed costs the figure, never the start.
     """
     try:
         document = model.metrics
-        reference = Reference.model_validate(document.get("test") or document.get("validation") or {})
+        splits = ("validation", "test") if document.get("sources") else ("test", "validation")
+        reference = Reference.model_validate(next((document[split] for split in splits if document.get(split)), {}))
         # Fails here where the confusion matrix and the labels do not fit each other.
         missing = [] if reference.label_shares else ["confusion"]
     except (CheckpointError, ValueError, ValidationError) as error:

@@ -83,3 +83,9 @@ def test_the_shipped_model_has_figures() -> None:
     assert sum(reference.label_shares.values()) == pytest.approx(1)
     assert reference.truncated is not None
     assert reference.expected_confidence is not None
+
+
+def test_a_model_of_several_sources_is_held_against_all_of_them() -> None:
+    """Its test split is of one source, so what traffic should look like is the validation split."""
+    model = ModelStore(ROOT / "model_store").open("reviews-gru")
+    assert read_reference(model).confidence == model.metrics["validation"]["confidence"]
