@@ -44,7 +44,8 @@ class Reference(BaseModel):
 def read_reference(model: StoredModel) -> Reference:
     """The figures on the split that is most like traffic: of many sources, where there are such, else the test split.
 
-    A model of several sources is tested on one of them alone, while its validation split is of all. They are for information: whatever is missing or malformed costs the figure, never the start.
+    A model of several sources is tested on one of them alone, while its validation split is of all. The figures are for
+    information: whatever is missing or malformed costs the figure, never the start.
     """
     try:
         document = model.metrics

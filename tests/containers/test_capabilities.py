@@ -140,8 +140,8 @@ def test_files_of_the_slim_one(slim: str) -> None:
         wait_healthy(name)
         *others, parquet = python_in(name, FILES).splitlines()
         assert others == ["200 positive negative"] * 3
-        assert parquet.startswith("422 ")
-        assert "sentiment-service[files]" in parquet
+        assert parquet.startswith("415 ")
+        assert "pyarrow is not installed" in parquet
 
 
 def test_traces(image: str) -> None:

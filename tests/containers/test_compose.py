@@ -115,7 +115,7 @@ def test_prometheus_has_the_series(stack: Stack) -> None:
         time.sleep(0.5)
     print(f"sum(sentiment_texts_total) = {found[0]:.0f}")
     assert stack.query('up{job="sentiment"}') == [1]
-    assert stack.query('sum(sentiment_model_info{model="imdb-gru"})') == [1]
+    assert stack.query('sum(sentiment_model_info{model="reviews-gru"})') == [1]
 
 
 def test_a_killed_service_comes_back(stack: Stack) -> None:
