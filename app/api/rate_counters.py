@@ -28,6 +28,8 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_MOST_CONNECTIONS = 256
+"""To Redis, from one worker: each request under way needs one while it is counted; beyond, it is counted here."""
 _SLOT = struct.Struct("=16sdq")
 """Digest of the counter's name, Unix time at which it expires, count."""
 _SLOTS = 8_192
@@ -172,7 +174,7 @@ def _redis(url: str, timeout: float) -> RedisStorage:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
-        "max_connections": 4,
+        "max_connections": _MOST_CONNECTIONS,
         "protocol": 2,
     }
     return RedisStorage(scheme + url, implementation="redispy", key_prefix="sentiment-rate", **options)
