@@ -102,7 +102,7 @@ def test_text_format() -> None:
     metrics.TEXTS.labels("predicted").inc(0)
     lines = metrics.render().decode().splitlines()
     assert "# TYPE sentiment_texts_total counter" in lines
-    assert any(line.startswith('sentiment_texts_total{outcome="predicted"') for line in lines)
+    assert any(re.match(r'sentiment_texts_total\{(.*,)?outcome="predicted"', line) for line in lines)
     typed = {line.split()[2] for line in lines if line.startswith("# TYPE sentiment_")}
     helped = {line.split()[2] for line in lines if line.startswith("# HELP sentiment_")}
     assert typed == helped

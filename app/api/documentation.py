@@ -155,28 +155,28 @@ TIMEOUT_PARAMETER = {
 }
 _PREDICTION = {
     "label": "positive",
-    "score": 0.996,
-    "scores": {"negative": 0.004, "positive": 0.996},
+    "score": 0.989,
+    "scores": {"negative": 0.008, "neutral": 0.003, "positive": 0.989},
     "tokens": 15,
     "truncated": False,
     "cached": False,
-    "rating": 9.864,
+    "rating": 9.89,
     "unknown": 0.0,
     "judgement": "ok",
 }
 _EXPLAINED = {
     "label": "negative",
-    "score": 0.974,
-    "scores": {"negative": 0.974, "positive": 0.026},
+    "score": 0.813,
+    "scores": {"negative": 0.813, "neutral": 0.072, "positive": 0.115},
     "tokens": 4,
     "truncated": False,
     "cached": False,
-    "rating": 3.068,
+    "rating": 3.214,
     "unknown": 0.0,
     "judgement": "ok",
     "explanation": EXAMPLE,
 }
-_IDENTITY = {"model": "imdb-gru", "version": 4}
+_IDENTITY = {"model": "reviews-gru", "version": 1}
 _BLANK = {"code": _TEXTS[0][0], "detail": _TEXTS[0][1], "status": 422}
 
 CLASSIFY: dict[str, Any] = {
@@ -231,14 +231,14 @@ CLASSIFY: dict[str, Any] = {
 }
 
 _MODEL = {
-    "model": "imdb-gru",
-    "version": 4,
+    "model": "reviews-gru",
+    "version": 1,
     "served": True,
     "architecture": "gru",
-    "labels": ["negative", "positive"],
-    "max_tokens": 600,
+    "labels": ["negative", "neutral", "positive"],
+    "max_tokens": 480,
     "rating": True,
-    "test_accuracy": 0.92856,
+    "test_accuracy": 0.9278,
     "runtime": "native",
     "precision": "bfloat16",
     "device": "cpu",

@@ -69,21 +69,33 @@ class ExplanationEntry(BaseModel):
 
 EXAMPLE = {
     "sentences": [
-        {"start": 0, "end": 10, "label": "negative", "score": 0.988, "scores": {"negative": 0.988, "positive": 0.012}},
-        {"start": 11, "end": 20, "label": "positive", "score": 0.566, "scores": {"negative": 0.434, "positive": 0.566}},
+        {
+            "start": 0,
+            "end": 10,
+            "label": "negative",
+            "score": 0.956,
+            "scores": {"negative": 0.956, "neutral": 0.037, "positive": 0.008},
+        },
+        {
+            "start": 11,
+            "end": 20,
+            "label": "positive",
+            "score": 0.934,
+            "scores": {"negative": 0.016, "neutral": 0.051, "positive": 0.934},
+        },
     ],
     "tokens": [
-        {"start": 0, "end": 4, "attribution": 3.125},
-        {"start": 5, "end": 9, "attribution": 0.634},
-        {"start": 11, "end": 15, "attribution": -0.249},
-        {"start": 16, "end": 19, "attribution": -0.021},
+        {"start": 0, "end": 4, "attribution": 2.53},
+        {"start": 5, "end": 9, "attribution": 1.185},
+        {"start": 11, "end": 15, "attribution": -1.38},
+        {"start": 16, "end": 19, "attribution": -0.037},
     ],
-    "log_odds": {"baseline": 0.139, "text": 3.629},
+    "log_odds": {"baseline": -0.835, "text": 1.466},
     "curve": [
-        {"start": 0, "end": 4, "score": 0.981},
-        {"start": 5, "end": 9, "score": 0.988},
-        {"start": 11, "end": 15, "score": 0.981},
-        {"start": 16, "end": 19, "score": 0.974},
+        {"start": 0, "end": 4, "score": 0.889},
+        {"start": 5, "end": 9, "score": 0.956},
+        {"start": 11, "end": 15, "score": 0.89},
+        {"start": 16, "end": 19, "score": 0.812},
     ],
 }
 """For the OpenAPI document."""

@@ -118,15 +118,15 @@ class ErrorEntry(BaseModel):
 class SingleResponse(PredictionEntry):
     """The answer to ``text``."""
 
-    model: Annotated[str, Field(examples=["imdb-gru"])]
-    version: Annotated[int, Field(examples=[4])]
+    model: Annotated[str, Field(examples=["reviews-gru"])]
+    version: Annotated[int, Field(examples=[1])]
 
 
 class BatchResponse(BaseModel):
     """The answer to ``texts``: one entry per text, in order."""
 
-    model: Annotated[str, Field(examples=["imdb-gru"])]
-    version: Annotated[int, Field(examples=[4])]
+    model: Annotated[str, Field(examples=["reviews-gru"])]
+    version: Annotated[int, Field(examples=[1])]
     results: list[PredictionEntry | ErrorEntry]
 
 
