@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import NamedTuple
 
 PREPROCESSING_VERSION = 1
 
 # Windows-1252 quotes that survive in texts decoded as Latin-1, typographic apostrophes, and the backtick.
-_APOSTROPHES = frozenset("'`\u2018\u2019\u201b\u02bc\uff07\x91\x92")
+APOSTROPHES = frozenset("'`\u2018\u2019\u201b\u02bc\uff07\x91\x92")
 _TONE = frozenset("!?")
-_DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf"})
+DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf"})
 _FOLD_CACHE_LIMIT = 8192
 
 # Each '<' is scanned at most up to the next '<', '>' or 200 characters, so no input makes this quadratic.
@@ -43,11 +44,11 @@ class Span(NamedTuple):
 def _fold(character: str) -> str:
     folded = []
     for part in unicodedata.normalize("NFKD", character.casefold()):
-        if character in _APOSTROPHES or part in _APOSTROPHES:
+        if character in APOSTROPHES or part in APOSTROPHES:
             folded.append("'")
         elif part in _TONE:
             folded.append(f" {part} ")
-        elif unicodedata.category(part) in _DROPPED_CATEGORIES:
+        elif unicodedata.category(part) in DROPPED_CATEGORIES:
             continue
         elif part.isalnum() or unicodedata.category(part) == "Mc":
             folded.append(part.casefold())
@@ -56,17 +57,25 @@ def _fold(character: str) -> str:
     return "".join(folded)
 
 
-class _FoldTable(dict[int, str]):
-    """``str.translate`` table filled on demand, bounded so that no input can make it grow without end."""
+class FoldTable(dict[int, str]):
+    """``str.translate`` table filled on demand, bounded so that no input can make it grow without end.
+
+    Args:
+        fold: what becomes of a character.
+    """
+
+    def __init__(self, fold: Callable[[str], str]) -> None:
+        super().__init__()
+        self._fold = fold
 
     def __missing__(self, codepoint: int) -> str:
-        folded = _fold(chr(codepoint))
+        folded = self._fold(chr(codepoint))
         if len(self) < _FOLD_CACHE_LIMIT:
             self[codepoint] = folded
         return folded
 
 
-_FOLD = _FoldTable()
+_FOLD = FoldTable(_fold)
 # One character to one character: CPython translates ASCII text by such a table without leaving C.
 _ASCII_FOLD = {
     code: character if (character := _fold(chr(code)).strip()) and len(character) == 1 else " " for code in range(128)
@@ -132,7 +141,7 @@ def word_spans(text: str) -> list[Span]:
         start = origins[match.start()]
         end = origins[match.end() - 1] + 1
         # Combining marks fold to nothing but belong to the character before them.
-        while end < len(text) and unicodedata.category(text[end]) in _DROPPED_CATEGORIES:
+        while end < len(text) and unicodedata.category(text[end]) in DROPPED_CATEGORIES:
             end += 1
         spans.append(Span(match.group(), start, end))
     return spans

@@ -22,7 +22,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from app.text.preprocessing import _APOSTROPHES, _DROPPED_CATEGORIES, Span
+from app.text.preprocessing import APOSTROPHES, DROPPED_CATEGORIES, FoldTable, Span
 
 LINK, USER, NUMBER = "<link>", "<user>", "<number>"
 SMILE, FROWN, WRY, HEART, BROKEN_HEART = "<smile>", "<frown>", "<wry>", "<heart>", "<broken-heart>"
@@ -32,7 +32,6 @@ EMOJI_PREFIX = "emoji"
 NOT = "n't"
 TEN = "10"
 
-_FOLD_CACHE_LIMIT = 8192
 _FEW = 16
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -80,17 +79,19 @@ _BARE_NOT = frozenset(
 
 def _fold(character: str) -> str:
     code = ord(character)
+    if character.isascii():
+        return character
     if code in _SKIN_TONES:
         return ""
     if any(first <= code <= last for first, last in _EMOJI):
         return f" {EMOJI_PREFIX}{code:x} "
     folded = []
     for part in unicodedata.normalize("NFKD", character.casefold()):
-        if character in _APOSTROPHES or part in _APOSTROPHES:
+        if character in APOSTROPHES or part in APOSTROPHES:
             folded.append("'")
         elif part.isascii():
             folded.append(part.lower())
-        elif unicodedata.category(part) in _DROPPED_CATEGORIES:
+        elif unicodedata.category(part) in DROPPED_CATEGORIES:
             continue
         elif part.isalnum() or unicodedata.category(part) == "Mc":
             folded.append(part.casefold())
@@ -99,17 +100,7 @@ def _fold(character: str) -> str:
     return "".join(folded)
 
 
-class _FoldTable(dict[int, str]):
-    """``str.translate`` table of what is not ASCII, filled on demand and bounded."""
-
-    def __missing__(self, codepoint: int) -> str:
-        folded = chr(codepoint) if codepoint < 128 else _fold(chr(codepoint))
-        if len(self) < _FOLD_CACHE_LIMIT:
-            self[codepoint] = folded
-        return folded
-
-
-_FOLDED = _FoldTable()
+_FOLDED = FoldTable(_fold)
 
 
 def _decode(text: str) -> str:
@@ -148,7 +139,7 @@ def word_spans(text: str) -> list[Span]:
     ends: list[int] = []
     for character, start, end in _decoded_characters(text):
         part = (_FOLDED[ord(character)] if ord(character) > 127 else character).encode("utf-8")
-        if not part and ends and unicodedata.category(character) in _DROPPED_CATEGORIES:
+        if not part and ends and unicodedata.category(character) in DROPPED_CATEGORIES:
             ends[-1] = end  # a combining mark folds to nothing but belongs to the character before it
         parts.append(part)
         starts += [start] * len(part)
