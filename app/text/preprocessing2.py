@@ -132,6 +132,11 @@ def words(text: str) -> list[str]:
     return [token for token, _, _ in _tokens(plain(text))]
 
 
+def has_words(text: str) -> bool:
+    """Whether there is a token at all; stops at the first."""
+    return next(_tokens(plain(text)), None) is not None
+
+
 def word_spans(text: str) -> list[Span]:
     """The tokens of ``text`` with their character offsets, in order; the tokens equal ``words(text)``."""
     parts: list[bytes] = []

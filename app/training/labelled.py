@@ -16,6 +16,7 @@ from app.files.reading import Survey, open_table
 from app.files.table import Table, is_nothing, texts_of
 from app.files.values import plain_text
 from app.text.preprocessing import words
+from app.text.preprocessing2 import has_words
 from app.training.corpus import Corpus, Review
 
 CORPUS_LABELS = ("negative", "positive")
@@ -282,7 +283,8 @@ def _stars(value: object, where: str) -> float | None:
 
 
 def examples_with_words(texts: Sequence[str], labels: Sequence[int], stars: Sequence[float | None]) -> Examples:
-    rows = [row for row, text in enumerate(texts) if words(text)]
+    # Of either version of the preprocessing: "&amp;" has a word in the first alone, an emoji in the second.
+    rows = [row for row, text in enumerate(texts) if words(text) and has_words(text)]
     return Examples(
         [texts[row] for row in rows],
         [labels[row] for row in rows],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.text.preprocessing2 import plain, word_spans, words
+from app.text.preprocessing2 import has_words, plain, word_spans, words
 
 _TRICKY = "aZ0 \t\n'\u2019`\x91!?<>/=:;()D3p|&#39;lt@._-\u0301\u200d\ud800\u00df\u0130\U0001f600\U0001f3fd\u4e2d"
 _TEXTS = st.text() | st.text(alphabet=_TRICKY) | st.text(alphabet="a'!?<b>:)3&; ")
@@ -68,3 +68,8 @@ def test_what_separates_words_is_ascii(text: str) -> None:
 def test_hostile_texts_take_linear_time(text: str) -> None:
     """Repetitions that make careless patterns quadratic end soon; the suite's time-out would tell."""
     assert len(words(text)) <= len(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("&amp;", False), ("\U0001f44d", True), (" ... ", False), ("a", True)])
+def test_whether_there_are_words_at_all(text: str, expected: bool) -> None:
+    assert has_words(text) == expected == bool(words(text))
