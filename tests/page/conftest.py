@@ -13,7 +13,7 @@ from tests.pictures import MODEL, STORE
 from tests.service import Service, serving
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium. Where there is none its tests are skipped, except where ``CI`` is set: there they fail."""
     if PROGRAM is None:
@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service() -> Iterator[Service]:
     """The shipped model on two workers. Not to be harmed."""
     with serving(STORE, MODEL, workers="2", timeout="60") as running:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.cores import usable_cores
 from app.settings import CORPUS_VARIABLE, add_store_argument
-from app.store import ModelStore
-from app.training.command import corpus_path, require_extra
+from app.store import CARD_FILE, ModelStore
+from app.training.command import INTERRUPTED, corpus_path, require_extra
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         threads=args.threads or usable_cores(),
     )
-    written = train_reviews(options, ModelStore(options.store))
-    print(f"{written.model.path}: written; see its {'README.md'}")
+    try:
+        written = train_reviews(options, ModelStore(options.store))
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on from {options.run}", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{written.model.path}: written, with its card {CARD_FILE}")
     return 0
