@@ -198,7 +198,7 @@ def test_all_fields_and_digits_are_in_the_download(page: Page, tmp_path: Path) -
 def test_another_language_is_unreadable(page: Page, tmp_path: Path) -> None:
     """Such a row has a judgement in the table, and is no label's in the summary."""
     table = tmp_path / "reviews.csv"
-    table.write_text("review\nA wonderful film, simply great.\nEin wunderbarer Film.\n", encoding="utf-8")
+    table.write_text('review\n"A wonderful film, simply great."\nEin wunderbarer Film.\n', encoding="utf-8")
     score(page, table)
     expect(page.locator("#file-summary")).to_contain_text(re.compile(r"^2 rows: positive 50\s%, unreadable 50\s%\."))
     expect(page.locator("#file-summary")).to_contain_text("1 of 2 rows unreadable")
