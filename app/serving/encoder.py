@@ -70,7 +70,8 @@ class Encoder:
         seconds = time.perf_counter() - started
         nothing = Encoding(array(TOKEN_TYPECODE), 0, False, 0, 0, 0)  # a text without words takes its time too
         found = [result if isinstance(result, Encoding) else nothing for result in results]
-        columns = zip(*((len(ids), tokens, *counts) for ids, tokens, _, *counts in found), strict=True)
+        # A list: a tuple made from a generator is cut to its size, and CPython then keeps more and more freed ones.
+        columns = zip(*[(len(ids), tokens, *counts) for ids, tokens, _, *counts in found], strict=True)
         self._count(seconds, EncodingTable(nothing.ids, *map(list, columns)))
         return results
 
