@@ -11,6 +11,7 @@ from app.keys import SCOPES
 from app.settings import Settings
 
 _CHALLENGED = {"WWW-Authenticate": 'Bearer realm="sentiment"'}
+_BAD_REQUEST = 400
 _EVERYWHERE = responses(
     [
         Problem(400, "bad_request", "this is not a valid HTTP/1.1 request"),
@@ -65,7 +66,10 @@ def complete(document: dict[str, Any], settings: Settings) -> None:
             scope = policy.scope_of(path, method.upper())
             found = operation["responses"]
             for status, response in (_EVERYWHERE | _GUARDED.get(scope or "", {})).items():
-                found.setdefault(str(status), response)
+                own = found.setdefault(str(status), response)
+                if status == _BAD_REQUEST and own is not response:
+                    # A protocol with errors of its own shape gets this one before it is asked.
+                    found[str(status)] = {**own, "content": {**response["content"], **own["content"]}}
             operation["responses"] = {
                 status: {**response, "headers": {**_HEADERS, **_headers_of(status), **response.get("headers", {})}}
                 for status, response in sorted(found.items())

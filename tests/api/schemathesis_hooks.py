@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import schemathesis
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from schemathesis.core import NOT_SET
 
 from app.api.file_request import COLUMNS_PATH, FILES_PATH, MEDIA_TYPES
@@ -123,6 +124,10 @@ def _file(case: Any) -> bytes:
         parquet.write_table(pa.table({column: rows}), sink)
         return sink.getvalue()
     if form is Format.XLSX:
+        # Excel knows no control characters, so no column can be named with them either.
+        if ILLEGAL_CHARACTERS_RE.search(column):
+            column = "text"
+            case.query = {**query, "text_column": column}
         return workbook([[column], *([row] for row in rows)])
     if form is Format.JSONL:
         return "".join(json.dumps({column: row}) + "\n" for row in rows).encode()
