@@ -174,7 +174,20 @@ def prediction_of(
     thresholds: Thresholds,
 ) -> Prediction:
     """What is said of an encoded text that the network has scored."""
-    _, tokens, truncated, words, unknown, foreign = encoding
+    return prediction_of_counts(probabilities, rating, *encoding[1:], thresholds)
+
+
+def prediction_of_counts(
+    probabilities: tuple[float, ...],
+    rating: float | None,
+    tokens: int,
+    truncated: bool,
+    words: int,
+    unknown: int,
+    foreign: int,
+    thresholds: Thresholds,
+) -> Prediction:
+    """The same of a text of which only the counts are at hand, as in a table. See ``Encoding``."""
     judgement = thresholds.judge(probabilities, words, unknown + foreign)
     return Prediction(probabilities, tokens, truncated, False, rating, unknown / words if words else 0.0, judgement)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 from app.errors import DeadlineError, InferenceError, ServiceError
-from app.sentiment import EncodingTable, Prediction, ScoreTable, Thresholds
+from app.sentiment import EncodingTable, ScoreTable, Thresholds, prediction_of_counts
 from app.serving.outcomes import Outcome, Wanted
 from app.serving.ticket import Ticket
 
@@ -51,9 +51,10 @@ class SubmittedTable:
             self._wanted.items(), counts, rows, ratings, strict=True
         ):
             if math.isfinite(sum(probabilities)):
-                judgement = thresholds.judge(probabilities, words, unknown + foreign)
-                share = unknown / words if words else 0.0
-                yield key, indices, Prediction(probabilities, tokens, kept < tokens, False, rating, share, judgement)
+                prediction = prediction_of_counts(
+                    probabilities, rating, tokens, kept < tokens, words, unknown, foreign, thresholds
+                )
+                yield key, indices, prediction
             else:
                 yield key, indices, InferenceError("the forward pass failed for this text")
 

@@ -16,8 +16,7 @@ from app.modeling.networks import SentimentNetwork
 from app.modeling.runtimes import load_predictor
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
-
-_BATCH = 256
+from app.training.batches import predict_sorted
 
 
 def soft_labels_of(model: StoredModel, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
@@ -35,13 +34,8 @@ def soft_labels_of(model: StoredModel, texts: Sequence[str], labels: tuple[str, 
     if model.config.labels != labels:
         raise DataError(f"{model.reference}: labels {', '.join(model.config.labels)}, the data has {', '.join(labels)}")
     tokenizer, predictor = load_tokenizer(model), load_predictor(model)
-    ids = [tokenizer.encode(text).ids for text in texts]
-    result = np.zeros(len(ids))
-    order = np.argsort([len(text) for text in ids], kind="stable")
-    for start in range(0, len(order), _BATCH):
-        rows = order[start : start + _BATCH]
-        result[rows] = [scores.probabilities[1] for scores in predictor.predict([ids[row] for row in rows])]
-    return result
+    scores = predict_sorted(predictor, [tokenizer.encode(text).ids for text in texts])
+    return np.asarray([score.probabilities[1] for score in scores])
 
 
 def adopt_word_vectors(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel) -> None:

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from app.errors import DataError
 from app.modeling.checkpoint import load_network
 from app.modeling.networks import SentimentNetwork
-from app.modeling.runtimes import load_predictor
 from app.store import TOKENIZER_FILE, ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset
 from app.training.fragments import draw_crops
 from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits, corpus_examples
+from app.training.peer import soft_labels_of
 from app.training.recipe import Recipe, reviews
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix, one_hot_target
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from app.training.reviews.command import ReviewOptions
 
 _CROP_SEED = 1
-_BATCH = 256
 _SOFT_LABELS_FILE, _REGRESSION_FILE = "soft-labels.npy", "regression.npy"
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
@@ -98,13 +96,7 @@ def _heard(peer: StoredModel, texts: Sequence[str], folder: Path) -> np.ndarray:
     path = folder / f"heard-{digest}.npy"
     if path.exists():
         return np.asarray(np.load(path, allow_pickle=False))
-    tokenizer, predictor = load_tokenizer(peer), load_predictor(peer, "cpu")
-    ids = [tokenizer.encode(text).ids for text in texts]
-    said = np.zeros(len(ids))
-    order = np.argsort([len(text) for text in ids], kind="stable")
-    for start in tqdm(range(0, len(order), _BATCH), desc=peer.reference):
-        rows = order[start : start + _BATCH]
-        said[rows] = [scores.probabilities[1] for scores in predictor.predict([ids[row] for row in rows])]
+    said = soft_labels_of(peer, texts, CORPUS_LABELS)
     folder.mkdir(parents=True, exist_ok=True)
     np.save(path, said)
     return said
