@@ -106,8 +106,13 @@ def test_what_a_killed_process_counted_as_present_is_gone(service: Service) -> N
     assert 'sentiment_process_cpu_seconds_total{role="explainer"}' in service.metrics(), "counters stay"
 
 
-def test_a_pause_of_all_processes_kills_nobody_and_a_hangup_drains(tiny_store: Path) -> None:
+def test_a_pause_of_all_processes_kills_nobody_and_a_hangup_drains(
+    request: pytest.FixtureRequest, tiny_store: Path
+) -> None:
     """What stood still together (a paused container, a stopped group) goes on together. SIGHUP is like SIGTERM."""
+    # Where the tests themselves run under nohup, the service would inherit that SIGHUP is ignored, and mean it.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     with serving(tiny_store, workers="1", engine_timeout="1") as service:
         # Only who gave a sign of life is measured by the limit.
         until(lambda: '"serving tiny/1' in service.output.read_text(), "never serving")

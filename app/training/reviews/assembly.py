@@ -1,11 +1,10 @@
-"""From files to a trainer for the ``reviews`` preset, and what of it is kept in the run's folder."""
+"""From a run's texts to a trained and stored model for the ``reviews`` preset."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +13,16 @@ import torch
 from app.errors import DataError
 from app.modeling.checkpoint import load_network
 from app.modeling.networks import SentimentNetwork
-from app.store import TOKENIZER_FILE, ModelStore, StoredModel
+from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
-from app.training.corpus import Corpus, Review, load_corpus
+from app.training.corpus import Corpus
 from app.training.data import Dataset
-from app.training.fragments import draw_crops
 from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits, corpus_examples
 from app.training.peer import soft_labels_of
-from app.training.recipe import Recipe, reviews
-from app.training.reviews.generated import Generator
-from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix, one_hot_target
-from app.training.reviews.sources import LABELS, Source, parse_sources, read_source
+from app.training.recipe import reviews
+from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix
+from app.training.reviews.run import Run, TaughtTexts, prepared, taught_texts
+from app.training.reviews.sources import LABELS, Source
 from app.training.reviews.teachers import (
     blended,
     fresh_network,
@@ -33,52 +31,22 @@ from app.training.reviews.teachers import (
     reversed_texts,
     trained,
 )
-from app.training.reviews.vocabulary import build_tokenizer
-from app.training.reviews.wordlists import emoji_sentiment, sentiment_words
 from app.training.version import TrainingRecord, WrittenVersion, write_version
 
 if TYPE_CHECKING:
     from app.training.reviews.command import ReviewOptions
 
-_CROP_SEED = 1
-_SOFT_LABELS_FILE, _REGRESSION_FILE = "soft-labels.npy", "regression.npy"
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
 _SURE = 0.95
 """Probability of the class that a film review's stars name."""
 
 
-def review_tokenizer(
-    folder: Path, corpus: Corpus, sources: Sequence[Source], size: int, pieces: int, max_tokens: int, head_tokens: int
-) -> Tokenizer:
-    """The tokenizer of all training texts; kept in the run's folder, since counting takes minutes."""
-    path = folder / TOKENIZER_FILE
-    if path.exists():
-        return Tokenizer.load(path, max_tokens, head_tokens)
-    texts = [review.text for review in [*corpus.train, *corpus.unsup]]
-    texts += [text for source in sources for text in source.examples.texts]
-    made = Generator(0)
-    extra = [*(word for word in sentiment_words() if word.isalpha()), *emoji_sentiment()]
-    extra += [of.text for of in made.texts(20_000)]
-    tokenizer = build_tokenizer(texts, size, pieces, max_tokens, head_tokens, extra)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(path)
-    return tokenizer
-
-
-def film_mixture(corpus: Corpus, crops: int, peers: Sequence[StoredModel], folder: Path) -> Mixture:
-    """Film reviews: the labelled ones with their stars, others and parts of all with what stored teachers say."""
+def film_mixture(corpus: Corpus) -> Mixture:
+    """Labelled film reviews with their stars."""
     mixture = Mixture()
     for review in corpus.train:
         mixture.add(review.text, film_target(_SURE if review.label else 1 - _SURE), float(review.stars or 0))
-    if not peers:
-        return mixture
-    unlabelled = [review.text for review in corpus.unsup]
-    labelled = [review.text for review in corpus.train]
-    unlabelled += draw_crops([*labelled, *unlabelled], crops, _CROP_SEED).texts
-    heard = np.mean([_heard(peer, unlabelled, folder) for peer in peers], axis=0)
-    for text, positive in zip(unlabelled, heard.tolist(), strict=True):
-        mixture.add(text, film_target(positive))
     return mixture
 
 
@@ -88,30 +56,20 @@ def film_target(positive: float) -> tuple[float, float, float]:
     return ((1 - neutral) * (1 - positive), neutral, (1 - neutral) * positive)
 
 
-def _heard(peer: StoredModel, texts: Sequence[str], folder: Path) -> np.ndarray:
-    """Probability of positive that a stored two-class model gives each text; kept in the run's folder."""
-    if peer.config.labels != CORPUS_LABELS:
-        raise DataError(f"{peer.reference}: a teacher of film reviews must tell negative and positive apart")
-    digest = hashlib.blake2b("\0".join([peer.digest, *texts]).encode(), digest_size=8).hexdigest()
-    path = folder / f"heard-{digest}.npy"
-    if path.exists():
-        return np.asarray(np.load(path, allow_pickle=False))
-    said = soft_labels_of(peer, texts, CORPUS_LABELS)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(path, said)
-    return said
+def film_peers_labels(run: Run, films: Sequence[str]) -> np.ndarray:
+    """Targets (N, 3) by stored two-class models of films, for N whole film reviews; their mean.
 
-
-def labelled_mixture(sources: Sequence[Source], reviews: Sequence[Review]) -> Mixture:
-    """Development sets and film reviews with their plain labels."""
-    mixture = Mixture()
-    for source in sources:
-        of = source.examples
-        for text, label, stars in zip(of.texts, of.labels, of.stars, strict=True):
-            mixture.add(text, one_hot_target(label), stars or 0.0)
-    for review in reviews:
-        mixture.add(review.text, (0.0, 0.0, 1.0) if review.label else (1.0, 0.0, 0.0), float(review.stars or 0))
-    return mixture
+    Raises:
+        DataError: such a model has other labels.
+    """
+    heard = np.zeros(len(films))
+    for reference in run.recipe.peers:
+        peer = run.store.open(reference)
+        if peer.config.labels != CORPUS_LABELS:
+            raise DataError(f"{peer.reference}: a teacher of film reviews must tell negative and positive apart")
+        said = run.kept(f"peer-{peer.digest[:8]}", partial(soft_labels_of, peer, films, CORPUS_LABELS))
+        heard += said / len(run.recipe.peers)
+    return np.asarray([film_target(positive) for positive in heard.tolist()])
 
 
 def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel, *, recurrent: bool = True) -> None:
@@ -162,24 +120,11 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
         SentimentError: the data or the run is not as it should be.
     """
     torch.set_num_threads(options.threads)
-    corpus = load_corpus(options.corpus)
-    sources = [read_source(path, weight) for path, weight in parse_sources(options.data)]
-    development = [read_source(path) for path, _ in parse_sources(options.development)]
-    recipe = replace(reviews("gru"), peers=options.peers)
-    limits = (recipe.network["max_tokens"], recipe.network["head_tokens"])
-    size = recipe.network["vocabulary_size"]
-    tokenizer = review_tokenizer(options.run, corpus, sources, size, recipe.pieces, *limits)
-    labelled = labelled_mixture(development, corpus.validation)
-    validation = encoded(labelled, tokenizer, options.seed, cut=False)
-    soft = soft_labels(options, recipe, store, corpus, sources, tokenizer, validation)
-    films = film_mixture(corpus, recipe.crops, [store.open(peer) for peer in recipe.peers], options.run)
-    mixture = mix(sources, MixtureSizes(generated=recipe.generated), options.seed)
-    for texts in (films, mixture):
-        soften(texts, soft, recipe.teacher)
-    train = encoded(films, tokenizer, options.seed) + encoded(mixture, tokenizer, options.seed)
+    run = prepared(options, reviews("gru"), store)
+    recipe, tokenizer = run.recipe, run.tokenizer
     network = fresh_network(recipe, len(tokenizer), options.seed)
     start_from(network, tokenizer, store.open(options.start))
-    trainer = trained(network, recipe, train, validation, options.seed, options.run)
+    trainer = trained(network, recipe, training_texts(run), run.validation, options.seed, options.run)
     record = TrainingRecord(
         recipe=recipe,
         seed=options.seed,
@@ -194,68 +139,60 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     tokenizer = tokenizer.with_limits(recipe.reads, recipe.reads // 3)
     reads = {"max_tokens": tokenizer.max_tokens, "head_tokens": tokenizer.head_tokens}
     network.config = network.config.model_copy(update=reads)
-    splits = review_splits(corpus, sources, development)
+    splits = review_splits(run.corpus, run.sources, run.development)
     return write_version(store, options.name, network, tokenizer, splits, record)
 
 
-def soft_labels(
-    options: ReviewOptions,
-    recipe: Recipe,
-    store: ModelStore,
-    corpus: Corpus,
-    sources: Sequence[Source],
-    tokenizer: Tokenizer,
-    validation: Dataset,
-) -> dict[str, np.ndarray]:
-    """What the teachers think of each labelled training text, by text; kept in the run's folder.
+def training_texts(run: Run) -> Dataset:
+    """What the network is trained on: labelled, generated and unlabelled texts, with what the teachers say of them."""
+    texts = taught_texts(run)
+    said = soft_labels(run, texts)
+    soft = dict(zip(texts.labelled, said, strict=False))
+    films = film_mixture(run.corpus)
+    mixture = mix(run.sources, MixtureSizes(generated=run.recipe.generated), run.options.seed)
+    for labelled in (films, mixture):
+        soften(labelled, soft, run.recipe.teacher)
+    without_label = said[len(texts.labelled) :]
+    if run.recipe.peers:
+        # Of whole film reviews, those who know nothing else know most.
+        known = without_label[: len(texts.films)]
+        known[:] = (known + film_peers_labels(run, texts.films)) / 2
+    for text, target in zip([*texts.films, *texts.parts], without_label.tolist(), strict=True):
+        films.add(text, target)
+    return encoded(films, run.tokenizer, run.options.seed) + encoded(mixture, run.tokenizer, run.options.seed)
+
+
+def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
+    """Probabilities (N, 3) by all teachers of all N texts: labelled ones, films, parts.
 
     The teachers have seeds of their own, so runs of other seeds may share them (a copy of the folder will do).
     """
-    examples = [source.examples for source in sources]
-    texts = [text for of in examples for text in of.texts] + [review.text for review in corpus.train]
-    labels = [label for of in examples for label in of.labels] + [2 if review.label else 0 for review in corpus.train]
-    path = options.run / _SOFT_LABELS_FILE
-    if path.exists() and len(kept := np.load(path, allow_pickle=False)) == len(texts):
-        return dict(zip(texts, kept, strict=True))
-    said = [
-        teacher_labels(options, recipe, store, corpus, sources, tokenizer, validation, texts, backwards=backwards)
-        for backwards in (False, True)
+    unlabelled = [*texts.films, *texts.parts]
+    everything = [*texts.labelled, *unlabelled]
+    networks = [
+        run.kept(name, partial(teacher_labels, run, everything, backwards=name == "backward"))
+        for name in ("forward", "backward")
     ]
-    blend = blended(said, regression_labels(texts, labels, options.run / _REGRESSION_FILE))
-    np.save(path, blend)
-    return dict(zip(texts, blend, strict=True))
+    regression = run.kept(
+        "regression", lambda: np.concatenate(regression_labels(texts.labelled, texts.labels, unlabelled))
+    )
+    return blended(networks, regression)
 
 
-def teacher_labels(
-    options: ReviewOptions,
-    recipe: Recipe,
-    store: ModelStore,
-    corpus: Corpus,
-    sources: Sequence[Source],
-    tokenizer: Tokenizer,
-    validation: Dataset,
-    texts: Sequence[str],
-    *,
-    backwards: bool,
-) -> np.ndarray:
+def teacher_labels(run: Run, texts: Sequence[str], *, backwards: bool) -> np.ndarray:
     """Probabilities (N, 3) of N texts by a network that is trained on labels alone, forwards or backwards."""
-    name = "backward" if backwards else "forward"
-    path = options.run / f"{name}.npy"
-    if path.exists():
-        return np.asarray(np.load(path, allow_pickle=False))
+    recipe, tokenizer = run.recipe, run.tokenizer
     seed = _BACKWARD_SEED if backwards else _FORWARD_SEED
-    films = film_mixture(corpus, 0, [], options.run)
-    mixture = mix(sources, MixtureSizes(generated=recipe.generated), seed)
-    train, chosen = encoded(films, tokenizer, seed) + encoded(mixture, tokenizer, seed), validation
+    mixture = mix(run.sources, MixtureSizes(generated=recipe.generated), seed)
+    train = encoded(film_mixture(run.corpus), tokenizer, seed) + encoded(mixture, tokenizer, seed)
+    chosen = run.validation
     if backwards:
-        train, chosen = reversed_texts(train), reversed_texts(validation)
+        train, chosen = reversed_texts(train), reversed_texts(chosen)
     network = fresh_network(recipe, len(tokenizer), seed)
-    start_from(network, tokenizer, store.open(options.start), recurrent=not backwards)
-    teacher = replace(recipe, epochs=_TEACHER_EPOCHS)
-    trained(network, teacher, train, chosen, seed, options.run / f"teacher-{name}")
-    found = network_labels(network, tokenizer, texts, backwards=backwards)
-    np.save(path, found)
-    return found
+    start_from(network, tokenizer, run.store.open(run.options.start), recurrent=not backwards)
+    folder = run.options.run / f"teacher-{'backward' if backwards else 'forward'}"
+    trained(network, replace(recipe, epochs=_TEACHER_EPOCHS), train, chosen, seed, folder)
+    return network_labels(network, tokenizer, texts, backwards=backwards)
 
 
 def soften(mixture: Mixture, soft: Mapping[str, np.ndarray], share: float) -> None:

@@ -1,9 +1,9 @@
-"""Teachers of the ``reviews`` model: what several different models think of each labelled text, as soft labels.
+"""Teachers of the ``reviews`` model: what several different models think of each training text, as soft labels.
 
-A text's label says little about how sure it is, and is sometimes wrong. Three kinds of models that err differently are
-asked, and their geometric mean is mixed into the targets (Hinton et al. 2015, "Distilling the knowledge in a neural
-network"): a network that reads forwards, one that reads backwards, and logistic regression on word 1- to 3-grams, of
-which each text is judged by a regression that was not fitted on it.
+A text's label says little about how sure it is, is sometimes wrong, and parts of texts have none. Three kinds of models
+that err differently are asked, and their geometric mean is learnt from (Hinton et al. 2015, "Distilling the knowledge
+in a neural network"): a network that reads forwards, one that reads backwards, and logistic regression on word 1- to
+3-grams, of which no text is judged by a regression that was fitted on it.
 """
 
 from __future__ import annotations
@@ -63,29 +63,38 @@ def network_labels(
 ) -> np.ndarray:
     """Probabilities (N, 3) that a trained network gives N texts, each with a word."""
     predictor = TorchPredictor(network)
-    ids = [tokenizer.encode(text).ids for text in tqdm(texts, desc="encode")]
+    ids = [tokenizer.encode(text).ids for text in texts]
     scores = predict_sorted(predictor, [text[::-1] for text in ids] if backwards else ids)
     return np.asarray([score.probabilities for score in scores])
 
 
-def regression_labels(texts: Sequence[str], labels: Sequence[int], path: Path) -> np.ndarray:
-    """Out-of-fold probabilities (N, 3) of logistic regression on TF-IDF of 1- to 3-grams; kept in a file."""
-    if path.exists():
-        kept = np.asarray(np.load(path, allow_pickle=False))
-        if len(kept) == len(texts):
-            return kept
+def regression_labels(
+    texts: Sequence[str], labels: Sequence[int], unlabelled: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What logistic regression on TF-IDF of 1- to 3-grams thinks of texts.
+
+    Args:
+        texts: N labelled texts, each of which is judged by the regression that did not see its third of them.
+        labels: index into ``LABELS`` of each.
+        unlabelled: M others, judged by the mean of the three regressions.
+
+    Returns:
+        Probabilities (N, 3) and (M, 3).
+    """
     vectorizer = TfidfVectorizer(analyzer=_grams, min_df=_FEWEST_TEXTS, sublinear_tf=True, dtype=np.float32)
     features = vectorizer.fit_transform(texts)
+    others = vectorizer.transform(unlabelled) if unlabelled else None
     classes = np.asarray(labels)
     fold = np.random.default_rng(_FOLD_SEED).integers(0, _FOLDS, len(classes))
-    found = np.zeros((len(classes), len(LABELS)), dtype=np.float32)
+    found = np.zeros((len(classes), len(LABELS)))
+    of_others = np.zeros((len(unlabelled), len(LABELS)))
     for number in tqdm(range(_FOLDS), desc="regression"):
         inside = fold != number
         model = LogisticRegression(C=_STRENGTH, max_iter=_ITERATIONS).fit(features[inside], classes[inside])
         found[~inside] = model.predict_proba(features[~inside])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, found)
-    return found
+        if others is not None:
+            of_others += model.predict_proba(others) / _FOLDS
+    return found, of_others
 
 
 def _grams(text: str) -> list[str]:

@@ -10,9 +10,10 @@ import pytest
 from app.text.tokenizer import PAD_TOKEN, PIECE, UNKNOWN_TOKEN, Tokenizer
 from app.training.labelled import Examples
 from app.training.reviews import mixture as module
-from app.training.reviews.assembly import film_target, labelled_mixture, soften
+from app.training.reviews.assembly import film_target, soften
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix, one_hot_target
+from app.training.reviews.run import labelled_mixture
 from app.training.reviews.sources import Source
 
 NOTHING_MADE = MixtureSizes(generated=0, unreadable=0, phrases=0, flipped=0)

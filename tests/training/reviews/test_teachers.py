@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.sentiment import TOKEN_TYPECODE
 from app.training.data import Dataset
-from app.training.reviews import teachers
 from app.training.reviews.teachers import blended, regression_labels, reversed_texts
 
 WORDS = ("awful", "plain", "great")
@@ -21,36 +19,33 @@ def texts_and_labels(copies: int) -> tuple[list[str], list[int]]:
     return [text for text, _ in rows], [label for _, label in rows]
 
 
-def test_regression_learns_what_the_other_texts_say(tmp_path: Path) -> None:
+def test_regression_learns_what_the_other_texts_say() -> None:
     texts, labels = texts_and_labels(20)
-    found = regression_labels(texts, labels, tmp_path / "run" / "regression.npy")
+    found, none = regression_labels(texts, labels, [])
     assert found.shape == (60, 3)
+    assert none.shape == (0, 3)
     assert found.sum(-1) == pytest.approx(np.ones(60), abs=1e-5)
     assert (found.argmax(-1) == labels).all()
 
 
-def test_no_text_is_judged_by_a_regression_that_was_fitted_on_it(tmp_path: Path) -> None:
+def test_regression_judges_texts_without_a_label() -> None:
+    """By the mean of all that were fitted."""
+    _, found = regression_labels(*texts_and_labels(20), ["a great thing", "an awful thing"])
+    assert found.sum(-1) == pytest.approx(np.ones(2), abs=1e-5)
+    assert found.argmax(-1).tolist() == [2, 0]
+
+
+def test_no_text_is_judged_by_a_regression_that_was_fitted_on_it() -> None:
     """A text with a wrong label is judged by the others', as it could not be if its own label counted."""
     texts, labels = texts_and_labels(20)
     labels[2] = 0
     assert texts[2].startswith("great")
-    found = regression_labels(texts, labels, tmp_path / "regression.npy")
+    found, _ = regression_labels(texts, labels, [])
     assert found[2].argmax() == 2
     labels[2] = 2
-    again = regression_labels(texts, labels, tmp_path / "again.npy")
+    again, _ = regression_labels(texts, labels, [])
     assert again[2] == pytest.approx(found[2], abs=1e-6)
     assert not np.allclose(again, found)
-
-
-def test_regression_is_kept_for_as_many_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is read again, but not for another number of texts."""
-    path = tmp_path / "regression.npy"
-    texts, labels = texts_and_labels(8)
-    first = regression_labels(texts, labels, path)
-    with monkeypatch.context() as patch:
-        patch.delattr(teachers, "LogisticRegression")
-        assert np.array_equal(regression_labels(texts, labels, path), first)
-    assert len(regression_labels(*texts_and_labels(9), path)) == 27
 
 
 def test_a_blend_is_the_weighted_geometric_mean() -> None:

@@ -49,7 +49,7 @@ def write_source(path: Path, count: int) -> Path:
 
 
 def small_recipe(architecture: str) -> Recipe:
-    recipe = tiny_recipe(epochs=2, batch_size=32, teacher=0.5, crops=6, reads=30, generated=40, pieces=60)
+    recipe = tiny_recipe(epochs=2, batch_size=32, teacher=0.5, crops=6, fragments=6, reads=30, generated=40, pieces=60)
     network = {**recipe.network, "vocabulary_size": 3000, "rating": True, "pooling": ("last", "mean", "max")}
     return replace(recipe, network=network, preprocessing=2, preset="reviews")
 
