@@ -49,7 +49,7 @@ COPY app app
 COPY model_store model_store
 RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
  && pip --python /opt/venv/bin/python install --no-deps --no-index --no-compile --prefix /opt/package /opt/wheel/*.whl \
- && ls /opt/package/lib/python3*/site-packages/app/modeling/native/_kernel.so \
+ && ls /opt/package/lib/python3*/site-packages/app/native/_kernel.so \
  && mv /opt/package/lib/python3*/site-packages/app/model_store /opt/model_store \
  && python3 -m compileall -q --invalidation-mode unchecked-hash -s /opt/package -p /opt/venv /opt/package
 

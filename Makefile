@@ -27,7 +27,7 @@ $(VENV)/.serve: pyproject.toml setup.py requirements/build.txt requirements/serv
 	$(LOCKED) requirements/build.txt --requirement requirements/serve.txt
 	@command -v cc gcc clang >/dev/null || $(LOCKED) requirements/compiler.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m app.compiler || { echo "going on without: PyTorch will compute"; $(MAKE) $(VENV)/.torch; }
+	@$(BIN)/python -m app.native.compiler || { echo "going on without: PyTorch will compute"; $(MAKE) $(VENV)/.torch; }
 	$(if $(GPU),@$(MAKE) $(VENV)/.torch)
 	@touch $@
 
@@ -70,7 +70,7 @@ audit: $(VENV)/.dev  ## look for known vulnerabilities of what is served
 	$(BIN)/python requirements/audit.py
 
 fuzz: $(VENV)/.dev  ## random input for a long time: make fuzz CASES=20000
-	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s tests/test_fuzz.py tests/api/test_schemathesis.py
+	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s tests/test_fuzz.py tests/http/test_schemathesis.py
 
 chaos: $(VENV)/.dev  ## overload, kill, pause and soak a real service, 45 min; SCENARIOS picks some, ARGUMENTS are passed on
 	$(BIN)/python -m tests.chaos $(SCENARIOS) $(ARGUMENTS)

@@ -1,6 +1,7 @@
 """What pyproject.toml cannot say of the package: C is compiled into the wheel, and the default model goes with it.
 
-Without a C compiler the wheel holds the sources alone; ``python -m app.compiler`` compiles them where it is installed.
+Without a C compiler the wheel holds the sources alone; ``python -m app.native.compiler`` compiles them where it is
+installed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from setuptools.dist import Distribution
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from app.compiler import KERNEL, WORDS, BuildError, build, find_compiler  # noqa: E402 - found by the line before
+from app.native.compiler import KERNEL, WORDS, BuildError, build, find_compiler  # noqa: E402 - found by the line before
 
 COMPILED = "sentiment_compiled"
 """Attribute of a distribution: whether libraries for this kind of machine are in it."""

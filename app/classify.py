@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from app.cores import usable_cores
 from app.errors import DataError, OptionError
 from app.files.arguments import READ_NAMES, add_read_arguments, read_options
 from app.files.job import Job, say
@@ -25,6 +24,7 @@ from app.files.results import Summary
 from app.files.scorer import LocalScorer, Scorer
 from app.files.table import BadRows
 from app.files.writing import Style
+from app.process.cores import usable_cores
 from app.settings import add_store_argument, choices_of, default_of
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
@@ -249,7 +249,7 @@ def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:
         from app.files.remote import RemoteScorer
 
         return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say)
-    from app.modeling.runtimes import load_predictors
+    from app.model.runtimes import load_predictors
 
     model = ModelStore(args.store).open(args.model)
     predictors = load_predictors(model, args.device, args.runtime, args.precision, args.threads or usable_cores())

@@ -148,7 +148,7 @@ def _serve(options: argparse.Namespace) -> int:
     environment variable SENTIMENT_*; the main ones are flags too."""
     from app import tracing
     from app.keys import read_keys
-    from app.serving import sockets, supervisor
+    from app.process import sockets, supervisor
     from app.settings import Settings, load_settings
     from app.store import ModelStore
 
@@ -220,7 +220,7 @@ def _child(run: Callable[[Settings, argparse.Namespace], int]) -> Callable[[argp
     status that says so to the supervisor."""
 
     def run_child(options: argparse.Namespace) -> int:
-        from app.serving.supervisor import CANNOT_SERVE
+        from app.process.supervisor import CANNOT_SERVE
         from app.settings import load_settings
 
         try:
@@ -244,13 +244,13 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _engine(settings: Settings, options: argparse.Namespace) -> int:
-    from app.engine import run_engine
+    from app.engine_process import run_engine
 
     return run_engine(settings, options.digest, options.socket, options.pulse)
 
 
 def _explainer(settings: Settings, options: argparse.Namespace) -> int:
-    from app.explainer import run_explainer
+    from app.explainer_process import run_explainer
 
     return run_explainer(settings, options.digest, options.listener)
 

@@ -22,31 +22,28 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import logs, metrics, sampling, tracing
-from app.api.application import build_application
-from app.api.connection_limits import ConnectionLimits
-from app.api.protocol import ServiceProtocol
-from app.api.server import LINGER_SECONDS, DrainingServer
-from app.engine import make_batcher
+from app.engine.admission import QueueLimits
+from app.engine.client import RemoteEngine
+from app.engine.interface import Engine, ServedModel
 from app.errors import SentimentError
-from app.explainer import make_explainer
-from app.serving.admission import QueueLimits
+from app.http.application import build_application
+from app.http.server.connection_limits import ConnectionLimits
+from app.http.server.protocol import ServiceProtocol
+from app.http.server.server import LINGER_SECONDS, DrainingServer
+from app.process.pulse import beat, collect_seldom, end_with_parent
+from app.process.supervisor import DRAIN_SIGNAL, default_workers
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.engine import Engine, ServedModel
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
-from app.serving.garbage import collect_seldom
-from app.serving.pulse import beat, end_with_parent
 from app.serving.redis_cache import RedisCache
 from app.serving.redis_link import refuse_other_modes
-from app.serving.remote import RemoteEngine
-from app.serving.supervisor import DRAIN_SIGNAL, default_workers
 from app.settings import Settings, load_settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from app.api.rate_counters import RateCounters
+    from app.http.auth.rate_counters import RateCounters
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +93,7 @@ def create_app(
         model, tokenizer = opened or _open(settings)
         logs.context["model"] = model.reference
         metrics.serve(model, app.state.inference_routes)
-        actual = engine or make_batcher(model, settings)
+        actual = engine or _engine(model, settings)
         shared = _shared_cache(settings, len(model.config.labels))
         if shared is not None:
             shared.start()
@@ -137,7 +134,7 @@ def create_app(
 def _rate_counters(settings: Settings, file: Path | None) -> RateCounters | None:
     if settings.rate_limit is None:
         return None
-    from app.api.rate_counters import RateCounters  # takes a while to import
+    from app.http.auth.rate_counters import RateCounters  # takes a while to import
 
     return RateCounters(settings, file)
 
@@ -153,6 +150,13 @@ def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
     return RedisCache(settings.redis_url, classes, settings.redis_timeout, settings.redis_ttl)
 
 
+def _engine(model: StoredModel, settings: Settings) -> Engine:
+    # An engine of its own, whose code a worker of the service never needs.
+    from app.engine_process import make_batcher
+
+    return make_batcher(model, settings)
+
+
 def _classifier(
     model: StoredModel, tokenizer: Tokenizer, engine: Engine, shared: RedisCache | None, settings: Settings
 ) -> Classifier:
@@ -166,7 +170,11 @@ def _classifier(
 
 def _explanations(model: StoredModel, explainer: Explainer | None, settings: Settings) -> Explanations:
     cache_bytes = settings.explain_cache_bytes if settings.cache else 0
-    return Explanations(model.digest, explainer or make_explainer(model, settings), cache_bytes)
+    if explainer is None:
+        from app.explainer_process import make_explainer
+
+        explainer = make_explainer(model, settings)
+    return Explanations(model.digest, explainer, cache_bytes)
 
 
 async def _start(engine: Engine, model: StoredModel) -> None:

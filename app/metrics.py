@@ -269,7 +269,7 @@ def render() -> bytes:
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     text = generate_latest(LabelledCollector(registry, _BY_MODEL, _served))
     # The library makes tuples that end in CPython's free lists, where nobody asks for so many of their sizes. Only a
-    # full collection clears those, and serving processes hardly ever come to one (see serving/garbage.py).
+    # full collection clears those, and serving processes hardly ever come to one (see process/pulse.py).
     gc.collect()
     return text
 

@@ -139,7 +139,7 @@ def _plain(value: object) -> str:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from app.modeling.runtimes import load_predictor
+    from app.model.runtimes import load_predictor
     from app.text.tokenizer import load_tokenizer
 
     store = ModelStore(args.store)
@@ -161,11 +161,11 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from app.modeling.runtimes import NEEDS_TORCH, torch_missing
+    from app.model.runtimes import NEEDS_TORCH, torch_missing
 
     if torch_missing():
         raise CheckpointError(f"{args.weights}: a state dict {NEEDS_TORCH}")
-    from app.modeling.importing import import_model
+    from app.model.importing import import_model
 
     model = import_model(ModelStore(args.store), args.name, args.weights, args.config, args.vocabulary)
     print(f"{model.path}: {parameters(model):,} parameters")

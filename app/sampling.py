@@ -39,7 +39,7 @@ class Queue(Protocol):
 
 
 class Gpu(Protocol):
-    """Figures of one GPU; see ``modeling.gpu.GpuFigures``."""
+    """Figures of one GPU; see ``model.gpu.GpuFigures``."""
 
     @property
     def memory_used(self) -> int: ...

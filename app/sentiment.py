@@ -1,6 +1,6 @@
 """The domain's words, shared by every room: token ids, class probabilities, predictions.
 
-A leaf module: it imports nothing of this project.
+A leaf module: of this project it imports the errors alone.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
+
+from app.errors import ServiceError, TextError
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -137,6 +139,10 @@ class Prediction(NamedTuple):
         """The most probable label and its probability; the first of equals, so that ties are stable."""
         score = max(self.probabilities)
         return labels[self.probabilities.index(score)], score
+
+
+Outcome: TypeAlias = Prediction | TextError | ServiceError
+"""What becomes of a text: a prediction, or why there is none."""
 
 
 class Scores(NamedTuple):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.modeling.runtimes import load_predictor
+from app.model.runtimes import load_predictor
 from app.sentiment import TokenIds
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer

@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from app.modeling.runtimes import load_predictor
+from app.model.runtimes import load_predictor
 from app.sentiment import Encoding
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer

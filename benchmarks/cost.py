@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from app.modeling.checkpoint import load_network
-from app.modeling.native import binding
-from app.modeling.native.packing import PackedModel
-from app.modeling.native.predictor import NativePredictor
-from app.modeling.networks import SentimentNetwork
+from app.model.checkpoint import load_network
+from app.model.native_predictor import NativePredictor
+from app.model.networks import SentimentNetwork
+from app.native import binding
+from app.native.packing import PackedModel
 from app.store import ModelConfig, ModelStore
 from benchmarks.engine import Batch, chance_texts
 from benchmarks.machine import machine, versions

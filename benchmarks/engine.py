@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.modeling.checkpoint import load_network
-from app.modeling.native import binding
-from app.modeling.native.packing import PackedModel
-from app.modeling.native.predictor import NativePredictor
-from app.modeling.networks import SentimentNetwork
-from app.modeling.predictor import TorchPredictor
+from app.model.checkpoint import load_network
+from app.model.native_predictor import NativePredictor
+from app.model.networks import SentimentNetwork
+from app.model.torch_predictor import TorchPredictor
+from app.native import binding
+from app.native.packing import PackedModel
 from app.sentiment import TokenIds
 from app.store import ModelConfig, ModelStore
 from benchmarks.engine_graphs import OnnxEngine, OpenVinoEngine, PackedTorchEngine
@@ -106,7 +106,7 @@ def _engines(network: SentimentNetwork) -> dict[str, Engine]:
         packed = PackedModel(network.config, weights, variant)
         engines[f"native {precision}"] = _of(NativePredictor.of_packed(packed, network.config))
     if not binding.precisions():
-        print("the native kernel is left out: run `python -m app.compiler`\n")
+        print("the native kernel is left out: run `python -m app.native.compiler`\n")
     return engines
 
 

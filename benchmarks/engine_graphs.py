@@ -1,7 +1,7 @@
 """The contestants of ``benchmarks.engine`` that are not part of the service.
 
 Shape legend: B texts, T tokens, E embedding, H hidden units, C classes. All compute a one-layer, one-direction GRU with
-a softmax output, as ``app/modeling/networks.py`` defines it; ONNX and OpenVINO order the gates z, r, n.
+a softmax output, as ``app/model/networks.py`` defines it; ONNX and OpenVINO order the gates z, r, n.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from app.modeling.batching import pad
-from app.modeling.networks import SentimentNetwork
-from app.modeling.predictor import probabilities_of
+from app.model.networks import SentimentNetwork, pad
+from app.model.torch_predictor import probabilities_of
 from app.sentiment import TokenIds
 from app.store import ModelConfig
 

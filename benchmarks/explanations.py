@@ -30,10 +30,10 @@ from pathlib import Path
 
 import torch
 
-from app.modeling.attribution import integrated_gradients
-from app.modeling.checkpoint import load_network
-from app.modeling.networks import SentimentNetwork
-from app.modeling.predictor import probabilities_of
+from app.model.attribution import integrated_gradients
+from app.model.checkpoint import load_network
+from app.model.networks import SentimentNetwork
+from app.model.torch_predictor import probabilities_of
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 from app.training.corpus import load_corpus

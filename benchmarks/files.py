@@ -33,7 +33,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.cores import usable_cores
+from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE
 from app.store import ModelStore
 from app.training.corpus import load_corpus

@@ -24,9 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from app.modeling.batching import pad
-from app.modeling.networks import SentimentNetwork
-from app.modeling.predictor import TorchPredictor
+from app.model.networks import SentimentNetwork, pad
+from app.model.torch_predictor import TorchPredictor
 from app.store import ModelConfig
 from benchmarks.engine import Batch, chance_texts, stored_network
 from benchmarks.machine import versions

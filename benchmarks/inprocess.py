@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
-from app.modeling.runtimes import load_predictors
+from app.model.runtimes import load_predictors
 from app.sentiment import Encoding, Predictor, Scores, TokenIds
 from app.store import StoredModel, open_version
 from app.text.tokenizer import load_tokenizer

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from app.modeling.checkpoint import save_checkpoint
-from app.modeling.networks import SentimentNetwork
-from app.modeling.runtimes import load_predictor
+from app.model.checkpoint import save_checkpoint
+from app.model.networks import SentimentNetwork
+from app.model.runtimes import load_predictor
 from app.store import ModelConfig, ModelStore, StoredModel
 from app.text.preprocessing import PREPROCESSING_VERSION
 from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer, build_vocabulary, load_tokenizer

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from app.modeling.networks import SentimentNetwork
+from app.model.networks import SentimentNetwork
 from app.training.kernels import keep_memory
 from app.training.recipe import best
 from app.training.recurrence import TrainingNetwork

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from app.modeling.checkpoint import save_checkpoint
-from app.modeling.networks import SentimentNetwork
+from app.model.checkpoint import save_checkpoint
+from app.model.networks import SentimentNetwork
 from app.store import ModelConfig, ModelStore, StoredModel
 from app.text.preprocessing import PREPROCESSING_VERSION
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS

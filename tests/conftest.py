@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from app.native.compiler import KERNEL
 from app.store import ModelStore, StoredModel
+from tests import compiled
 from tests.checkpoints import add_checkpoint
 
 # Other processes share the machine, so a case that takes long proves nothing. `make fuzz` chooses the number of cases.
@@ -28,3 +30,9 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tiny_store: Path) -> StoredModel:
     """The stored version in ``tiny_store``."""
     return ModelStore(tiny_store).open("tiny")
+
+
+@pytest.fixture(scope="session")
+def kernel() -> None:
+    """The forward pass in C, compiled."""
+    compiled.require(KERNEL)

@@ -12,16 +12,16 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from app.api.application import build_application
-from app.api.rate_counters import RateCounters
+from app.engine.interface import EngineInfo
+from app.engine.tables import gather
+from app.engine.ticket import Ticket
 from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, OverloadedError, TextTooLongError
-from app.sentiment import Prediction, Scores, ScoreTable, TextTable, TokenIds
+from app.http.application import build_application
+from app.http.auth.rate_counters import RateCounters
+from app.sentiment import Outcome, Prediction, Scores, ScoreTable, TextTable, TokenIds
 from app.serving.classifier import Classifier
-from app.serving.engine import EngineInfo
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
-from app.serving.outcomes import Listener, Outcome
-from app.serving.tables import gather
-from app.serving.ticket import Ticket
+from app.serving.pending import Listener
 from app.settings import Settings
 from app.store import ModelConfig, StoredModel
 

@@ -57,7 +57,7 @@ def served() -> str:
 
 def digest_of_page() -> str:
     """Changes with whatever the page is made of."""
-    folder = ROOT / "app" / "api" / "page"
+    folder = ROOT / "app" / "http" / "page"
     files = sorted(path for path in folder.iterdir() if path.suffix in {".html", ".css", ".js"})
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 

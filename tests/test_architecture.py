@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,110 +15,69 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for path in (ROOT / "app").rglob("*.py"))
-PACKAGES = ("api", "serving", "files", "text", "modeling", "training")
+PACKAGES = ("http", "serving", "engine", "process", "files", "text", "model", "native", "training")
 LONGEST_FILE = 350
+ROLES = {"__init__", "assembly", "command", "routes"}
+"""What several packages have one of, under the same name: a command, what a training is put together from, routes."""
 
 ROOMS: dict[str, set[str]] = {
-    "sentiment": set(),
     "errors": set(),
+    "sentiment": {"errors"},
     "logs": set(),
-    "compiler": set(),
-    "cores": set(),
-    "priority": set(),
     "tracing": {"errors", "logs"},
     "store": {"errors", "sentiment"},
     "version": set(),
     "redis_address": set(),
     "settings": {"errors", "redis_address"},
-    "keys": {"errors", "metrics", "settings"},
     "reference": {"errors", "store"},
     "metric_types": set(),
     "metrics": {"metric_types", "reference", "settings", "store"},
+    "keys": {"errors", "metrics", "settings"},
     "sampling": {"metrics"},
-    "text": {"compiler", "errors", "sentiment", "store"},
-    "serving": {
-        *("cores", "errors", "logs", "metrics", "priority", "sentiment", "settings", "store", "text", "tracing"),
-    },
+    "native": {"errors", "sentiment", "store"},
+    "text": {"errors", "native", "sentiment", "store"},
+    "model": {"errors", "native", "sentiment", "store", "text"},
+    "process": {"errors", "settings"},
+    "engine": {"errors", "metrics", "process", "sentiment"},
+    "serving": {"engine", "errors", "metrics", "sentiment", "store", "text", "tracing"},
     "files": {"errors", "sentiment", "text"},
-    "api": {
-        *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "text", "tracing"),
+    "http": {
+        *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "tracing"),
         "version",
     },
-    "modeling": {"compiler", "errors", "sentiment", "store", "text"},
-    "training": {
-        *("compiler", "cores", "errors", "files", "logs", "modeling", "sentiment", "settings", "store", "text"),
-    },
-    "models": {"errors", "modeling", "settings", "store", "text"},
+    "training": {"errors", "files", "model", "native", "process", "sentiment", "settings", "store", "text"},
+    "models": {"errors", "model", "settings", "store", "text"},
     "purge": {"errors", "serving", "settings"},
     # Composition roots, where the branches meet.
-    "classify": {"cores", "errors", "files", "modeling", "settings", "store", "text"},
-    "engine": {
-        *(
-            "cores",
-            "errors",
-            "logs",
-            "metrics",
-            "modeling",
-            "sampling",
-            "sentiment",
-            "serving",
-            "settings",
-            "store",
-            "tracing",
-        ),
+    "classify": {"errors", "files", "model", "process", "settings", "store", "text"},
+    "engine_process": {
+        *("engine", "logs", "metrics", "model", "process", "sampling", "sentiment", "settings", "store", "tracing"),
     },
-    "explainer": {
-        *("errors", "metrics", "modeling", "priority", "sampling", "sentiment", "serving", "settings", "store"),
+    "explainer_process": {
+        *("engine", "metrics", "model", "process", "sampling", "sentiment", "serving", "settings", "store"),
     },
     "main": {
-        *(
-            "api",
-            "engine",
-            "errors",
-            "explainer",
-            "logs",
-            "metrics",
-            "sampling",
-            "serving",
-            "settings",
-            "store",
-            "text",
-        ),
-        "tracing",
+        *("engine", "engine_process", "errors", "explainer_process", "http", "logs", "metrics", "process", "sampling"),
+        *("serving", "settings", "store", "text", "tracing"),
     },
     "cli": {
-        *(
-            "classify",
-            "engine",
-            "errors",
-            "explainer",
-            "files",
-            "keys",
-            "logs",
-            "main",
-            "models",
-            "purge",
-            "serving",
-            "settings",
-            "store",
-            "tracing",
-        ),
-        "training",
+        *("classify", "engine_process", "errors", "explainer_process", "files", "keys", "logs", "main", "models"),
+        *("process", "purge", "settings", "store", "tracing", "training"),
     },
     "__main__": {"cli"},
 }
 """What each room may import of the others."""
 
 LIBRARIES: dict[str, set[str]] = {
-    "fastapi": {"app.api", "app.main"},
-    "starlette": {"app.api", "app.main"},
-    "uvicorn": {"app.main", "app.api"},
-    "torch": {"app.modeling", "app.training"},
-    "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link", "app.api.rate_counters"},
+    "fastapi": {"app.http", "app.main"},
+    "starlette": {"app.http", "app.main"},
+    "uvicorn": {"app.main", "app.http.server"},
+    "torch": {"app.model", "app.training"},
+    "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link", "app.http.auth.rate_counters"},
     "prometheus_client": {"app.metric_types", "app.metrics"},
-    "limits": {"app.api.guard", "app.api.rate_counters", "app.settings"},
+    "limits": {"app.http.auth.guard", "app.http.auth.rate_counters", "app.settings"},
     "httpx": {"app.files.remote"},
-    "pyarrow": {"app.files.parquet", "app.files.zstandard"},
+    "pyarrow": {"app.files.compression", "app.files.parquet"},
     "openpyxl": {"app.files.spreadsheet"},
     "pydantic_settings": {"app.settings"},
     "opentelemetry": {"app.tracing"},
@@ -160,7 +120,7 @@ def room_of(module: str) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_imports_go_in_the_allowed_directions(path: Path) -> None:
-    """api → serving → text and training → modeling → text; the branches meet in the composition roots only."""
+    """http → serving → engine, and training → model → native; the branches meet in the composition roots only."""
     room = room_of(module_of(path))
     if not room:
         return
@@ -177,35 +137,48 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
     assert {user for user in users if not within(user, LIBRARIES[library])} == set()
 
 
-def test_leaves_know_nobody() -> None:
-    """The table itself says so: nothing that all rooms share may lead back to one of them."""
-    leaves = (
-        *(
-            "compiler",
-            "cores",
-            "errors",
-            "keys",
-            "logs",
-            "metrics",
-            "redis_address",
-            "reference",
-            "sampling",
-            "sentiment",
-            "settings",
-            "store",
-        ),
-        *("tracing", "version"),
-    )
-    for leaf in leaves:
-        assert not ROOMS[leaf] & set(PACKAGES)
+def test_rooms_lead_back_to_nobody() -> None:
+    """The table itself says so: every room comes after those that it may import."""
+    known: set[str] = set()
+    for room, allowed in ROOMS.items():
+        assert allowed <= known, room
+        known.add(room)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports inside of functions and those for type checkers alone count like others."""
+    modules = {module_of(path): path for path in FILES}
+    left = {module: {name for name in _modules(path) if name in modules} for module, path in modules.items()}
+    while free := [module for module, used in left.items() if not used & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left
+
+
+def _modules(path: Path) -> Iterator[str]:
+    """Full names of what is imported, and of what may be a module in what is imported."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_a_file_name_is_one_role() -> None:
+    """Who looks for a file by its name finds one."""
+    names = Counter(path.stem for path in FILES)
+    assert {name for name, count in names.items() if count > 1} == ROLES
 
 
 def test_only_the_composition_roots_meet_both_branches() -> None:
-    """No room but these may import serving and modeling, or api and training."""
+    """No room but these may import what serves together with what computes."""
     both = {
-        room for room, allowed in ROOMS.items() if allowed & {"api", "serving"} and allowed & {"modeling", "training"}
+        room
+        for room, allowed in ROOMS.items()
+        if allowed & {"http", "serving", "engine"} and allowed & {"model", "training"}
     }
-    assert both == {"engine", "explainer", "cli"}
+    assert both == {"engine_process", "explainer_process"}
 
 
 def test_the_environment_is_read_in_few_places() -> None:
@@ -214,9 +187,9 @@ def test_the_environment_is_read_in_few_places() -> None:
     allowed = {
         "app.settings",
         "app.metrics",
-        "app.serving.pulse",
-        "app.serving.supervisor",
-        "app.compiler",
+        "app.process.pulse",
+        "app.process.supervisor",
+        "app.native.compiler",
         "app.tracing",
         "app.training.command",
     }
@@ -232,8 +205,8 @@ def test_http_workers_never_import_torch() -> None:
     """Nothing that a worker imports brings in torch or the libraries of training."""
     run(
         "import importlib, pkgutil, sys\n"
-        "import app.api, app.cli, app.main, app.serving\n"
-        "for package in (app.api, app.serving):\n"
+        "import app.cli, app.engine, app.http, app.main, app.process, app.serving\n"
+        "for package in (app.engine, app.http, app.process, app.serving):\n"
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(module.name)\n"
         "app.cli._parser()\n"
@@ -242,11 +215,22 @@ def test_http_workers_never_import_torch() -> None:
     )
 
 
+def test_http_workers_know_the_engine_by_its_client_alone() -> None:
+    """What forms batches and serves them is another process's."""
+    run(
+        "import sys\n"
+        "import app.http.auth.guard, app.main\n"
+        "loaded = {name for name in sys.modules if name.startswith('app.engine')}\n"
+        "others = loaded & {f'app.{name}' for name in ('engine.batcher', 'engine.engine_server', 'engine_process')}\n"
+        "assert not others, others\n"
+    )
+
+
 def test_the_supervisor_stays_small() -> None:
     """The command line and the supervisor import neither the web framework nor anything that computes."""
     run(
         "import sys\n"
-        "import app.cli, app.serving.supervisor\n"
+        "import app.cli, app.process.supervisor\n"
         "app.cli._parser()\n"
         "heavy = {'fastapi', 'starlette', 'uvicorn', 'torch', 'numpy', 'redis'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -255,7 +239,7 @@ def test_the_supervisor_stays_small() -> None:
 
 def test_importing_reads_no_environment() -> None:
     """A malformed setting is found by who loads settings, not by who imports."""
-    run("import os\nos.environ['SENTIMENT_PORT'] = 'nonsense'\nimport app.main, app.cli, app.engine\n")
+    run("import os\nos.environ['SENTIMENT_PORT'] = 'nonsense'\nimport app.main, app.cli, app.engine_process\n")
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=module_of)

@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, aio
 from tritonclient.utils import InferenceServerException
 
-from app.api.schemas import LONG_REVIEW, REVIEW
+from app.http.schemas import LONG_REVIEW, REVIEW
 from app.store import ModelStore
 from tests.service import Service, serving
 

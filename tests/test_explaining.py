@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from app import logs
-from app.compiler import KERNEL
 from app.main import create_app
+from app.native.compiler import KERNEL
 from app.settings import Settings
-from tests import native
+from tests import compiled
 from tests.fakes import client_of
 from tests.reviews import written_reviews
 from tests.service import Service, serving
@@ -139,7 +139,7 @@ def test_without_torch_all_but_tokens_is_explained(
     tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the kernel; tokens are answered at once with the name of the extra that they need."""
-    native.require(KERNEL)
+    compiled.require(KERNEL)
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with serving(tiny_store, workers="1", precision="float32") as service:

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
-from app.api.problems import Problem
-from app.api.schemas import ClassifyRequest, parse_request
+from app.engine import frames
 from app.errors import NoWordsError
+from app.http.problems import Problem
+from app.http.schemas import ClassifyRequest, parse_request
 from app.sentiment import JUDGEMENTS, Thresholds, prediction_of
-from app.serving import frames
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
 from app.text.tokenizer import PAD_TOKEN, PREPROCESSINGS, UNKNOWN_TOKEN, Tokenizer
 

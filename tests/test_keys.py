@@ -10,7 +10,7 @@ import pytest
 from app import cli, keys
 from app.errors import DataError
 from app.keys import ADMIN, CLASSIFY, SCOPES, KeyFile, digest_of, new_key, read_keys
-from tests.api.shapes import sample
+from tests.http.shapes import sample
 
 
 def write(path: Path, *lines: str) -> Path:

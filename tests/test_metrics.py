@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
 from app.metric_types import BatchHistogram, LabelledCollector, Tally
-from app.serving.supervisor import Supervisor
+from app.process.supervisor import Supervisor
 
 ROOT = Path(__file__).parent.parent
 OURS = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}

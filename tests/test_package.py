@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.compiler import KERNEL, WORDS, BuildError, find_compiler
+from app.native.compiler import KERNEL, WORDS, BuildError, find_compiler
 from app.settings import Settings
 from app.store import ModelStore
 from tests.service import Service
@@ -196,4 +196,6 @@ def test_without_a_compiler_it_is_built_of_python_alone(sources: Path, tmp_path:
     assert wheel.stem.endswith("py3-none-any")
     assert not LIBRARIES & names_in(wheel)
     programs = installed(wheel, tmp_path / "environment")
-    assert run(programs / "python", "-P", "-m", "app.compiler", cwd=tmp_path).count("built with") == len(LIBRARIES)
+    assert run(programs / "python", "-P", "-m", "app.native.compiler", cwd=tmp_path).count("built with") == len(
+        LIBRARIES
+    )

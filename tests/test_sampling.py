@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from app import metrics, sampling
-from app.modeling.gpu import gpu_reader
+from app.model.gpu import gpu_reader
 
 GPU = Path("/dev/nvidiactl")
 

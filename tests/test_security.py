@@ -22,11 +22,11 @@ from packaging.requirements import Requirement
 
 from app.errors import CheckpointError
 from app.keys import ADMIN, CLASSIFY, new_key
-from app.modeling.checkpoint import load_network
+from app.model.checkpoint import load_network
 from app.store import SUMS_FILE, WEIGHTS_FILE, ModelStore, write_sums
-from tests.api.wire import CLOSE, exchange, request
 from tests.checkpoints import add_checkpoint
 from tests.fakes import application, client_of
+from tests.http.wire import CLOSE, exchange, request
 from tests.service import serving
 
 ROOT = Path(__file__).parent.parent

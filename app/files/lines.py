@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import lzma
 import re
 import zlib
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO
 
 from app.errors import DataError
-from app.files.layout import Compression, Layout
+from app.files.compression import decompressed
+from app.files.layout import Layout
 
 LONGEST_ROW = 16 << 20
 """Most bytes of one row, so that no file can fill the memory."""
@@ -151,22 +150,3 @@ class Lines:
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             self.number += 1
             raise self.error(f"cannot be read ({error})") from error
-
-
-def decompressed(file: IO[bytes], compression: Compression) -> IO[bytes]:
-    """The bytes of a file before they were compressed.
-
-    Raises:
-        DataError: what decompresses is not installed.
-    """
-    if compression is Compression.GZIP:
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-    if compression is Compression.BZIP2:
-        return cast("IO[bytes]", bz2.BZ2File(file))
-    if compression is Compression.XZ:
-        return cast("IO[bytes]", lzma.LZMAFile(file))
-    if compression is Compression.ZSTD:
-        from app.files.zstandard import decompress
-
-        return decompress(file)
-    return file

@@ -22,9 +22,9 @@ from app.files.table import (
     Window,
     check_distinct,
     choose_text_path,
+    plain_text,
     value_at,
 )
-from app.files.values import plain_text
 
 try:
     import pyarrow as pa

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from app.files.results import Outcome, ResultColumns, Summary
+from app.files.results import ResultColumns, Summary
 from app.files.scorer import Scorer
 from app.files.table import Table, Window, texts_of
 from app.files.writing import Encoder
+from app.sentiment import Outcome
 
 _AHEAD = 2
 """Windows that are begun before the first of them is waited for, so that those who compute never wait."""

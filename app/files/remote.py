@@ -10,9 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from app.errors import DataError, ServiceError, TextError
-from app.files.results import Outcome
 from app.files.scorer import refusal
-from app.sentiment import Prediction
+from app.sentiment import Outcome, Prediction
 
 try:
     import httpx

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from app.errors import ServiceError, TextError
 from app.files.table import Kind
-from app.sentiment import Prediction
+from app.sentiment import Outcome, Prediction
 
-Outcome = Prediction | TextError | ServiceError
 Result = tuple[Any, ...]
 """Values of the added columns of one row, in their order."""
 

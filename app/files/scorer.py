@@ -9,8 +9,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from app.errors import BlankTextError, EmptyCellError, InferenceError, TextError
-from app.files.results import Outcome
-from app.sentiment import Encoding, Predictor, Scores, Thresholds, TokenIds, prediction_of
+from app.sentiment import Encoding, Outcome, Predictor, Scores, Thresholds, TokenIds, prediction_of
 from app.text.tokenizer import Tokenizer
 
 _BATCH_TEXTS = 256

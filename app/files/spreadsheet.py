@@ -20,8 +20,8 @@ from app.files.table import (
     Kind,
     ValuesWindow,
     choose_text_column,
+    plain_text,
 )
-from app.files.values import plain_text
 
 try:
     import openpyxl

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
+
+import orjson
 
 from app.errors import DataError
 from app.files.lines import RowError
@@ -263,3 +266,21 @@ def check_distinct(name: str, columns: Sequence[str]) -> None:
         if column in seen:
             raise DataError(f"{name}: two columns are named {column!r}, which only CSV and TSV can hold")
         seen.add(column)
+
+
+def plain_text(value: Any) -> str | None:
+    """A value as text: text as it is, nothing for null, everything else as JSON has it."""
+    if value is None or type(value) is str:
+        return value
+    return dumps(value).decode().strip('"')
+
+
+def dumps(value: Any, option: int | None = None) -> bytes:
+    """JSON of what any format may hold; what JSON has no type for becomes text."""
+    return orjson.dumps(value, default=_as_json, option=option)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from app.errors import DataError
+from app.files.compression import compressor
 from app.files.delimited import DelimitedWindow, RecordWriter
 from app.files.layout import DELIMITED, Compression, Format
 from app.files.results import Result, ResultColumns
-from app.files.table import Kind, Table, Window, check_distinct
-from app.files.values import dumps, plain_text
+from app.files.table import Kind, Table, Window, check_distinct, dumps, plain_text
 
-_GZIP_LEVEL = 6
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a cell begins with that spreadsheets may compute instead of showing (OWASP, CSV injection)."""
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
@@ -152,7 +147,7 @@ class CompressedEncoder:
 
     def __init__(self, encoder: Encoder, compression: Compression) -> None:
         self._encoder = encoder
-        self._compress = _compressor(compression)
+        self._compress = compressor(compression)
 
     def head(self) -> bytes:
         return self._compressed(self._encoder.head())
@@ -187,16 +182,3 @@ def _parquet(table: Table, results: ResultColumns) -> Encoder:
 
     columns: Mapping[str, Kind] = table.columns
     return ParquetEncoder(columns, results, getattr(table, "schema", None))
-
-
-def _compressor(compression: Compression) -> Callable[[bytes], bytes]:
-    if compression is Compression.GZIP:
-        # Without a time in the header: the same rows are the same bytes.
-        return partial(gzip.compress, compresslevel=_GZIP_LEVEL, mtime=0)
-    if compression is Compression.BZIP2:
-        return bz2.compress
-    if compression is Compression.XZ:
-        return lzma.compress
-    from app.files.zstandard import compress
-
-    return compress

@@ -1,1 +1,1 @@
-"""The way of a text through a running service: cache, coalescing, micro-batches, engine. asyncio only, no torch."""
+"""The way of a text through an HTTP worker: cache, tokenizing, coalescing, to the engine. asyncio only, no torch."""

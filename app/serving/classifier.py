@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app import metrics, tracing
+from app.engine.interface import Engine, EngineInfo
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
-from app.sentiment import JUDGEMENTS, Prediction
+from app.sentiment import JUDGEMENTS, Outcome, Prediction
 from app.serving.cache import KeyMaker, MemoryCache
 from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
-from app.serving.engine import Engine, EngineInfo
-from app.serving.outcomes import Listener, Outcome
-from app.serving.pending import PendingText, Request, outcome_of, trace_request, wait_for_all
+from app.serving.pending import Listener, PendingText, Request, outcome_of, trace_request, wait_for_all
 from app.serving.redis_cache import Found, RedisCache
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer

@@ -10,14 +10,13 @@ from itertools import repeat
 from typing import Any
 
 from app import metrics, tracing
+from app.engine.interface import Engine
+from app.engine.ticket import DeferredTicket, Ticket
 from app.errors import NoWordsError, SentimentError
-from app.sentiment import Encoding, Prediction, Scores, TextTable, Thresholds
+from app.sentiment import Encoding, Outcome, Prediction, Scores, TextTable, Thresholds
 from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
-from app.serving.engine import Engine
-from app.serving.outcomes import Outcome, Wanted
 from app.serving.pending import PendingText, Request, outcome_of, pieces
-from app.serving.submitted_table import LONG_REQUEST, SubmittedTable, size_of_next
-from app.serving.ticket import DeferredTicket, Ticket
+from app.serving.submitted_table import LONG_REQUEST, SubmittedTable, Wanted, size_of_next
 from app.text.tokenizer import Tokenizer
 
 Ask = Callable[[bytes, Callable[[Prediction | None], None]], None]

@@ -21,8 +21,8 @@ from typing import Any
 import msgpack
 
 from app import metrics
+from app.engine.interface import ServedModel
 from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError, ServiceError
-from app.serving.engine import ServedModel
 from app.serving.explanations import ExplanationRequest, LocalExplainer, Parts
 
 logger = logging.getLogger(__name__)

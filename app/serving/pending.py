@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import tracing
+from app.engine.ticket import Ticket
 from app.errors import DeadlineError, ServiceError, TextError
-from app.sentiment import Encoding, Prediction, Thresholds, prediction_of
-from app.serving.outcomes import Listener, Outcome, Wanted
-from app.serving.submitted_table import SubmittedTable
-from app.serving.ticket import Ticket
+from app.sentiment import Encoding, Outcome, Prediction, Thresholds, prediction_of
+from app.serving.submitted_table import SubmittedTable, Wanted
+
+Listener = Callable[[Sequence[tuple[int, Outcome]]], None]
+"""Told places of texts in a request, and what became of them."""
 
 
 class PendingText:

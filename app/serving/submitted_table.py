@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 
+from app.engine.ticket import Ticket
 from app.errors import DeadlineError, InferenceError, ServiceError
-from app.sentiment import EncodingTable, ScoreTable, Thresholds, prediction_of_counts
-from app.serving.outcomes import Outcome, Wanted
-from app.serving.ticket import Ticket
+from app.sentiment import EncodingTable, Outcome, ScoreTable, Thresholds, prediction_of_counts
+
+Wanted = dict[bytes | int, list[int]]
+"""Places of equal texts in a request by their cache key, or by the first of the places where there are no keys."""
 
 LONG_REQUEST = 8
 """Texts from which on a request goes in tables, by any thread: fewer are better mixed with those of others."""

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar, cast
 
 from app.errors import CheckpointError, NoWordsError
+from app.native.words import compiled_vocabulary
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
 from app.store import CONFIG_FILE, TOKENIZER_FILE, StoredModel
 from app.text import preprocessing as version1
 from app.text import preprocessing2 as version2
-from app.text.compiled import compiled_vocabulary
 from app.text.preprocessing import Span
 
 PAD_TOKEN = "<pad>"

@@ -9,7 +9,6 @@ import torch
 
 from app.store import ModelStore
 from app.text.tokenizer import Tokenizer, build_vocabulary
-from app.training.command import TrainOptions
 from app.training.labelled import Splits
 from app.training.loop import Trainer
 from app.training.peer import adopt_word_vectors
@@ -17,6 +16,7 @@ from app.training.prepare import encode_examples, prepare_lesson, training_data
 from app.training.pretraining import Pass, Pretrainer
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
+from app.training.requested import TrainOptions
 
 # Longer texts teach no more of the language, and cost memory: states of all tokens of a batch are kept at once.
 _READ_TOKENS = 400

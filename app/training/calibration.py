@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
-from app.modeling.predictor import TorchPredictor
+from app.model.torch_predictor import TorchPredictor
 from app.sentiment import TokenIds
 from app.training.batches import BATCH_SIZE
 

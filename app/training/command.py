@@ -4,78 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cores import usable_cores
 from app.errors import DataError
-from app.files.arguments import READ_NAMES, add_read_arguments, flags_of, read_options
-from app.files.options import OnBadRow, ReadOptions
+from app.files.arguments import READ_NAMES, add_read_arguments, read_options
+from app.files.options import OnBadRow
+from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE, add_store_argument
-from app.store import Architecture, ModelStore
+from app.store import ModelStore
+from app.training.requested import TrainOptions, default_name
 
 if TYPE_CHECKING:
     from app.training.labelled import Splits
+    from app.training.model_version import WrittenVersion
     from app.training.recipe import Recipe
-    from app.training.version import WrittenVersion
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What ``train`` was asked for; see ``--help``.
-
-    Attributes:
-        corpus: the corpus' archive or folder; None downloads it, unless there is ``data``.
-        data: any labelled file instead of the corpus.
-        finish: store the best weights of the run so far, without training further.
-        balanced: let the classes weigh the same in the loss.
-        peers: stored models that are teachers too.
-        read: how ``data`` is read.
-    """
-
-    name: str
-    preset: str
-    architecture: Architecture
-    corpus: Path | None
-    data: Path | None
-    text_column: str | None
-    label_column: str
-    store: Path
-    run: Path
-    device: str
-    seed: int
-    threads: int
-    resume: bool
-    finish: bool
-    balanced: bool = False
-    peers: tuple[str, ...] = ()
-    read: ReadOptions = field(default_factory=ReadOptions)
-
-    @property
-    def command(self) -> str:
-        """The command line that trains the same again; of paths it keeps only the last part."""
-        parts = ["python", "-m", "app", "train", "--preset", self.preset, "--network", self.architecture]
-        if self.data is not None:
-            parts += ["--data", self.data.name, *flags_of(replace(self.read, text_column=self.text_column))]
-            parts += ["--label-column", self.label_column]
-        elif self.corpus is not None:
-            parts += ["--corpus", self.corpus.name]
-        if self.balanced:
-            parts.append("--balanced")
-        for peer in self.peers:
-            parts += ["--peer", peer]
-        if self.name != default_name(self.architecture, self.data):
-            parts += ["--name", self.name]
-        parts += ["--seed", str(self.seed), "--device", self.device, "--threads", str(self.threads)]
-        return shlex.join(parts)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +118,7 @@ def require_extra() -> None:
 def options_of(args: argparse.Namespace) -> TrainOptions:
     """The options behind parsed arguments, defaults filled in."""
     # torch is imported late so that other commands start fast.
-    from app.modeling.runtimes import resolve_device
+    from app.model.runtimes import resolve_device
 
     name = args.name or default_name(args.network, args.data)
     return TrainOptions(
@@ -193,12 +142,6 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
     )
 
 
-def default_name(architecture: str, data: Path | None) -> str:
-    """Name of a model for which none was given."""
-    stem = "imdb" if data is None else re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-")[:48] or "model"
-    return f"{stem}-{architecture}"
-
-
 def train(options: TrainOptions) -> WrittenVersion:
     """Train, evaluate and store one version.
 
@@ -210,8 +153,8 @@ def train(options: TrainOptions) -> WrittenVersion:
 
     from app.training.assembly import prepare
     from app.training.loop import STATE_FILE
+    from app.training.model_version import TrainingRecord, write_version
     from app.training.pretraining import PRETRAINING_FILE
-    from app.training.version import TrainingRecord, write_version
 
     state = options.run / STATE_FILE
     if state.exists() and not (options.resume or options.finish):

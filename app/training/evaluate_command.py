@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cores import usable_cores
 from app.errors import DataError
 from app.files.arguments import READ_NAMES, read_options
+from app.process.cores import usable_cores
 from app.settings import add_store_argument, choices_of
 from app.store import METRICS_FILE, ModelStore
 from app.training.command import add_column_arguments, corpus_path, require_extra
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         SentimentError: the model, the data or an option is not as it should be.
     """
     require_extra()
-    from app.modeling.runtimes import load_predictor
+    from app.model.runtimes import load_predictor
     from app.text.tokenizer import load_tokenizer
     from app.training.behaviour import behaviour_as_dict, judge_behaviour, tells_apart
     from app.training.card import behaviour_table, class_table, figures_table, length_table

@@ -7,7 +7,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from app.compiler import BuildError, find_compiler, run_compiler
+from app.native.compiler import BuildError, find_compiler, run_compiler
 
 _SOURCE = Path(__file__).with_name("kernels.c")
 # Parameters of mallopt(3): how many requests are mapped, and so given back, on their own; how much free heap is kept.

@@ -13,8 +13,7 @@ from app.errors import DataError
 from app.files.layout import layout_of
 from app.files.options import ReadOptions
 from app.files.reading import Survey, open_table
-from app.files.table import Table, is_nothing, texts_of
-from app.files.values import plain_text
+from app.files.table import Table, is_nothing, plain_text, texts_of
 from app.text.preprocessing import words
 from app.text.preprocessing2 import has_words
 from app.training.corpus import Corpus, Review

@@ -15,8 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from app.errors import DataError
-from app.modeling.batching import pad
-from app.modeling.networks import Outputs
+from app.model.networks import Outputs, pad
 from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
 from app.training.kernels import keep_memory
 from app.training.losses import adversarial_perturbation, class_weights, loss, word_target_loss

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.modeling.networks import Outputs
+from app.model.networks import Outputs
 
 _RATING_SHARE = 0.5
 

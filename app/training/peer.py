@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from app.errors import DataError
-from app.modeling.checkpoint import load_network
-from app.modeling.networks import SentimentNetwork
-from app.modeling.runtimes import load_predictor
+from app.model.checkpoint import load_network
+from app.model.networks import SentimentNetwork
+from app.model.runtimes import load_predictor
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.batches import predict_sorted

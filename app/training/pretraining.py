@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from app.errors import DataError
-from app.modeling.batching import pad
+from app.model.networks import pad
 from app.sentiment import PAD_ID, TokenIds
 from app.training.data import Dataset, bucketed_batches, fingerprint
 from app.training.kernels import keep_memory

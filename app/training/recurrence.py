@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from app.modeling.networks import SentimentNetwork, gather_time, reversal
+from app.model.networks import SentimentNetwork, gather_time, reversal
 from app.training.kernels import library
 
 HALF = torch.bfloat16

@@ -51,7 +51,7 @@ def load_classify() -> Classify:
 
 
 def _own(model: StoredModel, threads: int) -> Callable[[Sequence[str]], list[list[float]]]:
-    from app.modeling.runtimes import load_predictor
+    from app.model.runtimes import load_predictor
 
     tokenizer = load_tokenizer(model)
     predictor = load_predictor(model, "cpu", "auto", "auto", threads)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.modeling.runtimes import load_predictor
+from app.model.runtimes import load_predictor
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 from tests.chaos.client import Client, ClosedError

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from app import cli
-from app.modeling import runtimes
+from app.model import runtimes
+from app.process import supervisor
 from app.sentiment import Predictor, Scores, TokenIds
-from app.serving import supervisor
 
 RATE_VARIABLE = "CHAOS_TEXTS_PER_SECOND"
 BREAK_VARIABLE = "CHAOS_BREAK_FILE"

@@ -28,7 +28,7 @@ NOT_OURS = ("COPY /opt/torch /opt/venv", "COPY model_store ", "COPY /opt/model_s
 
 LEFT_OVERS = """
 import importlib.util, pathlib, shutil, sys
-from app import compiler
+from app.native import compiler
 site = pathlib.Path(compiler.__file__).parent.parent
 modules = ("pytest", "mypy", "ruff", "hypothesis", "ziglang", "sklearn", "matplotlib", "pip", "setuptools")
 print([

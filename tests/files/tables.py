@@ -13,11 +13,11 @@ from app.errors import ServiceError
 from app.files.layout import Format, Layout
 from app.files.options import ReadOptions
 from app.files.reading import Survey, open_table
-from app.files.results import Outcome, ResultColumns
+from app.files.results import ResultColumns
 from app.files.scorer import refusal
 from app.files.table import Table, texts_of
 from app.files.writing import Encoder, Style, encoder_for
-from app.sentiment import Prediction
+from app.sentiment import Outcome, Prediction
 
 CSV, TSV, JSONL, JSON, LINES, XLSX, PARQUET = (Layout(name) for name in Format)
 LABELS = ("negative", "positive")

@@ -17,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BadRowError, DataError, OptionError
+from app.files.compression import compressor
 from app.files.layout import Compression, Layout, layout_of
 from app.files.lines import LONGEST_ROW
 from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.files.table import MOST_COLUMNS, Kind, texts_of
-from app.files.zstandard import compress
 from tests.files.tables import CSV, JSON, JSONL, LINES, PARQUET, TSV, XLSX, objects_of, table_of, workbook
+
+compress = compressor(Compression.ZSTD)
 
 REVIEWS = b'id,review\n007,"Good, very good"\n8,"Two\nlines and ""quotes"""\n'
 

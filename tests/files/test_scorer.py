@@ -15,10 +15,9 @@ import pytest
 
 from app.errors import InferenceError, ServiceError, TextError
 from app.files.remote import RemoteScorer
-from app.files.results import Outcome
 from app.files.scorer import LocalScorer
-from app.modeling.runtimes import load_predictors
-from app.sentiment import Prediction, Predictor, Scores, TokenIds
+from app.model.runtimes import load_predictors
+from app.sentiment import Outcome, Prediction, Predictor, Scores, TokenIds
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.checkpoints import WORDS, add_checkpoint

@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DataError
+from app.files.compression import decompressed
 from app.files.layout import Compression, Format, Layout
 from app.files.options import OnBadRow, Quoting
 from app.files.results import ResultColumns
 from app.files.writing import Style, encoder_for
-from app.files.zstandard import decompress
 from tests.files.tables import CSV, JSONL, LABELS, PARQUET, TSV, XLSX, encoded, prediction_for, table_of, workbook
 
 ROWS = [("1", 'Good; "very" good'), ("2", ""), ("3", "Two\nlines, a\ttab and a longer text " * 4), ("4", "Ü 👍🏽")]
@@ -121,7 +121,7 @@ def test_compressed_output_is_one_gzip_file(tmp_path: Path) -> None:
     ("compression", "decompress"),
     [
         (Compression.BZIP2, bz2.decompress),
-        (Compression.ZSTD, lambda data: decompress(io.BytesIO(data)).read()),
+        (Compression.ZSTD, lambda data: decompressed(io.BytesIO(data), Compression.ZSTD).read()),
     ],
     ids=str,
 )

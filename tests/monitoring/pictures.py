@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from app.modeling.runtimes import load_predictor
+from app.model.runtimes import load_predictor
 from app.store import METRICS_FILE, ModelStore, write_sums
 from app.text.tokenizer import load_tokenizer
 from app.training.corpus import load_corpus

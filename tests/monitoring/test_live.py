@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.modeling.predictor import TorchPredictor
+from app.model.torch_predictor import TorchPredictor
 from app.store import METRICS_FILE, ModelStore
 from app.training.evaluation import judge, measure
 from app.training.labelled import Examples
@@ -47,7 +47,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model, and what it said about its held-out texts; slow enough for a queue."""
-    from app.modeling.checkpoint import save_checkpoint
+    from app.model.checkpoint import save_checkpoint
 
     root = tmp_path_factory.mktemp("store")
     config = tiny_config(hidden_size=384, max_tokens=120, head_tokens=20)

@@ -19,7 +19,7 @@ from app.sentiment import JUDGEMENTS, Judgement, Prediction
 from app.serving.breaker import CircuitBreaker
 from app.serving.cache import VALUE_VERSION, KeyMaker, MemoryCache, decode_value, encode_value
 from app.serving.redis_cache import RedisCache
-from tests.api.shapes import sample
+from tests.http.shapes import sample
 from tests.redis_server import RedisServer, free_port
 
 VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False, rating=7.5, unknown=0.625, judgement="unreadable")

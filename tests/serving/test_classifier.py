@@ -15,8 +15,8 @@ from app.serving.pending import PendingText, Request
 from app.serving.redis_cache import RedisCache
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
-from tests.api.shapes import sample
 from tests.fakes import HandEngine
+from tests.http.shapes import sample
 from tests.redis_server import RedisServer, free_port
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from app import metrics
+from app.engine.interface import ServedModel
 from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError
-from app.serving.engine import ServedModel
+from app.process.sockets import bind_local
 from app.serving.explainer_link import ExplainerServer, RemoteExplainer
 from app.serving.explanations import LocalExplainer
-from app.serving.sockets import bind_local
 from tests.serving.test_explanations import HandComputer, request_of, until
 
 MODEL = ServedModel("tiny/1", "0123456789abcdef")

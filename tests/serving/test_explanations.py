@@ -14,8 +14,8 @@ from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError,
 from app.sentiment import ExplanationKind
 from app.serving import explanations as explanations_module
 from app.serving.explanations import ExplanationRequest, Explanations, LocalExplainer
-from tests.api.shapes import sample
 from tests.fakes import FakeExplainer
+from tests.http.shapes import sample
 
 FAR = 1e12
 

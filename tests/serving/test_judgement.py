@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 
 from app.files.scorer import LocalScorer
-from app.modeling.runtimes import load_predictors
-from app.sentiment import Judgement, Prediction
+from app.model.runtimes import load_predictors
+from app.sentiment import Judgement, Outcome, Prediction
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
-from app.serving.outcomes import Outcome
 from app.serving.pending import PendingText
 from app.serving.submitted_table import LONG_REQUEST
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
-from tests.api.shapes import sample
 from tests.checkpoints import add_checkpoint
 from tests.fakes import HandEngine
+from tests.http.shapes import sample
 
 JUDGED: dict[str, tuple[float, Judgement]] = {
     "The film was good, I loved this movie!": (0.0, "ok"),

@@ -14,7 +14,7 @@ from app.errors import SettingsError
 from app.sentiment import Prediction
 from app.serving.redis_cache import RedisCache
 from app.serving.redis_link import refuse_other_modes
-from tests.api.shapes import sample
+from tests.http.shapes import sample
 from tests.monitoring.stack import program
 from tests.redis_server import RedisServer, free_port, wait_until_it_listens
 

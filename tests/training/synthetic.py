@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from app.training.command import TrainOptions
 from app.training.recipe import Recipe
+from app.training.requested import TrainOptions
 
 PRAISE = ("great", "lovely", "brilliant", "funny")
 BLAME = ("awful", "dull", "boring", "slow")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.modeling.runtimes import load_predictor
+from app.model.runtimes import load_predictor
 from app.sentiment import Encoding, Prediction, Predictor, prediction_of
 from app.settings import Settings
 from app.store import ModelStore, StoredModel

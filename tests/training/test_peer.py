@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from app.errors import DataError
-from app.modeling.checkpoint import load_network
-from app.modeling.networks import SentimentNetwork
+from app.model.checkpoint import load_network
+from app.model.networks import SentimentNetwork
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.command import train

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import app.training.recurrence as module
-from app.modeling.networks import SentimentNetwork
+from app.model.networks import SentimentNetwork
 from app.store import ModelConfig, Pooling
 from app.training.kernels import library
 from app.training.recurrence import TrainingNetwork

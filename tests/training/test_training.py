@@ -13,17 +13,18 @@ import pytest
 import torch
 
 from app.errors import DataError
-from app.modeling.networks import Outputs
+from app.model.networks import Outputs
 from app.settings import CORPUS_VARIABLE
 from app.store import METRICS_FILE, ModelStore
 from app.training import command, evaluate_command
 from app.training.assembly import prepare
-from app.training.command import TrainOptions, recipe_for, train
+from app.training.command import recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
 from app.training.losses import adversarial_perturbation, class_weights, loss
 from app.training.pretraining import Pretrainer
 from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
+from app.training.requested import TrainOptions
 from tests.training.synthetic import options, tiny_recipe, write_corpus
 
 SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "brier", "nll", "confusion")

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from app.errors import DataError
-from app.modeling.checkpoint import load_network
-from app.modeling.networks import SentimentNetwork
+from app.model.checkpoint import load_network
+from app.model.networks import SentimentNetwork
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.corpus import Corpus
 from app.training.data import Dataset
 from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits, corpus_examples
+from app.training.model_version import TrainingRecord, WrittenVersion, write_version
 from app.training.peer import soft_labels_of
 from app.training.recipe import reviews
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix
@@ -31,10 +32,9 @@ from app.training.reviews.teachers import (
     reversed_texts,
     trained,
 )
-from app.training.version import TrainingRecord, WrittenVersion, write_version
 
 if TYPE_CHECKING:
-    from app.training.reviews.command import ReviewOptions
+    from app.training.requested import ReviewOptions
 
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2

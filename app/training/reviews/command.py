@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from app.cores import usable_cores
+from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE, add_store_argument
 from app.store import CARD_FILE, ModelStore
 from app.training.command import INTERRUPTED, corpus_path, require_extra
-
-
-@dataclass(frozen=True)
-class ReviewOptions:
-    """What ``train-reviews`` was asked for; see ``--help``."""
-
-    name: str
-    corpus: Path | None
-    data: tuple[str, ...]
-    development: tuple[str, ...]
-    peers: tuple[str, ...]
-    start: str
-    store: Path
-    run: Path
-    seed: int
-    threads: int
-
-    @property
-    def command(self) -> str:
-        """The command line that trains the same again; of paths it keeps only the last part."""
-        parts = ["python", "-m", "app", "train-reviews", "--corpus", self.corpus.name if self.corpus else ""]
-        parts += ["--data", *(argument.rpartition("/")[2] for argument in self.data)]
-        parts += ["--dev", *(argument.rpartition("/")[2] for argument in self.development)]
-        for peer in self.peers:
-            parts += ["--peer", peer]
-        parts += ["--start", self.start, "--name", self.name, "--seed", str(self.seed), "--threads", str(self.threads)]
-        return shlex.join(part for part in parts if part)
+from app.training.requested import ReviewOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

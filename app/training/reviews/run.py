@@ -25,7 +25,7 @@ from app.training.reviews.vocabulary import build_tokenizer
 from app.training.reviews.wordlists import emoji_sentiment, sentiment_words
 
 if TYPE_CHECKING:
-    from app.training.reviews.command import ReviewOptions
+    from app.training.requested import ReviewOptions
 
 _CROP_SEED, _FRAGMENT_SEED = 1, 2
 _LONG = 200

@@ -18,7 +18,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from app.modeling.predictor import TorchPredictor
+from app.model.torch_predictor import TorchPredictor
 from app.text.preprocessing2 import words
 from app.text.tokenizer import Tokenizer
 from app.training.batches import predict_sorted

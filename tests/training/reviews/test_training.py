@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from app.errors import DataError
-from app.modeling.checkpoint import load_network
-from app.modeling.runtimes import load_predictor
+from app.model.checkpoint import load_network
+from app.model.runtimes import load_predictor
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
-from app.training import evaluate_command, version
+from app.training import evaluate_command, model_version
 from app.training.batches import predict_sorted
 from app.training.command import INTERRUPTED
 from app.training.loop import STATE_FILE, Trainer
@@ -75,9 +75,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def figures_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cases of behaviour and pictures cost more than training does here."""
-    monkeypatch.setattr(version, "judge_behaviour", lambda *given: [])
-    monkeypatch.setattr(version, "plot_training", lambda *given: None)
-    monkeypatch.setattr(version, "plot_outcome", lambda *given: None)
+    monkeypatch.setattr(model_version, "judge_behaviour", lambda *given: [])
+    monkeypatch.setattr(model_version, "plot_training", lambda *given: None)
+    monkeypatch.setattr(model_version, "plot_outcome", lambda *given: None)
 
 
 def arguments(root: Path, *more: str) -> list[str]:

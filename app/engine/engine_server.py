@@ -1,0 +1,243 @@
+"""The engine's side of the local socket: submissions of all workers into one micro-batcher, results back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from app.engine import frames
+from app.engine.batcher import MicroBatcher
+from app.engine.interface import ServedModel
+from app.engine.ticket import Ticket
+from app.errors import EngineUnavailableError, InferenceError, ServiceError
+from app.process.pulse import BEAT_SECONDS
+from app.sentiment import ScoreTable, TokenIds
+
+logger = logging.getLogger(__name__)
+
+_STALL_SECONDS = 0.1
+_QUIET_SECONDS = 0.05
+_MOST_QUIET_SECONDS = 0.25
+_BETWEEN_QUIETS = 2.0
+
+
+class _Shared:
+    """One text in the batcher, with everybody in any worker who waits for it."""
+
+    __slots__ = ("ticket", "waiting")
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.waiting: list[tuple[_Connection, int]] = []
+        ticket.add_done_callback(self._deliver)
+
+    def _deliver(self, ticket: Ticket) -> None:
+        for connection, number in self.waiting:
+            connection.deliver(number, ticket)
+
+    def leave(self, connection: _Connection, number: int) -> None:
+        """One waiter less; a text that nobody waits for is given up."""
+        self.waiting.remove((connection, number))
+        if not self.waiting:
+            self.ticket.cancel()
+
+
+class EngineServer:
+    """Serves a micro-batcher on a Unix socket.
+
+    Args:
+        batcher: the engine, started before ``serve``.
+        model: what it computes, for the greeting.
+        coalesce: whether identical texts in flight are computed once, whichever workers they came through.
+    """
+
+    def __init__(self, batcher: MicroBatcher, model: ServedModel, *, coalesce: bool) -> None:
+        self.batcher = batcher
+        self.model = model
+        self._coalesce = coalesce
+        self._in_flight: dict[bytes, _Shared] = {}
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._beats: asyncio.Task[None] | None = None
+        self._quiet_until = 0.0
+        self._next_quiet = 0.0
+
+    async def serve(self, path: Path) -> None:
+        """Listen; workers are greeted, so the batcher must be ready."""
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - one call, before anybody waits
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Connection(self), str(path))
+        self._beats = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        """Compute what is queued, then stop."""
+        if self._beats is not None:
+            self._beats.cancel()
+        if self._server is not None:
+            self._server.close()
+        await self.batcher.close()
+        await asyncio.sleep(0)
+
+    def joined(self, connection: _Connection) -> None:
+        """A worker connected."""
+        self._connections.add(connection)
+
+    def left(self, connection: _Connection) -> None:
+        """A worker is gone."""
+        self._connections.discard(connection)
+
+    async def _beat(self) -> None:
+        """Tell every worker how long the queue is, and that this process lives; not while a forward pass hangs."""
+        while True:
+            if not self.batcher.hung:
+                for connection in self._connections:
+                    connection.report([])
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def heard(self, sent: float) -> None:
+        """Note that a frame came, and when it was sent.
+
+        One that was long under way comes after a stall of this process. Behind it may be cancellations of the very
+        texts it brings, so nothing is computed until the sockets have been quiet for a moment.
+        """
+        now = time.monotonic()
+        if now - sent > _STALL_SECONDS and now > self._next_quiet:
+            self._quiet_until, self._next_quiet = now + _MOST_QUIET_SECONDS, now + _BETWEEN_QUIETS
+        if now < self._quiet_until:
+            self.batcher.settle(min(now + _QUIET_SECONDS, self._quiet_until))
+
+    def submit(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
+        """Submit texts, each shared with an identical one already in flight. All or none.
+
+        Admission was the workers' affair: the sum of their bounds is the bound here.
+
+        Raises:
+            ServiceError: the batcher is closing.
+        """
+        if not self._coalesce:
+            return [_Shared(ticket) for ticket in self.batcher.submit(texts, deadline)]
+        keys = [text.tobytes() for text in texts]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._in_flight}
+        for key, ticket in zip(new, self.batcher.submit(list(new.values()), deadline), strict=True):
+            self._in_flight[key] = _Shared(ticket)
+            ticket.add_done_callback(lambda _, key=key: self._in_flight.pop(key, None))  # type: ignore[misc]
+        return [self._in_flight[key] for key in keys]
+
+
+def _failure(ticket: Ticket[Any]) -> str:
+    """The code of what a ticket without scores came to."""
+    if ticket.cancelled():
+        return EngineUnavailableError.code
+    error = ticket.exception()
+    return error.code if isinstance(error, ServiceError) else InferenceError.code
+
+
+class _Connection(asyncio.Protocol):
+    """One worker."""
+
+    def __init__(self, server: EngineServer) -> None:
+        self._server = server
+        self._reader = frames.FrameReader(self._handle)
+        self._texts: dict[int, _Shared] = {}
+        self._tables: dict[int, Ticket[ScoreTable]] = {}
+        self._outbox: list[list[object]] = []
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        info, model = self._server.batcher.info, self._server.model
+        hello = frames.hello(model.reference, model.digest, info.runtime, info.precision, info.device)
+        self._transport.write(hello)
+        self._server.joined(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._server.left(self)
+        self._cancel([*self._texts, *self._tables])
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except frames.FrameError as error:
+            logger.error("a worker sent a malformed frame: %s", error)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _handle(self, kind: int, body: memoryview) -> None:
+        if kind == frames.SUBMIT:
+            self._submit(frames.read_submit(body))
+        elif kind == frames.TABLE:
+            self._submit_table(frames.read_table(body))
+        elif kind == frames.CANCEL:
+            self._server.heard(time.monotonic())
+            self._cancel(frames.read_cancel(body))
+        else:
+            raise frames.FrameError(f"kind {kind}")
+
+    def _submit(self, submission: frames.Submission) -> None:
+        self._server.heard(submission.sent)
+        try:
+            texts = self._server.submit(submission.texts, submission.deadline)
+        except ServiceError as error:
+            for number in submission.ids:
+                self._answer([number, error.code])
+            return
+        for number, shared in zip(submission.ids, texts, strict=True):
+            self._texts[number] = shared
+            shared.waiting.append((self, number))
+
+    def _submit_table(self, submission: frames.TableSubmission) -> None:
+        self._server.heard(submission.sent)
+        number = submission.number
+        try:
+            ticket = self._server.batcher.submit_table(submission.table, submission.deadline)
+        except ServiceError as error:
+            self._answer([number, error.code])
+            return
+        self._tables[number] = ticket
+        ticket.add_done_callback(lambda ticket: self._deliver_table(number, ticket))
+
+    def _deliver_table(self, number: int, ticket: Ticket[ScoreTable]) -> None:
+        del self._tables[number]
+        scores = ticket.scores
+        if scores is None:
+            self._answer([number, _failure(ticket)])
+            return
+        numbers = [scores.probabilities.tobytes(), scores.ratings.tobytes()]
+        self._answer([number, *numbers, *(scores.computed or ())])
+
+    def _cancel(self, ids: list[int]) -> None:
+        for number in ids:
+            if number in self._tables:
+                self._tables[number].cancel()
+                continue
+            shared = self._texts.pop(number, None)
+            if shared is not None:
+                shared.leave(self, number)
+
+    def deliver(self, number: int, ticket: Ticket) -> None:
+        """Tell the worker what became of a text."""
+        del self._texts[number]
+        scores = ticket.scores
+        if scores is not None:
+            self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])
+        else:
+            self._answer([number, _failure(ticket)])
+
+    def _answer(self, entry: list[object]) -> None:
+        """Collect the answers of one batch into one frame."""
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(entry)
+
+    def _flush(self) -> None:
+        entries, self._outbox = self._outbox, []
+        self.report(entries)
+
+    def report(self, entries: list[list[object]]) -> None:
+        """Send answers, none perhaps, and the state of the queue."""
+        if self._transport is not None:
+            batcher = self._server.batcher
+            self._transport.write(frames.results(batcher.queued, batcher.texts_per_second, entries))

@@ -1,0 +1,116 @@
+"""The composition root of the engine: predictors and micro-batcher, in this process or served on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from app import logs, metrics, sampling, tracing
+from app.engine.admission import QueueLimits
+from app.engine.batcher import MicroBatcher
+from app.engine.engine_server import EngineServer
+from app.engine.interface import ServedModel
+from app.engine.queue import BatchLimits
+from app.process.cores import usable_cores
+from app.process.pulse import beat, collect_seldom, end_with_parent
+from app.sentiment import Predictor
+from app.settings import Settings
+from app.store import ModelStore, StoredModel
+
+logger = logging.getLogger(__name__)
+
+_INLINE_SECONDS = 0.008
+"""How long the event loop may compute: it has nothing else to do here than to take texts and give answers."""
+
+
+def make_batcher(model: StoredModel, settings: Settings, inline_seconds: float = 0.0) -> MicroBatcher:
+    """An engine in this process, not yet started. See ``MicroBatcher``."""
+
+    def load() -> Sequence[Predictor]:
+        # HTTP workers import this module through ``main`` and must never import torch.
+        from app.model.runtimes import load_predictors
+
+        threads = settings.threads or usable_cores()
+        return load_predictors(model, settings.device, settings.runtime, settings.precision, threads)
+
+    queue = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.max_queue_seconds)
+    limits = BatchLimits(settings.max_batch_size, settings.max_batch_tokens, settings.max_batch_age, queue)
+    return MicroBatcher(load, limits, timed=tracing.asked_for(), inline_seconds=inline_seconds)
+
+
+def run_engine(settings: Settings, digest: str, path: Path, pulse: int | None) -> int:
+    """Serve until SIGTERM.
+
+    Args:
+        settings: all settings.
+        digest: of the model that the supervisor resolved.
+        path: Unix socket to listen on.
+        pulse: file descriptor to write signs of life to.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        SentimentError: another start would not help.
+    """
+    end_with_parent()
+    metrics.begin_process()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, digest, path, pulse))
+
+
+async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    started = time.monotonic()
+    background = []
+    model = ModelStore(settings.model_store).open(settings.model, digest)
+    logs.context["model"] = model.reference
+    batcher = make_batcher(model, settings, _INLINE_SECONDS)
+    if pulse is not None:
+        background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
+    await batcher.start()
+    metrics.ENGINE_READY.set(1)
+    server = EngineServer(batcher, ServedModel(model.reference, digest), coalesce=settings.cache)
+    await server.serve(path)
+    info = batcher.info
+    metrics.QUEUE_LIMIT_SECONDS.set(settings.max_queue_seconds)
+    metrics.set_model_info(model, info.runtime, info.precision, info.device)
+    background.append(asyncio.create_task(sampling.sample(_probes(batcher))))
+    logger.info(
+        "engine serves %s (%s, %s, %s), ready after %.1f s",
+        model.reference,
+        info.runtime,
+        info.precision,
+        info.device,
+        time.monotonic() - started,
+    )
+    collect_seldom()
+    ends = [asyncio.create_task(stop.wait()), asyncio.create_task(batcher.crashed())]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        logger.critical("a predictor's task ended, and with it this process")
+    await server.close()
+    for task in (*background, *ends):
+        task.cancel()
+    return 0 if stop.is_set() else 1
+
+
+def _probes(batcher: MicroBatcher) -> list[sampling.Probe]:
+    from app.model.gpu import gpu_reader
+    from app.model.runtimes import device_bytes
+
+    device = batcher.info.device
+    return [
+        sampling.process_probe(),
+        sampling.queue_probe(batcher),
+        sampling.throttle_probe(),
+        sampling.device_probe(device, device_bytes(device), gpu_reader(device)),
+    ]

@@ -1,0 +1,168 @@
+"""Assembles the HTTP application out of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import SentimentError, ServiceError
+from app.http.fast_path import FastPath
+from app.http.handler import CLASSIFY_PATH, ClassifyEndpoint
+from app.http.headers import BrowserHeaders
+from app.http.load_shedding import LoadShedder
+from app.http.middleware import RequestMiddleware, RequestRecorder
+from app.http.openapi.document import document_of
+from app.http.openapi.swagger import add_swagger
+from app.http.openapi.texts import DESCRIPTION, TAGS, TITLE
+from app.http.origins import OriginHeaders, cors_options
+from app.http.problems import Problem, problem_of
+from app.http.routes import build_router
+from app.http.routing import HeadAsGet, methods_of
+from app.http.uploads.files import FilesEndpoint
+from app.keys import KeyFile
+from app.serving.classifier import Classifier
+from app.serving.explanations import Explanations
+from app.settings import Settings
+from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.http.auth.guard import Access
+    from app.http.auth.rate_counters import RateCounters
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+
+def build_application(
+    settings: Settings,
+    lifespan: Callable[[Any], Any],
+    classifier: Callable[[], Classifier | None],
+    explanations: Callable[[], Explanations | None] = lambda: None,
+    counters: RateCounters | None = None,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: limits and the model store.
+        lifespan: what starts and stops with it.
+        classifier: gives the classifier, or None while there is none.
+        explanations: gives what explains, or None while there is none.
+        counters: count texts where there is a rate limit.
+
+    Raises:
+        DataError: the file of API keys is missing or malformed.
+    """
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        openapi_url=None if settings.docs == "off" else "/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            HTTPException: _http_error,
+            RequestValidationError: _validation_error,
+            ServiceError: _service_error,
+        },
+    )
+    recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
+    access = _access(settings, counters)
+    origins = None if settings.cors_origins is None else OriginHeaders(settings.cors_origins)
+    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins)
+    endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
+    router = build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings))
+    app.state.inference_routes = _posts_of(router)
+    app.include_router(router)
+    if app.openapi_url:
+        add_swagger(app)
+    if settings.root_path:
+        # The page's own links begin there.
+        app.add_route(settings.root_path, _to_page, include_in_schema=False)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(BrowserHeaders)
+    app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
+    _add_access(app, settings, access)
+    app.add_middleware(RequestMiddleware, recorder=recorder)
+    app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
+    return app
+
+
+def _posts_of(router: APIRouter) -> list[str]:
+    """Templates of the routes that take POST: those that answer texts."""
+    return sorted(
+        {route.path for route in router.routes if isinstance(route, Route) and "POST" in (route.methods or ())}
+    )
+
+
+def _access(settings: Settings, counters: RateCounters | None) -> Access | None:
+    """What decides who may call, where there are keys."""
+    if settings.api_keys is None:
+        return None
+    from app.http.auth.guard import Access  # what limits rates takes a while to import
+
+    return Access(settings, KeyFile(settings.api_keys), counters)
+
+
+def _add_access(app: FastAPI, settings: Settings, access: Access | None) -> None:
+    """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
+    if access is not None:
+        from app.http.auth.guard import Guard
+
+        app.add_middleware(Guard, access=access)
+    if settings.cors_origins is not None:
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+
+
+class _ShortCut:
+    """Takes the one hot operation past routing and dependency machinery, which would cost more than its cache hits."""
+
+    def __init__(self, app: ASGIApp, path: str, endpoint: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._path and scope["method"] == "POST":
+            scope["template"] = self._path
+            await self._endpoint(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _to_page(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope['path']}/")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    phrase = HTTPStatus(error.status_code).phrase
+    # Not made from the phrase, which changes between versions of Python.
+    code = _CODES.get(error.status_code, "http_error")
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework names the methods of one route, and a path may have several.
+        headers["Allow"] = ", ".join(sorted(methods_of(request.app.routes, request.scope)))
+    return Problem(error.status_code, code, str(error.detail or phrase), headers=headers).response()
+
+
+async def _service_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SentimentError)  # noqa: S101 - what it is registered for
+    return problem_of(error).response()
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+    errors = [{"field": ".".join(map(str, item["loc"])), "message": str(item["msg"])} for item in error.errors()]
+    return Problem(422, "invalid_request", "the request is not as it should be", errors).response()

@@ -1,0 +1,137 @@
+"""Counts texts against the rate limit of the key that a request came with. Knows no limiter, which takes a while to
+import and which most services do not have."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Protocol
+
+from starlette.types import Scope
+
+from app.http.problems import Problem
+
+METER = "sentiment.meter"
+"""Where there is a rate limit, the scope has the request's ``Meter`` under this name."""
+
+KEY_NAME = "sentiment.key"
+"""Where there are keys, the scope has the name of the request's key under this name."""
+
+
+CALLER = "sentiment.caller"
+"""Where the fast path has asked who calls, the scope has the ``Caller`` under this name."""
+
+
+class RateLimitedError(Problem):
+    """The limit is reached.
+
+    Attributes:
+        seconds: after which the same texts may pass.
+    """
+
+    def __init__(self, detail: str, seconds: float) -> None:
+        headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+        super().__init__(429, "rate_limited", detail, headers=headers)
+        self.seconds = seconds
+
+
+class Meter(Protocol):
+    """Counts the texts of one request, which itself was counted as one when it came."""
+
+    @property
+    def most(self) -> int:
+        """Most texts that can pass at once."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether counting has to be waited for."""
+        ...
+
+    async def request(self, texts: int) -> None:
+        """Count all texts of the request: all of them pass, or none is counted.
+
+        Raises:
+            RateLimitedError: 429, the limit is reached.
+            Problem: 422, no wait would be long enough.
+        """
+        ...
+
+    async def count(self, texts: int) -> None:
+        """Count some of the texts, at most ``most``.
+
+        Raises:
+            RateLimitedError: the limit is reached; none of them is counted.
+        """
+        ...
+
+    def within(self, seconds: float) -> Meter:
+        """The same for limits over so many seconds or less."""
+        ...
+
+    def beyond(self, seconds: float) -> Meter:
+        """The same for limits over more than so many seconds."""
+        ...
+
+
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        name: of the key.
+        meter: counts the request's texts; None where there is no rate limit.
+        known: whether what is asked for is there.
+    """
+
+    __slots__ = ("_counted", "known", "meter", "name")
+
+    def __init__(self, name: str, meter: Meter | None, *, known: bool = True) -> None:
+        self.name = name
+        self.meter = meter
+        self.known = known
+        self._counted = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether counting has to be waited for."""
+        return self.meter is not None and self.meter.waits
+
+    async def count(self) -> None:
+        """Count the request as one text, unless that was done.
+
+        Raises:
+            RateLimitedError: the limit is reached; it is not counted.
+        """
+        if self.meter is not None and not self._counted:
+            await self.meter.count(1)
+            self._counted = True
+
+
+class Unlimited:
+    """The ``Meter`` where there is no limit."""
+
+    most = sys.maxsize
+    waits = False
+
+    async def request(self, texts: int) -> None:
+        """See ``Meter.request``."""
+
+    async def count(self, texts: int) -> None:
+        """See ``Meter.count``."""
+
+    def within(self, seconds: float) -> Meter:
+        """See ``Meter.within``."""
+        return self
+
+    def beyond(self, seconds: float) -> Meter:
+        """See ``Meter.beyond``."""
+        return self
+
+
+_UNLIMITED = Unlimited()
+
+
+def meter_of(scope: Scope) -> Meter:
+    """The meter of a request."""
+    meter: Meter = scope.get(METER, _UNLIMITED)
+    return meter

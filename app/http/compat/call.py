@@ -1,0 +1,155 @@
+"""The call behind every other server's protocol: bounds, deadline, metrics and classifier as for ``POST /classify``."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app import metrics
+from app.errors import EngineUnavailableError, SentimentError, ServiceError
+from app.http.auth.meter import meter_of
+from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
+from app.http.headers import timeout_of
+from app.http.problems import Problem, internal_error, problem_of
+from app.sentiment import Prediction
+from app.serving.classifier import Classifier
+from app.settings import Settings
+from app.store import StoredModel
+
+JUDGEMENT_HEADER = "X-Judgement"
+
+logger = logging.getLogger(__name__)
+
+
+class CompatEndpoint(ABC):
+    """One operation of another server's protocol, as an ASGI application.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        settings: limits.
+    """
+
+    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+        self._classifier = classifier
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unread = False
+        try:
+            response = await self.respond(scope, receive)
+        except (Problem, ServiceError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            metrics.REJECTED.labels(problem.code).inc()
+            response = self.refuse(problem)
+            unread = isinstance(problem, BodyTooLargeError) and problem.unread
+        except ClientGoneError:
+            # Nobody reads this; the status is what the metrics count.
+            response = Response(status_code=499)
+        except Exception:
+            logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
+            response = self.refuse(internal_error())
+        if unread:
+            await respond_and_discard(response, scope, receive, send)
+        else:
+            await response(scope, receive, send)
+
+    @abstractmethod
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        """The answer.
+
+        Raises:
+            Problem, ServiceError: the request is refused, or fails.
+            ClientGoneError: nobody waits any more.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def refuse(problem: Problem) -> Response:
+        """A problem in the shape that the protocol's clients understand."""
+
+    def classifier(self) -> Classifier:
+        """The classifier.
+
+        Raises:
+            EngineUnavailableError: there is none yet.
+        """
+        classifier = self._classifier()
+        if classifier is None:
+            raise EngineUnavailableError("the service is starting", retry_after=1.0)
+        return classifier
+
+    async def body(self, scope: Scope, receive: Receive, *, binary: bool = False) -> bytes:
+        """The request's body, within the same bounds as for ``POST /classify``; see ``read_json_body``."""
+        timeout_of(scope["headers"])  # what is wrong with it is said before the body is read
+        compressed = self.settings.compressed_bodies
+        return await read_json_body(scope, receive, self.settings.max_body, compressed=compressed, binary=binary)
+
+    async def classify(
+        self, texts: Sequence[str], scope: Scope, receive: Receive, field: str, patience: float = math.inf
+    ) -> tuple[StoredModel, list[Prediction]]:
+        """The model, and its prediction per text; these protocols have no place for the error of one text among others.
+
+        Args:
+            texts: any strings.
+            scope: the request, which may say how long it waits, and be counted against a rate limit.
+            receive: watched for the client's disconnection.
+            field: the request's name for the texts.
+            patience: seconds the client waits, where it says so elsewhere.
+
+        Raises:
+            Problem: of the first text without a prediction, naming it.
+            ServiceError: the whole request is refused, before any work.
+            ClientGoneError: the client disconnected.
+        """
+        classifier, seconds = self.classifier(), min(timeout_of(scope["headers"]) or math.inf, patience)
+        scope["kind"] = "text" if len(texts) == 1 else "texts"
+        await meter_of(scope).request(len(texts))
+        timeout = seconds if math.isfinite(seconds) else None
+        outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
+        predictions = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, SentimentError):
+                raise _problem_of_text(outcome, field if len(texts) == 1 else f"{field}.{index}")
+            predictions.append(outcome)
+        return classifier.model, predictions
+
+
+def ranked(prediction: Prediction, labels: Sequence[str], *, logarithms: bool = False) -> list[dict[str, Any]]:
+    """Label and score of every class, the most probable first.
+
+    Args:
+        prediction: of one text.
+        labels: names of the classes.
+        logarithms: natural logarithms of the probabilities: the logits less a constant, so a softmax of them gives the
+            probabilities again.
+    """
+    order = sorted(range(len(labels)), key=lambda index: -prediction.probabilities[index])
+    scores = [prediction.probabilities[index] for index in order]
+    if logarithms:
+        # JSON has no infinity.
+        scores = [math.log(max(score, sys.float_info.min)) for score in scores]
+    return [{"label": labels[index], "score": score} for index, score in zip(order, scores, strict=True)]
+
+
+def judgement_header(predictions: Sequence[Prediction]) -> dict[str, str]:
+    """How far to trust the answer to a single text, for protocols whose documents have no place for it."""
+    return {JUDGEMENT_HEADER: predictions[0].judgement} if len(predictions) == 1 else {}
+
+
+def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(orjson.dumps(document), status, headers, "application/json")
+
+
+def _problem_of_text(error: SentimentError, field: str) -> Problem:
+    problem = problem_of(error)
+    detail = f"{field}: {problem.detail}"
+    return Problem(problem.status, problem.code, detail, [{"field": field, "message": problem.detail}], problem.headers)

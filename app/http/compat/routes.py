@@ -1,0 +1,56 @@
+"""The routes of the other servers' protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from app.http.compat.huggingface import HuggingFaceEndpoint
+from app.http.compat.open_inference import (
+    InferEndpoint,
+    LiveEndpoint,
+    ModelEndpoint,
+    ReadyEndpoint,
+    ServerEndpoint,
+    UnknownEndpoint,
+)
+from app.http.compat.tei import PredictEndpoint
+from app.http.openapi import protocol_texts as docs
+from app.http.routing import Delegated
+from app.serving.classifier import Classifier
+from app.settings import Settings
+
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
+
+
+def add_compat_routes(router: APIRouter, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+    """Add all of them."""
+    _add(router, "POST", "/", HuggingFaceEndpoint(classifier, settings), docs.HUGGING_FACE)
+    _add(router, "POST", "/predict", PredictEndpoint(classifier, settings), docs.PREDICT)
+    model, ready, infer = (kind(classifier, settings) for kind in (ModelEndpoint, ReadyEndpoint, InferEndpoint))
+    for path, versioned in (("/v2/models/{name}", False), ("/v2/models/{name}/versions/{version}", True)):
+        _add(router, "POST", f"{path}/infer", infer, docs.infer_operation(versioned))
+        _add(router, "GET", path, model, docs.model_operation(versioned))
+        _add(router, "GET", f"{path}/ready", ready, docs.model_ready_operation(versioned))
+    _add(router, "GET", "/v2", ServerEndpoint(classifier, settings), docs.SERVER)
+    _add(router, "GET", "/v2/health/live", LiveEndpoint(classifier, settings), docs.SERVER_LIVE)
+    _add(router, "GET", "/v2/health/ready", ready, docs.SERVER_READY)
+    unknown = UnknownEndpoint(classifier, settings, list(router.routes))
+    router.add_api_route(
+        "/v2/{rest:path}", _delegate(unknown), methods=_ALL_METHODS, include_in_schema=False, response_model=None
+    )
+
+
+def _add(router: APIRouter, method: str, path: str, endpoint: ASGIApp, documented: dict[str, Any]) -> None:
+    router.add_api_route(path, _delegate(endpoint), methods=[method], response_model=None, **documented)
+
+
+def _delegate(endpoint: ASGIApp) -> Callable[[], Response]:
+    async def operation() -> Response:
+        return Delegated(endpoint)
+
+    return operation  # type: ignore[return-value]

@@ -1,0 +1,187 @@
+"""``explain`` in ``POST /classify``: its bounds, its answers, their schema."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from app.errors import ExplainerUnavailableError, ServiceError
+from app.http.problems import Problem, problem_of
+from app.sentiment import ExplanationKind, Outcome, Prediction
+from app.serving.classifier import Classifier
+from app.serving.explanations import ExplanationRequest, Explanations
+from app.settings import Settings
+from app.store import StoredModel
+
+_Start = Annotated[int, Field(description="Index of the first code point.", ge=0)]
+_End = Annotated[int, Field(description="Index after the last code point.", ge=1)]
+
+
+class SentenceEntry(BaseModel):
+    """One sentence, scored as a text of its own."""
+
+    start: _Start
+    end: _End
+    label: str
+    score: Annotated[float, Field(ge=0, le=1)]
+    scores: dict[str, float]
+
+
+class TokenEntry(BaseModel):
+    """One word that the network read."""
+
+    start: _Start
+    end: _End
+    attribution: Annotated[float, Field(description="What it added to the log-odds of the label.")]
+
+
+class LogOdds(BaseModel):
+    """Logarithm of score / (1 - score); the attributions add up to ``text - baseline``."""
+
+    baseline: Annotated[float, Field(description="Of the label, for a text whose every embedding is zero.")]
+    text: Annotated[float, Field(description="Of the label, for this text.")]
+
+
+class CurvePoint(BaseModel):
+    """What the network would say if the text ended with this word."""
+
+    start: _Start
+    end: _End
+    score: Annotated[float, Field(description="Probability of the label of the whole text.", ge=0, le=1)]
+
+
+class ExplanationEntry(BaseModel):
+    """What ``explain`` asked for. Offsets count Unicode code points, as Python does; JavaScript counts UTF-16 units."""
+
+    sentences: Annotated[list[SentenceEntry] | None, Field(description="In order; those without a word left out.")] = (
+        None
+    )
+    tokens: Annotated[list[TokenEntry] | None, Field(description="In order; those that were not read left out.")] = None
+    log_odds: LogOdds | None = None
+    curve: Annotated[list[CurvePoint] | None, Field(description="In reading order.")] = None
+
+
+EXAMPLE = {
+    "sentences": [
+        {
+            "start": 0,
+            "end": 10,
+            "label": "negative",
+            "score": 0.956,
+            "scores": {"negative": 0.956, "neutral": 0.037, "positive": 0.008},
+        },
+        {
+            "start": 11,
+            "end": 20,
+            "label": "positive",
+            "score": 0.934,
+            "scores": {"negative": 0.016, "neutral": 0.051, "positive": 0.934},
+        },
+    ],
+    "tokens": [
+        {"start": 0, "end": 4, "attribution": 2.53},
+        {"start": 5, "end": 9, "attribution": 1.185},
+        {"start": 11, "end": 15, "attribution": -1.38},
+        {"start": 16, "end": 19, "attribution": -0.037},
+    ],
+    "log_odds": {"baseline": -0.835, "text": 1.466},
+    "curve": [
+        {"start": 0, "end": 4, "score": 0.889},
+        {"start": 5, "end": 9, "score": 0.956},
+        {"start": 11, "end": 15, "score": 0.89},
+        {"start": 16, "end": 19, "score": 0.812},
+    ],
+}
+"""For the OpenAPI document."""
+
+
+def check_bounds(texts: Sequence[str], field: str, settings: Settings) -> None:
+    """Refuse what is too much to explain at once.
+
+    Raises:
+        Problem: 422, naming the limit.
+    """
+    characters = sum(map(len, texts))
+    if len(texts) > settings.explain_max_texts:
+        message = f"has {len(texts)} texts; with explain the limit is {settings.explain_max_texts}"
+    elif characters > settings.explain_max_characters:
+        message = f"has {characters} characters; with explain the limit is {settings.explain_max_characters}"
+    else:
+        return
+    raise Problem(422, "too_much_to_explain", f"{field}: {message}", [{"field": field, "message": message}])
+
+
+async def classify_and_explain(
+    classifier: Classifier,
+    explanations: Explanations | None,
+    texts: Sequence[str],
+    kinds: Sequence[ExplanationKind],
+    timeout: float,
+) -> tuple[list[Outcome], list[orjson.Fragment | None]]:
+    """The outcomes that the texts would have without ``explain``, and the explanation of each prediction.
+
+    A text that cannot be explained gets the reason as its outcome. One is asked for after the other, so that a large
+    request takes turns with small ones.
+    """
+    deadline = time.monotonic() + timeout
+    outcomes = await classifier.classify(texts, timeout=timeout)
+    found: list[orjson.Fragment | None] = [None] * len(texts)
+    failed: ServiceError | None = None
+    if explanations is None:
+        failed = ExplainerUnavailableError("the service is starting", retry_after=1.0)
+    for index, (text, outcome) in enumerate(zip(texts, outcomes, strict=True)):
+        if not isinstance(outcome, Prediction):
+            continue
+        if failed is None and explanations is not None:
+            target = outcome.probabilities.index(max(outcome.probabilities))
+            try:
+                explained = await explanations.explain(ExplanationRequest(text, kinds, target, deadline))
+                found[index] = orjson.Fragment(explained)
+                continue
+            except ServiceError as error:
+                failed = error
+        if failed is not None:
+            outcomes[index] = failed
+    return outcomes, found
+
+
+def explained_answer(
+    model: StoredModel,
+    outcomes: Sequence[Outcome],
+    entries: Sequence[dict[str, Any]],
+    explanations: Sequence[orjson.Fragment | None],
+    *,
+    single: bool,
+) -> Response:
+    """The response to a request with ``explain``.
+
+    Args:
+        model: what answers.
+        outcomes: of the texts.
+        entries: the same as the plain answer has them.
+        explanations: of the texts, None where there is none.
+        single: whether the request had ``text`` instead of ``texts``.
+
+    Raises:
+        Problem: the only text has no prediction.
+        ServiceError: none of several texts has one, all for the same reason.
+    """
+    for entry, explanation in zip(entries, explanations, strict=True):
+        if explanation is not None:
+            entry["explanation"] = explanation
+    identity = {"model": model.name, "version": model.version}
+    first = outcomes[0]
+    if single:
+        if not isinstance(first, Prediction):
+            raise problem_of(first)
+        document = {**entries[0], **identity}
+    elif isinstance(first, ServiceError) and all(type(outcome) is type(first) for outcome in outcomes):
+        raise first
+    else:
+        document = {**identity, "results": entries}
+    return Response(orjson.dumps(document), media_type="application/json")

@@ -1,0 +1,195 @@
+"""What /openapi.json says about ``POST /files``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from app.files.layout import WHOLE_FILES, Format
+from app.files.options import OnBadRow, Quoting
+from app.http.openapi.texts import responses
+from app.http.problems import Problem
+from app.http.schemas import REVIEW, FileColumns
+from app.http.uploads.file_request import MEDIA_TYPES
+
+_RETRY = {"Retry-After": "5"}
+_READING = (
+    Problem(400, "invalid_encoding", "body: not valid gzip"),
+    Problem(408, "upload_stalled", "the client sent nothing for 60 seconds"),
+    Problem(413, "body_too_large", "body must not exceed 536870912 bytes"),
+    Problem(415, "unsupported_media_type", "the body is the file itself, not a form"),
+    Problem(415, "unsupported_encoding", "content-encoding must be gzip, once"),
+    Problem(422, "invalid_request", "output: must be one of jsonl, csv"),
+    Problem(
+        422,
+        "invalid_file",
+        "file, line 7: 3 values in a row, but there are 4 columns",
+        [{"field": "on_bad_row", "message": "this parameter may help"}],
+    ),
+    Problem(500, "internal_error", "an unexpected error occurred; it has been logged"),
+)
+_PROBLEMS = (
+    *_READING,
+    Problem(422, "too_many_texts", "texts: has 20000 texts; the rate limit lets 10000 pass at once"),
+    Problem(503, "overloaded", "8 files are being sent or scored; the limit is 8", headers=_RETRY),
+    Problem(503, "engine_unavailable", "the service is starting", headers=_RETRY),
+)
+
+
+def _words(choices: type[StrEnum], default: str | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"enum": [str(choice) for choice in choices]}
+    return schema if default is None else {**schema, "default": default}
+
+
+_ROW = {
+    "id": "17",
+    "review": REVIEW,
+    "label": "positive",
+    "score": 0.989,
+    "tokens": 15,
+    "truncated": False,
+    "unknown": 0.0,
+    "judgement": "ok",
+    "error": None,
+}
+_DELIMITER = {"type": "string", "minLength": 1, "maxLength": 2, "pattern": r'^([^"\r\n\x00]|\\t)$'}
+_TEXT = {"type": "string"}
+_YES = {"type": "boolean", "default": False}
+_READ = {
+    "text_column": (
+        "The texts, of JSON also a path: review.text; else the column with a usual name, or the only one.",
+        _TEXT,
+        "review",
+    ),
+    "format": ("Of the file; else as Content-Type says.", _words(Format), "csv"),
+    "delimiter": ("Between the values of CSV and TSV, \\t for a tab; else as it is found.", _DELIMITER, ";"),
+    "encoding": ("Of the file's text; else the charset of Content-Type, else UTF-8.", _TEXT, "cp1252"),
+    "no_header": ("Whether the first row is one like the others; else as header=absent of Content-Type.", _YES, False),
+    "quoting": ("none: quotation marks are characters like others.", _words(Quoting, "standard"), "standard"),
+    "on_bad_row": (
+        "Rows that are not as they should be: the file is refused, they are left out, or have the error bad_row.",
+        _words(OnBadRow, "error"),
+        "skip",
+    ),
+    "keep_na": ("Whether NA, NaN, None, null, N/A and - are texts; else they have the error empty_cell.", _YES, False),
+}
+_QUERY = {
+    **_READ,
+    "output": ("Of the results; else as Accept says.", {"enum": ["jsonl", "csv"], "default": "jsonl"}, "csv"),
+    "escape_formulas": (
+        "Whether values of CSV results that a spreadsheet would compute get an apostrophe before them.",
+        _YES,
+        True,
+    ),
+}
+_STARTS = [form for form in Format if form not in WHOLE_FILES]
+"""Formats whose start tells their columns."""
+_BINARY = {"type": "string", "format": "binary"}
+_SHOWN = {
+    Format.CSV: f"id,review\n17,{REVIEW}\n",
+    Format.TSV: f"id\treview\n17\t{REVIEW}\n",
+    Format.JSONL: orjson.dumps({"id": "17", "review": REVIEW}).decode() + "\n",
+    Format.XLSX: "PK...",
+    Format.PARQUET: "PAR1...PAR1",
+}
+
+
+def _parameters(query: Mapping[str, tuple[str, dict[str, Any], Any]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": False, "description": text, "schema": schema, "example": shown}
+        for name, (text, schema, shown) in query.items()
+    ]
+
+
+def _bodies(formats: Collection[Format]) -> dict[str, Any]:
+    return {
+        media_type: {"schema": _BINARY, "example": _SHOWN[form]}
+        for media_type, form in MEDIA_TYPES.items()
+        if form in formats
+    }
+
+
+FILES: dict[str, Any] = {
+    "tags": ["classify"],
+    "operation_id": "files",
+    "summary": "Sentiment of each row of a file",
+    "response_description": "The rows in order, with the results in further columns, while they are computed.",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "headers": {
+                "X-Rows": {"description": "Rows that will come.", "schema": {"type": "integer"}},
+                "X-Bad-Rows": {
+                    "description": "Rows that are not as they should be, left out or marked as on_bad_row says.",
+                    "schema": {"type": "integer"},
+                },
+                "X-Text-Column": {
+                    "description": "The column that is classified, percent-encoded UTF-8.",
+                    "schema": {"type": "string"},
+                },
+                "X-Layout": {
+                    "description": "What the file was found to be, for people; percent-encoded UTF-8.",
+                    "schema": {"type": "string"},
+                },
+                "X-Result-Columns": {
+                    "description": "Names of the added columns, separated by commas: label, score, rating where the "
+                    "model has one, tokens, truncated, unknown, judgement, error; with a prefix where the file has one "
+                    "of them already.",
+                    "schema": {"type": "string"},
+                },
+                "X-Model": {"description": "Model and version.", "schema": {"type": "string"}},
+            },
+            "content": {
+                "application/x-ndjson": {"schema": {"type": "string"}, "example": orjson.dumps(_ROW).decode() + "\n"},
+                "text/csv": {
+                    "schema": {"type": "string"},
+                    "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
+                    f"17,{REVIEW},positive,0.989,15,false,0.0,ok,\n",
+                },
+            },
+        },
+        **responses(_PROBLEMS),
+    },
+    "openapi_extra": {
+        "parameters": _parameters(_QUERY),
+        "requestBody": {
+            "required": True,
+            "description": "The file itself, not a form; it may be compressed with gzip, as Content-Encoding.",
+            "content": _bodies(list(Format)),
+        },
+    },
+}
+
+FILE_COLUMNS: dict[str, Any] = {
+    "tags": ["classify"],
+    "operation_id": "file_columns",
+    "summary": "The columns of a file, by its start",
+    "response_description": "What the start of the file tells.",
+    "response_model": FileColumns,
+    "responses": {
+        200: {
+            "content": {
+                "application/json": {
+                    "example": {
+                        "columns": ["id", "review"],
+                        "text_column": "review",
+                        "layout": "CSV, values between ';', 2 columns named in the first row",
+                    }
+                }
+            }
+        },
+        **responses(_READING),
+    },
+    "openapi_extra": {
+        "parameters": _parameters({**_QUERY, "format": (_QUERY["format"][0], {"enum": _STARTS}, "csv")}),
+        "requestBody": {
+            "required": True,
+            "description": "The first 64 KiB of the file or more, up to 1 MiB.",
+            "content": _bodies(_STARTS),
+        },
+    },
+}

@@ -1,0 +1,68 @@
+"""Serves the page at ``/`` and its parts below ``/page/``, out of memory."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.http.openapi.texts import PAGE
+
+_FOLDER = Path(__file__).parent
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+"""Content Security Policy Level 3: nothing but the page's own files and this service."""
+
+
+def build_page_router() -> APIRouter:
+    """Routes of the page; its parts are no part of the API's document."""
+    router = APIRouter()
+    files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+
+    @router.get("/", **PAGE)
+    async def page(request: Request) -> Response:
+        return files["index.html"].respond(request)
+
+    @router.get("/page/{name}", include_in_schema=False)
+    async def part(request: Request, name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404)
+        return files[name].respond(request)
+
+    return router
+
+
+class _Asset:
+    """One file of the page."""
+
+    def __init__(self, path: Path) -> None:
+        self._content = path.read_bytes()
+        self._type = f"{_TYPES[path.suffix]}; charset=utf-8"
+        self._headers = {
+            "ETag": f'"{hashlib.blake2b(self._content, digest_size=16).hexdigest()}"',
+            # Asked for again every time, answered with 304: an upgraded service must not meet an old script.
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": _POLICY,
+            "Referrer-Policy": "no-referrer",
+        }
+
+    def respond(self, request: Request) -> Response:
+        """The file, or that the client has it already (RFC 9110, section 13.1.2)."""
+        if request.headers.get("if-none-match") == self._headers["ETag"]:
+            return Response(status_code=304, headers=self._headers)
+        return Response(self._content, headers={**self._headers, "Content-Type": self._type})

@@ -1,0 +1,144 @@
+"""The other operations: health, metrics, models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+from fastapi import APIRouter
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from app import metrics
+from app.errors import CheckpointError, EngineUnavailableError
+from app.http.compat.routes import add_compat_routes
+from app.http.openapi.file_texts import FILE_COLUMNS, FILES
+from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
+from app.http.page.routes import build_page_router
+from app.http.problems import problem_of
+from app.http.routing import Delegated
+from app.http.schemas import ModelEntry
+from app.http.uploads.file_columns import FileColumnsEndpoint
+from app.http.uploads.file_request import COLUMNS_PATH, FILES_PATH
+from app.serving.classifier import Classifier
+from app.settings import Settings
+from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
+
+
+def build_router(
+    classifier: Callable[[], Classifier | None], settings: Settings, classify: ASGIApp, files: ASGIApp
+) -> APIRouter:
+    """All routes.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        settings: limits and the model store.
+        classify: the ASGI application behind ``POST /classify``.
+        files: the one behind ``POST /files``.
+    """
+    router = APIRouter()
+
+    @router.post("/classify", **CLASSIFY)
+    async def classify_operation() -> Response:
+        """Sentiment of one text or of several."""
+        return Delegated(classify)
+
+    @router.post(FILES_PATH, **FILES)
+    async def files_operation() -> Response:
+        """Sentiment of each row of a file."""
+        return Delegated(files)
+
+    columns = FileColumnsEndpoint(settings)
+
+    @router.post(COLUMNS_PATH, **FILE_COLUMNS)
+    async def file_columns_operation() -> Response:
+        """The columns of a file, by its start."""
+        return Delegated(columns)
+
+    @router.get("/models", **MODELS)
+    async def models() -> Response:
+        """All models and versions in the store, and which one answers."""
+        found = await asyncio.to_thread(_list_models, settings.model_store, classifier())
+        return Response(
+            orjson.dumps({"models": [entry.model_dump(exclude_none=True) for entry in found]}),
+            media_type="application/json",
+        )
+
+    add_compat_routes(router, classifier, settings)
+
+    @router.get("/health/live", **LIVE)
+    async def live() -> dict[str, str]:
+        """Whether the process answers at all."""
+        return {"status": "ok"}
+
+    @router.get("/health/ready", **READY)
+    async def ready() -> Response:
+        """Whether texts sent now would be answered: 503 until warmed up and while the engine is down."""
+        current = classifier()
+        if current is None or not current.ready:
+            return problem_of(EngineUnavailableError("the engine is not ready", retry_after=1.0)).response()
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    if settings.metrics != "off":
+        _add_metrics(router)
+    router.include_router(build_page_router())
+    return router
+
+
+def _add_metrics(router: APIRouter) -> None:
+    @router.get("/metrics", **METRICS)
+    async def exposition() -> Response:
+        """Metrics of all processes in the Prometheus text format."""
+        return Response(await asyncio.to_thread(metrics.render), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+def _list_models(root: Path, classifier: Classifier | None) -> list[ModelEntry]:
+    entries = []
+    for name, versions in ModelStore(root).models().items():
+        for version in versions:
+            try:
+                entries.append(_describe(root, name, version))
+            except CheckpointError:
+                # A damaged version must not hide the others; ``python -m app models verify`` tells.
+                continue
+    if classifier is None:
+        return entries
+    model, served = classifier.model, []
+    for entry in entries:
+        if (entry.model, entry.version) != (model.name, model.version):
+            served.append(entry)
+            continue
+        update: dict[str, object] = {"served": True}
+        if classifier.ready:
+            info = classifier.info
+            update |= {"runtime": info.runtime, "precision": info.precision, "device": info.device}
+        served.append(entry.model_copy(update=update))
+    return served
+
+
+@lru_cache(maxsize=1024)
+def _describe(root: Path, name: str, version: int) -> ModelEntry:
+    # Versions never change once written, so what was read once stays true.
+    folder = root / name / str(version)
+    config = read_config(folder / CONFIG_FILE)
+    return ModelEntry(
+        model=name,
+        version=version,
+        served=False,
+        architecture=config.architecture,
+        labels=list(config.labels),
+        max_tokens=config.max_tokens,
+        rating=config.rating,
+        test_accuracy=_test_accuracy(folder / METRICS_FILE),
+    )
+
+
+def _test_accuracy(path: Path) -> float | None:
+    # Figures are for information: a file that is not as training writes it costs the figure, not the list.
+    try:
+        return float(orjson.loads(path.read_bytes())["test"]["accuracy"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return None

@@ -1,0 +1,1 @@
+"""HTTP below the application: connections, their bounds, and how they are drained."""

@@ -1,0 +1,1 @@
+"""Files over HTTP: received, labelled while they are read, and answered row by row."""

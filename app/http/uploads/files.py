@@ -1,0 +1,194 @@
+"""``POST /files``: a table in, the same table with labels out, while it is computed.
+
+The body is spooled to disk, looked through once, and then scored in small pieces, one at a time, so that everybody
+else's texts wait for one such piece at most. Nothing of it is in memory but the rows that are on their way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import IO, TypeVar
+from urllib.parse import quote
+
+from starlette.types import Message, Receive, Scope, Send
+
+from app import metrics
+from app.errors import DataError, EngineUnavailableError, OverloadedError, ServiceError
+from app.files.layout import Format
+from app.files.reading import Survey, open_table
+from app.files.results import ResultColumns
+from app.files.table import Table, texts_of
+from app.files.writing import Style, encoder_for
+from app.http.auth.meter import Meter, meter_of
+from app.http.body import ClientGoneError, respond_and_discard
+from app.http.problems import Problem, problem_of
+from app.http.uploads.file_places import Transfers, Turns
+from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, parse_file_request
+from app.http.uploads.piecewise import BrokenOffError, Piecewise
+from app.http.uploads.spool import SlowClient, TooSlowError, Upload, spool_body
+from app.serving.classifier import Classifier
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_WINDOW_ROWS = 64
+_WINDOW_CHARACTERS = 1 << 20
+_SENT_BYTES = 65_536
+"""Most of the results that are sent at once: what a client must take in the time in which it may stall."""
+_RETRY_SECONDS = 5.0
+NAME = "file"
+"""What messages call it."""
+_SAFE = " ,;'()"
+"""Besides letters, what stands in a header as it is."""
+
+_Item = TypeVar("_Item")
+
+
+class FilesEndpoint:
+    """Answers ``POST /files``.
+
+    Args:
+        classifier: gives the classifier, or None while there is none.
+        settings: limits.
+    """
+
+    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+        self._classifier = classifier
+        self._settings = settings
+        self._transfers = Transfers(settings.max_transfers)
+        self._turns = Turns(settings.max_files, settings.file_patience)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outcome, upload = "failed", Upload(receive)
+        try:
+            with self._transfers.place(scope):
+                await self._answer(scope, upload, send)
+            outcome = "done"
+        except (Problem, ServiceError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            metrics.REJECTED.labels(problem.code).inc()
+            outcome = "refused"
+            if upload.complete:
+                await problem.response()(scope, receive, send)
+            else:
+                await respond_and_discard(problem.response(), scope, upload, send)
+        except ClientGoneError:
+            outcome = "abandoned"
+        except BrokenOffError as error:
+            # The response stays without its end, so that nobody takes it for a whole one.
+            logger.warning("a file was broken off: %s", error)
+        finally:
+            metrics.FILES.labels(outcome).inc()
+
+    async def _answer(self, scope: Scope, upload: Upload, send: Send) -> None:
+        request, settings = parse_file_request(scope), self._settings
+        classifier = self._classifier()
+        if classifier is None:
+            raise EngineUnavailableError("the service is starting", retry_after=1.0)
+        with ExitStack() as stack:
+            try:
+                # Without a name, so that it is gone with the process, whatever becomes of that.
+                file = stack.enter_context(tempfile.TemporaryFile(dir=settings.file_folder))
+                client = SlowClient(settings.file_stall, settings.file_transfer, "sent")
+                await spool_body(scope, upload, file, settings.max_file, client)
+            except OSError as error:
+                logger.exception("no file can be kept")
+                raise OverloadedError("there is no room for files", _RETRY_SECONDS) from error
+            gone = asyncio.create_task(_disconnected(upload))
+            try:
+                table = await self._open(file, request, gone)
+                await self._stream(table, request, classifier, send, gone, meter_of(scope))
+            except DataError as error:
+                raise invalid_file(error) from error
+            finally:
+                gone.cancel()
+
+    async def _open(self, file: IO[bytes], request: FileRequest, gone: asyncio.Task[None]) -> Table:
+        """The table in a file, after it was looked through a few rows at a time."""
+        survey = Survey(request.options)
+        async with self._turns.turn(gone):
+            steps = survey.steps(file, NAME, request.layout, _WINDOW_ROWS)
+            while await _next(steps) is not None:
+                if gone.done():
+                    raise ClientGoneError
+            table = await asyncio.to_thread(open_table, file, NAME, request.layout, request.options, survey.columns)
+        table.rows = survey.rows
+        table.bad.count = survey.bad.count
+        return table
+
+    async def _stream(
+        self,
+        table: Table,
+        request: FileRequest,
+        classifier: Classifier,
+        send: Send,
+        gone: asyncio.Task[None],
+        meter: Meter,
+    ) -> None:
+        config, patience = classifier.model.config, self._settings.file_patience
+        columns = ResultColumns.beside(table.columns, config.labels, rating=config.rating)
+        encoder = encoder_for(table, columns, Style(request.answer, escape_formulas=request.escape_formulas))
+        # A window that has just ended weighs on the next one, so that its texts may wait for up to two.
+        longest_window = patience / 2
+        await meter.beyond(longest_window).request(table.rows or 0)
+        # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
+        limited = meter.within(longest_window)
+        piecewise = Piecewise(classifier.uncached(), patience, gone, limited)
+        await send(_start(request.answer, table, columns, classifier.model.reference))
+        client = SlowClient(self._settings.file_stall, self._settings.file_transfer, "took")
+        await _send(send, encoder.head(), gone, client)
+        # Rows that have to wait for each other's allowance are not to wait for all of a window's.
+        windows = table.windows(min(_WINDOW_ROWS, limited.most), _WINDOW_CHARACTERS)
+        try:
+            while (window := await _next(windows)) is not None:
+                texts = texts_of(window, keep_na=request.options.keep_na)
+                await piecewise.count(len(texts))
+                # Somebody else's while this one waits for its allowance or its client, for as long as that is.
+                async with self._turns.turn(gone):
+                    results = [columns.result(outcome) for outcome in await piecewise.classify(texts)]
+                await _send(send, await asyncio.to_thread(encoder.encode, window, results), gone, client)
+                metrics.FILE_ROWS.inc(len(results))
+        except (DataError, OverloadedError) as error:
+            raise BrokenOffError(str(error)) from error
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send(send: Send, data: bytes, gone: asyncio.Task[None], client: SlowClient) -> None:
+    """Send a part of the response, waiting within bounds for a client that reads slowly."""
+    for start in range(0, len(data), _SENT_BYTES):
+        if gone.done():
+            raise ClientGoneError
+        piece = data[start : start + _SENT_BYTES]
+        try:
+            await client.wait_for(send({"type": "http.response.body", "body": piece, "more_body": True}))
+        except TooSlowError as error:
+            raise BrokenOffError(str(error)) from None
+        client.moved(len(piece))
+
+
+async def _next(steps: Iterator[_Item]) -> _Item | None:
+    # In a thread, and not for long: reading holds the interpreter, and everybody else waits for that.
+    return await asyncio.to_thread(next, steps, None)
+
+
+def _start(answer: Format, table: Table, columns: ResultColumns, model: str) -> Message:
+    headers = {
+        "content-type": ANSWERS[answer],
+        "x-model": model,
+        "x-rows": str(table.rows),
+        "x-bad-rows": str(table.bad.count),
+        "x-text-column": quote(table.text_column, safe=_SAFE),
+        "x-layout": quote(table.found, safe=_SAFE),
+        "x-result-columns": ",".join(columns.names.values()),
+    }
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": 200, "headers": pairs}
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""C code, its build, and its bindings: the forward pass on a CPU, and the tokenizer's plain path. Free of torch."""

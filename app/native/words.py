@@ -1,0 +1,145 @@
+"""The compiled half of the tokenizer, ``words.c``, as Python sees it. Optional: without it Python does the same."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+
+from app.errors import NoWordsError
+from app.native.compiler import WORDS
+from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
+
+_INT64 = "q"
+_ID_BYTES = array(TOKEN_TYPECODE).itemsize
+_COUNTS = 5
+"""Numbers of ``struct counts``: tokens, kept, words, unknown, foreign."""
+_COUNTS_BYTES = _COUNTS * array(_INT64).itemsize
+
+
+class CompiledVocabulary:
+    """Words and their ids in the compiled code's memory. Immutable; ``encode`` releases the interpreter lock.
+
+    Args:
+        library: the loaded library.
+        words: the words and their ids; several words may have one id.
+        version: of the preprocessing.
+        special: ids of the tokens of version 2, in the order of ``enum special``.
+        foreign: ids from here on are of words that belong to other languages more than to English.
+
+    Raises:
+        MemoryError: no room for them.
+    """
+
+    def __init__(
+        self, library: ctypes.CDLL, words: Mapping[str, int], version: int, special: Sequence[int], foreign: int
+    ) -> None:
+        self._library = library
+        encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+        ends = array(TOKEN_TYPECODE, accumulate(map(len, encoded)))
+        ids, specials = array(TOKEN_TYPECODE, words.values()), array(TOKEN_TYPECODE, special)
+        places = [numbers.buffer_info()[0] for numbers in (ends, ids, specials)]
+        self._words = library.words_new(b"".join(encoded), *places[:2], len(words), version, places[2], foreign)
+        if not self._words:
+            raise MemoryError("no memory for a vocabulary")
+        self._encode = library.words_encode
+
+    def __del__(self) -> None:
+        self._library.words_free(getattr(self, "_words", None))
+
+    def encode(self, texts: Sequence[bytes], most: int, head: int) -> list[Encoding | NoWordsError]:
+        """Token ids of texts that ``plain`` of their preprocessing returned; an error for one without words.
+
+        Args:
+            texts: as the preprocessing prepares them.
+            most: most ids kept of a text.
+            head: how many of these are taken from the start of a text that has more.
+        """
+        table = self.encode_table(texts, most, head)
+        results: list[Encoding | NoWordsError] = []
+        at = 0
+        rows = zip(table.kept, table.tokens, table.words, table.unknown, table.foreign, strict=True)
+        for kept, tokens, *counts in rows:
+            ids = table.ids[at : at + kept]
+            results.append(Encoding(ids, tokens, tokens > kept, *counts) if tokens else NoWordsError())
+            at += kept
+        return results
+
+    def encode_one(self, text: bytes, most: int, head: int) -> Encoding | NoWordsError:
+        """``encode`` of one text, without what several need."""
+        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * len(text))), array(_INT64, bytes(_COUNTS_BYTES))
+        self._call(text, array(_INT64, [len(text)]), most, head, ids, counts)
+        tokens, kept, words, unknown, foreign = counts
+        del ids[kept:]
+        return Encoding(ids, tokens, tokens > kept, words, unknown, foreign) if tokens else NoWordsError()
+
+    def encode_table(self, texts: Sequence[bytes], most: int, head: int) -> EncodingTable:
+        """Token ids of texts in one piece. See ``encode``."""
+        lengths = list(map(len, texts))
+        ends = array(_INT64, accumulate(lengths))
+        room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
+        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES * len(lengths)))
+        self._call(b"".join(texts), ends, most, head, ids, counts)
+        tokens, kept, words, unknown, foreign = (counts[at::_COUNTS].tolist() for at in range(_COUNTS))
+        del ids[sum(kept) :]
+        return EncodingTable(ids, kept, tokens, words, unknown, foreign)
+
+    def _call(self, texts: bytes, ends: array[int], most: int, head: int, ids: array[int], counts: array[int]) -> None:
+        """Fill ``ids`` and ``counts`` for texts that end at ``ends``."""
+        self._encode(
+            self._words,
+            texts,
+            ends.buffer_info()[0],
+            len(ends),
+            UNKNOWN_ID,
+            most,
+            head,
+            ids.buffer_info()[0],
+            counts.buffer_info()[0],
+        )
+
+
+def compiled_vocabulary(
+    words: Mapping[str, int], version: int, special: Sequence[int], foreign: int
+) -> CompiledVocabulary | None:
+    """A vocabulary for the compiled code; None where there is none for this system. See ``CompiledVocabulary``."""
+    library = _load(WORDS.path)
+    return None if library is None else CompiledVocabulary(library, words, version, special, foreign)
+
+
+@lru_cache
+def _load(path: Path) -> ctypes.CDLL | None:
+    if not WORDS.is_current(path):
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # built for another system
+        return None
+    library.words_new.restype = ctypes.c_void_p
+    library.words_new.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int32,
+        ctypes.c_int32,
+        ctypes.c_void_p,
+        ctypes.c_int32,
+    ]
+    library.words_free.restype = None
+    library.words_free.argtypes = [ctypes.c_void_p]
+    library.words_encode.restype = None
+    library.words_encode.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_int32,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ]
+    return library

@@ -1,0 +1,1 @@
+"""The service's processes: their supervisor, signs of life, priorities, cores and sockets."""

@@ -1,0 +1,303 @@
+"""Worker and engine over a real Unix socket: answers, coalescing, cancellation, and an engine that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app import metrics
+from app.engine import client as client_module
+from app.engine import forward_passes
+from app.engine.admission import QueueLimits
+from app.engine.batcher import MicroBatcher
+from app.engine.client import RemoteEngine
+from app.engine.engine_server import EngineServer
+from app.engine.interface import ServedModel
+from app.engine.queue import BatchLimits
+from app.errors import EngineUnavailableError, InferenceError, OverloadedError
+from app.sentiment import Scores, TokenIds
+
+FAR = 1e12
+MODEL = ServedModel("tiny/1", "0123456789abcdef")
+LIMITS = BatchLimits(8, 10_000, 1.0, QueueLimits(1000, 1_000_000, 1e6))
+
+
+def text(length: int) -> TokenIds[int]:
+    return array("i", [2]) * length
+
+
+class Gate:
+    """A predictor that waits until it may go on, and counts what it computed."""
+
+    runtime, precision, device = "fake", "float32", "cpu"
+
+    def __init__(self) -> None:
+        self.computed = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        self.gate.wait(10)
+        self.computed += len(batch)
+        if any(len(ids) == 13 for ids in batch):
+            raise RuntimeError("on purpose")
+        return [Scores((1 / len(ids), 1 - 1 / len(ids)), rating=5.0) for ids in batch]
+
+
+@asynccontextmanager
+async def engine(
+    path: Path, predictor: Gate, *, coalesce: bool = True, model: ServedModel = MODEL
+) -> AsyncIterator[EngineServer]:
+    batcher = MicroBatcher(lambda: [predictor], LIMITS)
+    await batcher.start()
+    server = EngineServer(batcher, model, coalesce=coalesce)
+    await server.serve(path)
+    try:
+        yield server
+    finally:
+        predictor.gate.set()
+        await server.close()
+
+
+@asynccontextmanager
+async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngine]:
+    remote = RemoteEngine(path, QueueLimits(max_pending, 10_000, 1e6), MODEL)
+    starting = asyncio.create_task(remote.start())
+    try:
+        yield remote
+    finally:
+        await remote.close()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - no event says so
+            await asyncio.sleep(0.005)
+
+
+async def test_answers_travel(tmp_path: Path) -> None:
+    """Scores come back to the text they belong to, errors as errors, and the engine says what it is."""
+    path = tmp_path / "s"
+    async with engine(path, Gate()), worker(path) as remote:
+        await until(lambda: remote.ready)
+        assert (remote.info.runtime, remote.info.precision, remote.info.device) == ("fake", "float32", "cpu")
+        scores = await asyncio.gather(*remote.submit([text(length) for length in (5, 2, 9)], FAR))
+        assert [score.probabilities[0] for score in scores] == [1 / 5, 1 / 2, 1 / 9]
+        assert scores[0].rating == 5.0
+        with pytest.raises(InferenceError):
+            await remote.submit([text(13)], FAR)[0]
+
+
+async def test_workers_share_identical_texts(tmp_path: Path) -> None:
+    """The same text from two workers is computed once; cancelled by one, the other still gets it."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor) as server, worker(path) as one, worker(path) as two:
+        await until(lambda: one.ready and two.ready)
+        predictor.gate.clear()
+        [held] = one.submit([text(1)], FAR)
+        await until(lambda: not server.batcher.queued and server._in_flight)
+        [first], [second] = one.submit([text(7)], FAR), two.submit([text(7)], FAR)
+        await until(lambda: server.batcher.queued == 1)
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await asyncio.sleep(0.05)
+        predictor.gate.set()
+        assert (await second).probabilities[0] == 1 / 7
+        await held
+    assert predictor.computed == 2
+
+
+async def test_texts_that_nobody_waits_for_are_not_computed(tmp_path: Path) -> None:
+    """Cancellations travel, and a worker that disconnects takes its texts along."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor) as server, worker(path) as stays:
+        async with worker(path) as leaves:
+            await until(lambda: stays.ready and leaves.ready)
+            predictor.gate.clear()
+            [held] = stays.submit([text(1)], FAR)
+            await until(lambda: not server.batcher.queued and server._in_flight)
+            gone = stays.submit([text(length) for length in range(20, 30)], FAR)
+            leaves.submit([text(length) for length in range(30, 40)], FAR)
+            await until(lambda: server.batcher.queued == 20)
+            for future in gone:
+                future.cancel()
+            await until(lambda: server.batcher.queued == 10)
+        await until(lambda: server.batcher.queued == 0)
+        predictor.gate.set()
+        await held
+    assert predictor.computed == 1
+
+
+async def test_an_engine_that_dies_is_waited_for_and_texts_are_sent_once_more(tmp_path: Path) -> None:
+    """What was in flight is answered by the next engine; readiness is false in between."""
+    path = tmp_path / "s"
+    async with worker(path) as remote:
+        async with engine(path, dying := Gate()) as server:
+            await until(lambda: remote.ready)
+            dying.gate.clear()
+            futures = remote.submit([text(4), text(5)], FAR)
+            await until(lambda: server._in_flight)
+            for connection in [remote._connection]:
+                assert connection is not None
+                connection.abort()
+            assert server._server is not None
+            server._server.close()
+            await until(lambda: not remote.ready)
+            late = remote.submit([text(6)], FAR)
+        assert not any(future.done() for future in futures)
+        async with engine(path, Gate()):
+            scores = await asyncio.wait_for(asyncio.gather(*futures, *late), 5)
+            assert [score.probabilities[0] for score in scores] == [1 / 4, 1 / 5, 1 / 6]
+            assert remote.ready
+
+
+async def test_an_engine_with_another_model_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is sent to it, the worker is not ready, log and metric say why, once; the right engine is taken."""
+    path, predictor = tmp_path / "s", Gate()
+    counted = metrics.MODEL_MISMATCHES.labels("engine")._value
+    before = counted.get()
+    async with worker(path) as remote:
+        async with engine(path, predictor, model=ServedModel("tiny/2", "fedcba9876543210")):
+            [waits] = remote.submit([text(3)], FAR)
+            await until(lambda: counted.get() == before + 1)
+            assert not remote.ready
+            await until(lambda: counted.get() == before + 2)
+        assert not waits.done()
+        assert predictor.computed == 0
+        [said] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+        assert "tiny/2 (fedcba987654)" in said
+        assert "tiny/1 (0123456789ab)" in said
+        async with engine(path, Gate()):
+            assert (await asyncio.wait_for(waits, 5)).probabilities[0] == 1 / 3
+            assert remote.ready
+
+
+async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
+    """A text on which two engines died is not sent to a third."""
+    path = tmp_path / "s"
+    async with worker(path) as remote:
+        future = None
+        for _ in range(2):
+            dying = Gate()
+            dying.gate.clear()
+            async with engine(path, dying) as server:
+                await until(lambda: remote.ready)
+                if future is None:
+                    [future] = remote.submit([text(4)], FAR)
+                await until(lambda server=server: server._in_flight)
+                assert remote._connection is not None
+                assert server._server is not None
+                server._server.close()
+                remote._connection.abort()
+                await until(lambda: not remote.ready)
+        async with engine(path, Gate()):
+            assert future is not None
+            with pytest.raises(EngineUnavailableError):
+                await asyncio.wait_for(future, 5)
+
+
+async def test_pending_texts_are_bounded(tmp_path: Path) -> None:
+    """A worker without an engine keeps so many texts and tokens waiting and refuses the rest."""
+    async with worker(tmp_path / "s", max_pending=3) as remote:
+        waiting = remote.submit([text(1)] * 2, FAR)
+        with pytest.raises(OverloadedError):
+            remote.admit(2, 2)
+        with pytest.raises(OverloadedError):
+            remote.admit(1, 10_000)
+        with pytest.raises(EngineUnavailableError):
+            _ = remote.info
+        for future in waiting:
+            future.cancel()
+        await asyncio.sleep(0)
+        remote.admit(3, 10_000)
+        assert not remote._pending_tokens
+
+
+async def test_a_worker_knows_how_long_the_queue_of_all_is(tmp_path: Path) -> None:
+    """The wait behind the texts of other workers counts, and a refusal says how long they take."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor) as server, worker(path, 1000) as one, worker(path, 1000) as two:
+        await until(lambda: one.ready and two.ready)
+        predictor.gate.clear()
+        futures = one.submit([text(length) for length in range(1, 101)], FAR)
+        await until(lambda: server.batcher.queued == 92)
+        server.batcher._rate.texts_per_second = 4.0
+        two._limits = QueueLimits(1000, 10_000, 20.0)
+        await until(lambda: two._others >= 92)
+        with pytest.raises(OverloadedError) as refused:
+            two.admit(1, 1)
+        assert refused.value.retry_after == pytest.approx(23)
+        assert two.drain_seconds(8) == pytest.approx(25)
+        for future in futures:
+            future.cancel()
+
+
+async def test_a_silent_engine_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connected is not enough: without signs of life readiness goes within 2 s, and comes back with them. After some
+    more seconds new texts are refused."""
+    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 2.0)
+    path = tmp_path / "s"
+    async with engine(path, Gate()) as server, worker(path) as remote:
+        await until(lambda: remote.ready)
+        assert server._beats is not None
+        server._beats.cancel()
+        started = time.monotonic()
+        await until(lambda: not remote.ready)
+        assert time.monotonic() - started < 2
+        remote.admit(1, 1)
+        await asyncio.sleep(max(0.0, started + 2.3 - time.monotonic()))
+        with pytest.raises(EngineUnavailableError):
+            remote.admit(1, 1)
+        server._beats = asyncio.create_task(server._beat())
+        await until(lambda: remote.ready)
+        remote.admit(1, 1)
+
+
+async def test_an_engine_whose_forward_pass_hangs_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that lives and computes nothing gives no signs of life."""
+    monkeypatch.setattr(forward_passes, "_LATE_SECONDS", 0.1)
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor), worker(path) as remote:
+        await until(lambda: remote.ready)
+        predictor.gate.clear()
+        [held] = remote.submit([text(1)], FAR)
+        await until(lambda: not remote.ready)
+        predictor.gate.set()
+        await held
+        await until(lambda: remote.ready)
+
+
+async def test_after_a_stall_cancellations_are_heard_first(tmp_path: Path) -> None:
+    """Texts that arrive late, and are given up right behind, are not computed."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor), worker(path) as remote:
+        await until(lambda: remote.ready)
+        texts = [text(length) for length in range(20, 60)]
+        futures = remote.submit(texts, FAR)
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - the stall: engine and worker share this event loop
+        for future in futures[:20]:
+            future.cancel()
+        await asyncio.gather(*futures[20:])
+    assert predictor.computed == 20
+
+
+async def test_rubbish_on_the_socket_disconnects_the_sender_only(tmp_path: Path) -> None:
+    """A peer that speaks no frames is cut off; the others go on."""
+    path = tmp_path / "s"
+    async with engine(path, Gate()), worker(path) as remote:
+        await until(lambda: remote.ready)
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"\xff" * 64)
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert (await remote.submit([text(2)], FAR)[0]).probabilities[0] == 0.5

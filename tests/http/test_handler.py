@@ -1,0 +1,209 @@
+"""``POST /classify``: answers, errors of texts and of the service, deadlines, clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message
+
+from app.errors import (
+    DeadlineError,
+    EngineUnavailableError,
+    InferenceError,
+    OverloadedError,
+    ServiceError,
+)
+from app.sentiment import Prediction
+from tests.fakes import FakeClassifier, application, client_of
+from tests.http.shapes import SCOPE, assert_problem, sample
+
+ANSWER = {
+    "label": "positive",
+    "score": 0.75,
+    "scores": {"negative": 0.25, "positive": 0.75},
+    "tokens": 3,
+    "truncated": False,
+    "cached": False,
+    "unknown": 0.0,
+    "judgement": "ok",
+}
+IDENTITY = {"model": "tiny", "version": 1}
+
+
+async def post(classifier: FakeClassifier | None, document: Any, **headers: str) -> httpx.Response:
+    async with client_of(application(classifier)) as client:
+        return await client.post("/classify", json=document, headers=headers)
+
+
+async def test_one_text_gets_one_object() -> None:
+    """The prediction and what made it, nothing else; no rating where the model has none."""
+    response = await post(FakeClassifier(), {"text": "a good film"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {**ANSWER, **IDENTITY}
+
+
+async def test_rating_is_there_where_the_model_has_one() -> None:
+    """A model with the second output answers with the expected stars."""
+    rated = Prediction((0.9, 0.1), tokens=2, truncated=True, cached=True, rating=2.5)
+    document = (await post(FakeClassifier({"bad film": rated}), {"text": "bad film"})).json()
+    assert (document["label"], document["rating"], document["cached"], document["truncated"]) == (
+        "negative",
+        2.5,
+        True,
+        True,
+    )
+
+
+async def test_several_texts_get_one_entry_each_in_order() -> None:
+    """A text that fails, whatever the reason, has its error in its place and does not touch its neighbours."""
+    classifier = FakeClassifier(
+        {"broken": InferenceError("the forward pass failed"), "bad": Prediction((0.75, 0.25), 1, False)}
+    )
+    response = await post(classifier, {"texts": ["good", "", "bad", "!!!", "x" * 101, "broken"]})
+    assert response.status_code == 200
+    document = response.json()
+    results = document.pop("results")
+    assert document == IDENTITY
+    assert [entry.get("label") or entry["error"]["code"] for entry in results] == [
+        "positive", "blank_text", "negative", "no_words", "text_too_long", "inference_failed"
+    ]  # fmt: skip
+    assert results[0] == ANSWER
+    assert [entry["error"]["status"] for entry in results if "error" in entry] == [422, 422, 422, 500]
+    assert "limit is 100" in results[4]["error"]["detail"]
+
+
+async def test_a_request_of_only_bad_texts_is_still_answered() -> None:
+    """Mistakes in texts are never the whole request's mistake."""
+    response = await post(FakeClassifier(), {"texts": ["", " "]})
+    assert response.status_code == 200
+    assert [entry["error"]["code"] for entry in response.json()["results"]] == ["blank_text"] * 2
+
+
+SERVICE_ERRORS = [
+    (OverloadedError("full", retry_after=2.2), 503, "overloaded", "3"),
+    (OverloadedError("full", retry_after=0.01), 503, "overloaded", "1"),
+    (OverloadedError("full"), 503, "overloaded", "1"),
+    (EngineUnavailableError("restarting"), 503, "engine_unavailable", "1"),
+    (DeadlineError("too late"), 504, "deadline_exceeded", None),
+    (InferenceError("failed"), 500, "inference_failed", None),
+    (ServiceError("no"), 503, "unavailable", "1"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code", "retry_after"), SERVICE_ERRORS)
+async def test_service_errors_become_the_whole_answer(
+    error: ServiceError, status: int, code: str, retry_after: str | None
+) -> None:
+    """Raised for the request, by its only text, or by all texts alike: one problem, with Retry-After where it helps."""
+    refused = await post(FakeClassifier(error=error), {"text": "a"})
+    single = await post(FakeClassifier({"a": error}), {"text": "a"})
+    batch = await post(FakeClassifier({"a": error, "b": error}), {"texts": ["a", "b"]})
+    for response in (refused, single, batch):
+        assert assert_problem(response, status, code)["detail"] == str(error)
+        assert response.headers.get("retry-after") == retry_after
+
+
+async def test_different_service_errors_stay_entries() -> None:
+    """Only where every text failed in the same way is that the request's answer."""
+    classifier = FakeClassifier({"a": DeadlineError("late"), "b": InferenceError("failed")})
+    for texts, codes in (
+        (["a", "b"], ["deadline_exceeded", "inference_failed"]),
+        (["a", ""], ["deadline_exceeded", "blank_text"]),
+    ):
+        results = (await post(classifier, {"texts": texts})).json()["results"]
+        assert [entry["error"]["code"] for entry in results] == codes
+
+
+async def test_before_the_model_is_loaded() -> None:
+    """503 with Retry-After, not a failure."""
+    async with client_of(application(lambda: None)) as client:
+        assert_problem(await client.post("/classify", json={"text": "a"}), 503, "engine_unavailable")
+
+
+async def test_a_defect_says_nothing_about_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """500 of the common shape; the traceback is logged once, with the request's id and without its text."""
+    response = await post(
+        FakeClassifier(error=ZeroDivisionError("secret")), {"text": "private"}, **{"x-request-id": "r"}
+    )
+    assert_problem(response, 500, "internal_error")
+    assert "secret" not in response.text
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "private" not in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_the_deadline_reaches_the_classifier() -> None:
+    """``X-Timeout-Seconds`` is passed on; without it the service's own limit holds."""
+    classifier = FakeClassifier()
+    await post(classifier, {"text": "a"}, **{"x-timeout-seconds": "0.25"})
+    await post(classifier, {"text": "a"})
+    assert classifier.timeouts == [0.25, None]
+
+
+async def test_a_client_that_leaves_cancels_its_work() -> None:
+    """The classification is cancelled, the request counts as 499, and no task stays behind."""
+    classifier = FakeClassifier(gate=asyncio.Event())
+    messages: list[Message] = [{"type": "http.request", "body": b'{"text": "a"}', "more_body": False}]
+    before = sample("sentiment_requests_total", route="/classify", method="POST", status="499")
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await classifier.started.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        return
+
+    await asyncio.wait_for(application(classifier)(dict(SCOPE), receive, send), 5)
+    assert classifier.cancelled == 1
+    assert sample("sentiment_requests_total", route="/classify", method="POST", status="499") == before + 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_client_that_leaves_while_sending_is_forgotten() -> None:
+    """Nothing is classified, nothing fails."""
+    classifier = FakeClassifier()
+    messages: list[Message] = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b'{"text": "a', "more_body": True},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await application(classifier)(dict(SCOPE), receive, send)
+    assert sent[0]["status"] == 499
+    assert not classifier.timeouts
+
+
+async def test_a_slow_answer_reaches_a_client_that_stays() -> None:
+    """Watching for a disconnection neither loses the answer nor leaves its watcher behind."""
+    gate = asyncio.Event()
+    request = asyncio.create_task(post(FakeClassifier(gate=gate), {"text": "a"}))
+    await asyncio.sleep(0.1)
+    assert not request.done()
+    gate.set()
+    assert (await request).status_code == 200
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_cancelled_request_cancels_its_work() -> None:
+    """When the server gives a request up, so does the classifier."""
+    classifier = FakeClassifier(gate=asyncio.Event())
+    request = asyncio.create_task(post(classifier, {"text": "a"}))
+    await classifier.started.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert classifier.cancelled == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}

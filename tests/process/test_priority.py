@@ -1,0 +1,84 @@
+"""Giving way: the process comes last, and the thread that computes gives its core away often."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import json, os, signal, threading, time
+from app.process.priority import give_way, short_turns
+
+def blocked():
+    return signal.SIGALRM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+def busy():
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        sum(range(100_000))
+
+def compute():
+    found["blocked"] = [blocked()]
+    busy()
+    with short_turns():
+        found["blocked"].append(blocked())
+        found["timer"] = signal.getitimer(signal.ITIMER_REAL)[1]
+        busy()
+    found["blocked"].append(blocked())
+    found["timer afterwards"] = signal.getitimer(signal.ITIMER_REAL)
+
+give_way()
+found = {"nice": os.nice(0), "idle": os.sched_getscheduler(0) == os.SCHED_IDLE}
+thread = threading.Thread(target=compute)
+thread.start()
+thread.join()
+found["main thread blocked"] = blocked()
+print(json.dumps(found))
+"""
+
+
+def test_a_process_that_gives_way() -> None:
+    """It is in the idle class; its timer ticks for the thread that computes, while it does, and disturbs no other."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == {
+        "nice": 19,
+        "idle": True,
+        "blocked": [True, False, True],
+        "timer": 0.0005,
+        "timer afterwards": [0.0, 0.0],
+        "main thread blocked": True,
+    }
+
+
+def test_turns_are_short() -> None:
+    """Beside another busy process on the same core, turns end more often than by themselves."""
+    program = """
+import json, os, resource, time
+from app.process.priority import short_turns
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+other = os.fork()
+if not other:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        pass
+    os._exit(0)
+
+def turns():
+    before = resource.getrusage(resource.RUSAGE_THREAD)
+    end = time.thread_time() + 0.4
+    while time.thread_time() < end:
+        pass
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw - before.ru_nivcsw
+
+plain = turns()
+with short_turns():
+    short = turns()
+os.kill(other, 9)
+os.waitpid(other, 0)
+print(json.dumps([plain, short]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    plain, short = json.loads(done.stdout)
+    assert short > plain
