@@ -32,7 +32,7 @@ class BatchHistogram(Histogram):
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(times)
 
 
-class Tally:
+class MetricsBuffer:
     """What one turn of the event loop counted and observed, written together at its end.
 
     A request makes a dozen of both. In the multiprocess mode each goes through a lock into a mapped file, which takes a

@@ -25,7 +25,7 @@ from prometheus_client import (
     values,
 )
 
-from app.metric_types import BatchHistogram, LabelledCollector, Tally
+from app.metric_types import BatchHistogram, LabelledCollector, MetricsBuffer
 from app.reference import read_reference
 from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
@@ -52,7 +52,7 @@ _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
 
-tally = Tally()
+buffered = MetricsBuffer()
 
 REQUESTS = Counter("sentiment_requests", "HTTP requests by route template and status.", ["route", "method", "status"])
 REQUEST_SECONDS = BatchHistogram(

@@ -74,7 +74,7 @@ class FakeClassifier(Classifier):
     def ready(self) -> bool:
         return self.is_ready
 
-    def uncached(self) -> FakeClassifier:
+    def without_cache(self) -> FakeClassifier:
         return self
 
     def admit(self, texts: int, tokens: int) -> None:

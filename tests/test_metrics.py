@@ -16,7 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
-from app.metric_types import BatchHistogram, LabelledCollector, Tally
+from app.metric_types import BatchHistogram, LabelledCollector, MetricsBuffer
 from app.process.supervisor import Supervisor
 
 ROOT = Path(__file__).parent.parent
@@ -209,36 +209,36 @@ def registry() -> CollectorRegistry:
 
 async def test_what_a_turn_counted_is_written_at_its_end(registry: CollectorRegistry) -> None:
     """Once for all of it; what comes in the next turn is added."""
-    tally, counter = Tally(), Counter("texts", "Texts.", registry=registry)
+    buffer, counter = MetricsBuffer(), Counter("texts", "Texts.", registry=registry)
     for _ in range(3):
-        tally.count(counter)
-    tally.count(counter, 4)
+        buffer.count(counter)
+    buffer.count(counter, 4)
     assert registry.get_sample_value("texts_total") == 0
     await asyncio.sleep(0)
     assert registry.get_sample_value("texts_total") == 7
-    tally.count(counter)
+    buffer.count(counter)
     await asyncio.sleep(0)
     assert registry.get_sample_value("texts_total") == 8
 
 
 async def test_a_gauge_goes_up_and_down(registry: CollectorRegistry) -> None:
     """What came and went within a turn leaves it as it was."""
-    tally, gauge = Tally(), Gauge("waiting", "Waiting.", registry=registry)
-    tally.count(gauge, 2)
-    tally.count(gauge, -1)
+    buffer, gauge = MetricsBuffer(), Gauge("waiting", "Waiting.", registry=registry)
+    buffer.count(gauge, 2)
+    buffer.count(gauge, -1)
     await asyncio.sleep(0)
     assert registry.get_sample_value("waiting") == 1
-    tally.count(gauge)
-    tally.count(gauge, -1)
+    buffer.count(gauge)
+    buffer.count(gauge, -1)
     await asyncio.sleep(0)
     assert registry.get_sample_value("waiting") == 1
 
 
 async def test_every_observation_counts(registry: CollectorRegistry) -> None:
     """Each goes into its bucket and into the sum."""
-    tally, histogram = Tally(), BatchHistogram("seconds", "Seconds.", buckets=(1, 2), registry=registry)
+    buffer, histogram = MetricsBuffer(), BatchHistogram("seconds", "Seconds.", buckets=(1, 2), registry=registry)
     for amount in (0.5, 1.5, 1.75, 9):
-        tally.observe(histogram, amount)
+        buffer.observe(histogram, amount)
     await asyncio.sleep(0)
     counts = [registry.get_sample_value("seconds_bucket", {"le": bound}) for bound in ("1.0", "2.0", "+Inf")]
     assert (counts, registry.get_sample_value("seconds_sum")) == ([1, 3, 4], 12.75)
@@ -246,15 +246,15 @@ async def test_every_observation_counts(registry: CollectorRegistry) -> None:
 
 def test_what_a_loop_left_is_written_by_the_next(registry: CollectorRegistry) -> None:
     """An event loop that ends before its turn is over takes nothing with it."""
-    tally, counter = Tally(), Counter("texts", "Texts.", registry=registry)
+    buffer, counter = MetricsBuffer(), Counter("texts", "Texts.", registry=registry)
     ended = asyncio.new_event_loop()
 
     async def count() -> None:
-        tally.count(counter)
+        buffer.count(counter)
 
     def count_and_end() -> None:
         ended.stop()
-        tally.count(counter)
+        buffer.count(counter)
 
     ended.call_soon(count_and_end)
     ended.run_forever()

@@ -129,7 +129,7 @@ class MicroBatcher:
         """See ``Engine.drain_seconds``."""
         return drain_seconds(self.queued + texts, self.texts_per_second)
 
-    def settle(self, until: float) -> None:
+    def pause_until(self, until: float) -> None:
         """Draw no batch before ``time.monotonic()`` is ``until``, because cancellations are under way."""
         self._resume_at = until
 
@@ -138,7 +138,7 @@ class MicroBatcher:
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entries = self._waiting.add(texts, deadline, time.monotonic())
-        if self._worth_a_thread():
+        if self._wants_thread():
             self._idle.notify()
         return entries
 
@@ -166,29 +166,29 @@ class MicroBatcher:
             if pause <= 0 and (table := self._waiting.draw_table(time.monotonic())):
                 tell = await self._compute_tables(cast("TablePredictor", predictor), table, tell)
                 continue
-            if pause <= 0 and self._worth_a_thread() and (batch := self._waiting.draw(time.monotonic())):
+            if pause <= 0 and self._wants_thread() and (batch := self._waiting.draw(time.monotonic())):
                 tell = await self._compute_batch(predictor, batch, tell)
                 continue
             tell()
             tell = _nothing
             if pause > 0:
                 await asyncio.sleep(pause)
-            elif self._accepting and self.queued == self._waiting.singles and not self._worth_a_thread():
+            elif self._accepting and self.queued == self._waiting.singles and not self._wants_thread():
                 # A table that waits had to give way to single texts, which another thread takes.
                 await self._idle.wait()
         tell()
 
-    def _worth_a_thread(self) -> bool:
+    def _wants_thread(self) -> bool:
         """Whether one more thread should take of the single texts that wait; all should at the end."""
         waiting = self._waiting.singles
-        return self._share.worth_another(waiting) or (waiting > 0 and not self._accepting)
+        return self._share.wants_thread(waiting) or (waiting > 0 and not self._accepting)
 
     async def _compute_batch(
         self, predictor: Predictor, batch: list[Entry], meanwhile: Callable[[], None]
     ) -> Callable[[], None]:
         """Compute a batch of single texts; see ``_compute``."""
         with self._share.at_work():
-            if self._worth_a_thread():
+            if self._wants_thread():
                 # Nobody was woken for what this batch has left.
                 self._idle.notify()
             return await self._compute(predictor, batch, meanwhile)

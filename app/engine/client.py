@@ -39,14 +39,14 @@ _AWAY_RETRY_SECONDS = 2.0
 class _Pending(Ticket[Any]):
     """One text, or one table of texts, that the engine owes an answer for."""
 
-    __slots__ = ("_on_settled", "attempts", "deadline", "ids", "number", "table", "texts")
+    __slots__ = ("_release", "attempts", "deadline", "ids", "number", "table", "texts")
 
     def __init__(
         self,
         number: int,
         ids: TokenIds[int],
         deadline: float,
-        on_settled: Callable[[_Pending], None],
+        release: Callable[[_Pending], None],
         table: TextTable | None = None,
     ) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class _Pending(Ticket[Any]):
         self.texts = 1 if table is None else len(table.lengths)
         self.deadline = deadline
         self.attempts = 0
-        self._on_settled = on_settled
+        self._release = release
 
-    def settled(self) -> None:
-        self._on_settled(self)
+    def on_done(self) -> None:
+        self._release(self)
 
 
 class RemoteEngine:

@@ -56,7 +56,7 @@ class CoreShare:
         finally:
             self._batches -= 1
 
-    def worth_another(self, waiting: int) -> bool:
+    def wants_thread(self, waiting: int) -> bool:
         """Whether one more thread should take of so many texts that wait.
 
         Where they make several batches, computing is what everybody waits for, and no thread should rest.
@@ -66,7 +66,7 @@ class CoreShare:
     def belongs_inline(self, texts: int, waiting: int) -> bool:
         """Whether the event loop should compute a batch itself, with so many texts left waiting."""
         cost = math.inf if self._text_seconds is None else texts * self._text_seconds
-        return self.prompt_threads == 1 and cost <= self._inline_seconds and not self.worth_another(waiting)
+        return self.prompt_threads == 1 and cost <= self._inline_seconds and not self.wants_thread(waiting)
 
     def observe(self, texts: int, seconds: float) -> None:
         """Learn what a batch cost.

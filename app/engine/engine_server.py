@@ -106,7 +106,7 @@ class EngineServer:
         if now - sent > _STALL_SECONDS and now > self._next_quiet:
             self._quiet_until, self._next_quiet = now + _MOST_QUIET_SECONDS, now + _BETWEEN_QUIETS
         if now < self._quiet_until:
-            self.batcher.settle(min(now + _QUIET_SECONDS, self._quiet_until))
+            self.batcher.pause_until(min(now + _QUIET_SECONDS, self._quiet_until))
 
     def submit(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
         """Submit texts, each shared with an identical one already in flight. All or none.

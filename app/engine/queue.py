@@ -46,7 +46,7 @@ class Entry(Ticket):
         self.arrived = arrived
         self._on_given_up = given_up
 
-    def settled(self) -> None:
+    def on_done(self) -> None:
         if self._given_up and self._on_given_up is not None:
             self._on_given_up(self)
 

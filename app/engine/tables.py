@@ -39,7 +39,7 @@ class TableEntry(Ticket[ScoreTable]):
         self.arrived = arrived
         self._on_given_up = given_up
 
-    def settled(self) -> None:
+    def on_done(self) -> None:
         if self._given_up:
             self._on_given_up(self)
 

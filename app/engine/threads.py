@@ -48,15 +48,15 @@ class ComputeThreads:
         while (work := self._work.get()) is not None:
             compute, future = work
             try:
-                settle = partial(_succeed, future, compute())
+                finish = partial(_succeed, future, compute())
             except BaseException as error:
-                settle = partial(_fail, future, error)
+                finish = partial(_fail, future, error)
             try:
-                self._loop.call_soon_threadsafe(settle)
+                self._loop.call_soon_threadsafe(finish)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
             # Until the next work comes, nothing of this is to be kept alive.
-            del work, compute, future, settle
+            del work, compute, future, finish
 
 
 def _succeed(future: asyncio.Future[_Computed], computed: _Computed) -> None:

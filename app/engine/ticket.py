@@ -116,11 +116,11 @@ class Ticket(Generic[Result]):
         if self._callbacks is not None:
             self._callbacks = [each for each in self._callbacks if each != callback]
 
-    def settled(self) -> None:
+    def on_done(self) -> None:
         """What a kind of ticket does itself when it is done, before anybody is told."""
 
     def _finish(self) -> None:
-        self.settled()
+        self.on_done()
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             try:
@@ -145,7 +145,7 @@ class DeferredTicket(Ticket):
         self._source = source
         source.add_done_callback(self._take_over)
 
-    def settled(self) -> None:
+    def on_done(self) -> None:
         if self.cancelled() and self._source is not None:
             self._source.cancel()
 

@@ -135,7 +135,7 @@ class FastRequest:
         self._task: asyncio.Task[Outcome] | None = None
         self.response_complete = self.disconnected = False
         self.keep_alive = True
-        metrics.tally.count(metrics.REQUESTS_IN_FLIGHT)
+        metrics.buffered.count(metrics.REQUESTS_IN_FLIGHT)
 
     @property
     def message_event(self) -> FastRequest:
@@ -220,7 +220,7 @@ class FastRequest:
 
     def _over(self, status: int) -> None:
         self.response_complete = True
-        metrics.tally.count(metrics.REQUESTS_IN_FLIGHT, -1)
+        metrics.buffered.count(metrics.REQUESTS_IN_FLIGHT, -1)
         seconds = time.perf_counter() - self._started
         self._recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, kind="text", together=True)
 

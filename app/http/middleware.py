@@ -79,8 +79,8 @@ class RequestRecorder:
         if counter is None:
             counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
         if together:
-            metrics.tally.count(counter)
-            metrics.tally.observe(metrics.request_seconds(template, kind, status), seconds)
+            metrics.buffered.count(counter)
+            metrics.buffered.observe(metrics.request_seconds(template, kind, status), seconds)
         else:
             counter.inc()
             metrics.request_seconds(template, kind, status).observe(seconds)

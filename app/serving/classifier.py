@@ -92,7 +92,7 @@ class Classifier:
         """Say from now on that no more texts should be sent; those that come are answered all the same."""
         self.draining = True
 
-    def uncached(self) -> Classifier:
+    def without_cache(self) -> Classifier:
         """The same model and engine without caches and with bounds of its own, for texts that will not come again."""
         return Classifier(self.model, self._tokenizer, self._engine, self._limits)
 
@@ -115,19 +115,19 @@ class Classifier:
             key = self._key_maker()(text)
             found = self._memory.get(key)
             if found is not None:
-                metrics.tally.count(self._memory_hits)
+                metrics.buffered.count(self._memory_hits)
                 self._count_one(found)
                 return found
         if self._refuse(text):
             return None
         self._check_in_flight(1)
         if key is not None and self._shared is not None and self._shared.in_use:
-            metrics.tally.count(self._memory_misses)
+            metrics.buffered.count(self._memory_misses)
             self._in_flight += 1
             return self._dispatcher.begin_elsewhere(key, text, self._ask_shared)
         pending = self._dispatcher.begin(key, text)
         if pending is not None and key is not None:
-            metrics.tally.count(self._memory_misses)
+            metrics.buffered.count(self._memory_misses)
             if self._shared is not None:
                 self._shared.skip()
         self._in_flight += pending is not None
@@ -282,10 +282,10 @@ class Classifier:
         """What ``_count`` does of one text, with all others of this turn of the event loop."""
         if isinstance(outcome, Prediction):
             label, score = outcome.best(self.model.config.labels)
-            metrics.tally.count(self._predicted)
-            metrics.tally.count(self._label_counters[label])
-            metrics.tally.count(self._judgement_counters[outcome.judgement])
-            metrics.tally.observe(metrics.CONFIDENCE, score)
+            metrics.buffered.count(self._predicted)
+            metrics.buffered.count(self._label_counters[label])
+            metrics.buffered.count(self._judgement_counters[outcome.judgement])
+            metrics.buffered.observe(metrics.CONFIDENCE, score)
         else:
             metrics.TEXTS.labels(outcome.code).inc()
 

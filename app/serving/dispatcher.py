@@ -14,7 +14,7 @@ from app.engine.interface import Engine
 from app.engine.ticket import DeferredTicket, Ticket
 from app.errors import NoWordsError, SentimentError
 from app.sentiment import Encoding, Outcome, Prediction, Scores, TextTable, Thresholds
-from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, Encoder
+from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, TextEncoder
 from app.serving.pending import PendingText, Request, outcome_of, pieces
 from app.serving.submitted_table import LONG_REQUEST, SubmittedTable, Wanted, size_of_next
 from app.text.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ class Dispatcher:
     ) -> None:
         self.pending: dict[bytes, PendingText] = {}
         self._engine = engine
-        self._encoder = Encoder(tokenizer)
+        self._encoder = TextEncoder(tokenizer)
         self._max_tokens = tokenizer.max_tokens
         self._classes = classes
         self._thresholds = thresholds

@@ -19,7 +19,7 @@ LONG_TABLE = 100_000
 """Likewise of a table: more, because each costs a way to the engine and back."""
 
 
-class Encoder:
+class TextEncoder:
     """A tokenizer whose work is counted.
 
     Args:
@@ -51,14 +51,14 @@ class Encoder:
         """The encoding of one text, or why there is none. For the thread of the event loop."""
         started = time.perf_counter()
         encoding = self._tokenizer.encode_one(text)
-        metrics.tally.observe(metrics.TOKENIZE_SECONDS, time.perf_counter() - started)
+        metrics.buffered.observe(metrics.TOKENIZE_SECONDS, time.perf_counter() - started)
         if isinstance(encoding, Encoding):
             kept, tokens = len(encoding.ids), encoding.tokens
-            metrics.tally.observe(metrics.TEXT_TOKENS, tokens)
+            metrics.buffered.observe(metrics.TEXT_TOKENS, tokens)
             if encoding.words:
-                metrics.tally.observe(metrics.UNKNOWN_RATIO, encoding.unknown / encoding.words)
+                metrics.buffered.observe(metrics.UNKNOWN_RATIO, encoding.unknown / encoding.words)
             if kept < tokens:
-                metrics.tally.count(metrics.TRUNCATED)
+                metrics.buffered.count(metrics.TRUNCATED)
         return encoding
 
     def encode_now(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:

@@ -150,7 +150,7 @@ class RedisCache:
         found: list[Prediction | None] = []
         for answer in [answers] * len(look_up.keys) if isinstance(answers, str) else answers:
             found.append(None if isinstance(answer, str) else answer)
-            metrics.tally.count(self._results[answer if isinstance(answer, str) else "hit"])
+            metrics.buffered.count(self._results[answer if isinstance(answer, str) else "hit"])
         # Those answered leave in the order in which they came, so that the first is always the next to expire.
         while self._asked and self._asked[0].tell is None:
             self._asked.popleft()

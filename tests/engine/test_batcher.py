@@ -240,7 +240,7 @@ async def test_nothing_is_drawn_while_cancellations_are_awaited() -> None:
     """Texts that are given up meanwhile are never computed."""
     recorder = Recorder()
     async with running(recorder) as batcher:
-        batcher.settle(time.monotonic() + 0.3)
+        batcher.pause_until(time.monotonic() + 0.3)
         kept, gone = batcher.submit([text(1), text(2)], FAR)
         await asyncio.sleep(0.05)
         gone.cancel()

@@ -42,10 +42,10 @@ def test_another_thread_begins_where_one_is_free_or_a_batch_waits() -> None:
     """Of one that should compute; and not for nothing."""
     share = CoreShare(2, 32)
     share.observe(16, 16 * 0.0001)
-    assert [share.worth_another(waiting) for waiting in (0, 1, 127, 128)] == [False, True, True, True]
+    assert [share.wants_thread(waiting) for waiting in (0, 1, 127, 128)] == [False, True, True, True]
     with share.at_work():
-        assert [share.worth_another(waiting) for waiting in (0, 1, 127, 128)] == [False, False, False, True]
-    assert share.worth_another(1)
+        assert [share.wants_thread(waiting) for waiting in (0, 1, 127, 128)] == [False, False, False, True]
+    assert share.wants_thread(1)
 
 
 def test_the_event_loop_computes_what_is_short() -> None:

@@ -137,7 +137,7 @@ class FilesEndpoint:
         await meter.beyond(longest_window).request(table.rows or 0)
         # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
         limited = meter.within(longest_window)
-        piecewise = Piecewise(classifier.uncached(), patience, gone, limited)
+        piecewise = Piecewise(classifier.without_cache(), patience, gone, limited)
         await send(_start(request.answer, table, columns, classifier.model.reference))
         client = SlowClient(self._settings.file_stall, self._settings.file_transfer, "took")
         await _send(send, encoder.head(), gone, client)
