@@ -32,7 +32,7 @@ from app.errors import (
 from app.http.schemas import REVIEW
 from tests.fakes import MODEL, FakeClassifier, application, client_of
 
-FILE = Path(__file__).parent.parent.parent / "docs" / "openapi.json"
+FILE = Path(__file__).parents[3] / "docs" / "openapi.json"
 SERVED = replace(MODEL, name="imdb-gru", version=4)
 
 
