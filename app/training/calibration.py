@@ -42,27 +42,25 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return round(math.exp(float(result.x)), _DIGITS)
 
 
-def fit_scaling(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """The factor and the biases (C,) of logits (N, C) with the least weighted negative log-likelihood.
+def fit_scaling(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """The factor and the biases (C,) of logits (N, C) with the least negative log-likelihood.
 
     The biases sum to 0, for the softmax does not see what all classes have in common.
 
     Args:
         logits: (N, C) before the softmax.
         labels: (N,) true class.
-        weights: (N,) how much each text counts.
     """
     logits = logits.astype(np.float64)
     classes = logits.shape[1]
     truth = np.eye(classes)[labels]
-    share = (weights / weights.sum())[:, None]
 
     def nll(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         factor = math.exp(parameters[0])
         scaled = factor * logits + parameters[1:]
         normalizer = logsumexp(scaled, axis=-1, keepdims=True)
-        gradient = share * (np.exp(scaled - normalizer) - truth)
-        value = float((share * (normalizer - (scaled * truth).sum(-1, keepdims=True))).sum())
+        gradient = (np.exp(scaled - normalizer) - truth) / len(logits)
+        value = float((normalizer - (scaled * truth).sum(-1, keepdims=True)).mean())
         return value, np.concatenate([[factor * (gradient * logits).sum()], gradient.sum(0)])
 
     found = minimize(nll, np.zeros(classes + 1), jac=True, method="L-BFGS-B").x

@@ -150,7 +150,7 @@ def _calibrate(
     if len(config.labels) == 2:
         config = config.model_copy(update={"temperature": temperature})
     else:
-        factor, biases = fit_scaling(logits, labels, np.ones(len(labels)))
+        factor, biases = fit_scaling(logits, labels)
         with torch.no_grad():
             network.output.weight.mul_(factor)
             network.output.bias.mul_(factor).add_(torch.from_numpy(biases))

@@ -23,21 +23,10 @@ def test_factor_and_biases_are_recovered() -> None:
     logits = random.normal(0, 2, (40_000, 3))
     factor, biases = 0.5, np.array([0.6, -0.9, 0.3])
     drawn = softmax(factor * logits + biases, axis=-1).cumsum(-1) < random.random((len(logits), 1))
-    found, found_biases = fit_scaling(logits, drawn.sum(-1), np.ones(len(logits)))
+    found, found_biases = fit_scaling(logits, drawn.sum(-1))
     assert found == pytest.approx(factor, abs=0.02)
     assert found_biases == pytest.approx(biases, abs=0.05)
     assert found_biases.sum() == pytest.approx(0, abs=1e-9)
-
-
-def test_a_text_counts_as_its_weight_says() -> None:
-    """A weight of 3 is the text three times, a weight of 0 no text at all."""
-    random = np.random.default_rng(1)
-    logits, labels = random.normal(0, 1, (60, 3)), random.integers(0, 3, 60)
-    weights = random.integers(0, 4, 60)
-    factor, biases = fit_scaling(logits, labels, weights)
-    repeated = fit_scaling(logits.repeat(weights, axis=0), labels.repeat(weights), np.ones(weights.sum()))
-    assert factor == pytest.approx(repeated[0], abs=1e-3)
-    assert biases == pytest.approx(repeated[1], abs=1e-3)
 
 
 def test_unsure_is_where_less_than_half_are_right() -> None:
