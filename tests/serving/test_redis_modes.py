@@ -179,7 +179,7 @@ def sentinel_port(tmp_path: Path) -> Iterator[int]:
     command = [program("redis-server"), str(tmp_path / "sentinel.conf"), "--sentinel"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until_it_listens(port)
+            wait_until_it_listens(port, process)
             yield port
         finally:
             process.kill()
