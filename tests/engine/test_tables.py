@@ -26,7 +26,7 @@ from app.serving.submitted_table import LONG_REQUEST, MOST_TEXTS
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.engine.test_batcher import FAR, Recorder, batches_of, busy, limits, running, text
-from tests.engine.test_client import engine, until, worker
+from tests.engine.test_client import engine, worker
 from tests.fakes import HandEngine
 from tests.waiting import LIMIT, until
 
