@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Generator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import settings
 
@@ -20,6 +21,9 @@ from tests.checkpoints import add_checkpoint
 # Other processes share the machine, so a case that takes long proves nothing. `make fuzz` chooses the number of cases.
 settings.register_profile("tests", max_examples=int(os.environ.get("FUZZ_CASES", "200")), deadline=None)
 settings.load_profile("tests")
+
+# Nor is a service broken that takes longer than the 5 s for which clients wait of themselves.
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = 60.0
 
 
 _FAILED = pytest.StashKey[bool]()
