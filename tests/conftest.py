@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import settings
 
@@ -16,6 +21,32 @@ from tests.checkpoints import add_checkpoint
 # Other processes share the machine, so a case that takes long proves nothing. `make fuzz` chooses the number of cases.
 settings.register_profile("tests", max_examples=int(os.environ.get("FUZZ_CASES", "200")), deadline=None)
 settings.load_profile("tests")
+
+# Nor is a service broken that takes longer than the 5 s for which clients wait of themselves.
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = 60.0
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember which tests failed."""
+    report = yield
+    item.stash[_FAILED] = report.failed or item.stash.get(_FAILED, False)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """What a failed test left open fails no other: it is closed here, not where it happens to be collected."""
+    yield
+    if item.stash.get(_FAILED, False):
+        # Where it failed is kept for a debugger, with all that was open there.
+        for name in ("last_value", "last_traceback", "last_exc"):
+            vars(sys).pop(name, None)
+        with warnings.catch_warnings(action="ignore"):
+            gc.collect()
 
 
 @pytest.fixture(scope="session")

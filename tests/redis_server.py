@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,16 +30,26 @@ def find_server() -> str:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody listens on.
 
-
-def wait_until_it_listens(port: int) -> None:
-    """Wait, 10 s at most, until somebody accepts connections on a port."""
-    deadline = time.monotonic() + 10
+    Not one of those that the system gives to connections: one of these could take it before it is used, and a client
+    that knocks at a port of its own range may be connected with itself.
+    """
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = [port for port in range(5_000, 65_536) if not first <= port <= last]
+    # Not from the seeded generator, which would give two runs at a time the same ports.
+    chance = random.SystemRandom()
     while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port := chance.choice(ports)))
+            return port
+
+
+def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait, 60 s at most, until a process accepts connections on a port."""
+    deadline = time.monotonic() + 60
+    while True:
+        assert process.poll() is None, f"it ended with status {process.returncode}"
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
@@ -71,11 +83,15 @@ class RedisServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Start and wait until it accepts connections, 10 s at most."""
+        """Start and wait until it accepts connections."""
         command = [find_server(), "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self._folder]
         command += ["--bind", "127.0.0.1", *self._options]
         self._process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-        wait_until_it_listens(self.port)
+        try:
+            wait_until_it_listens(self.port, self._process)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Kill it, as a crash would."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-START_LIMIT = 60.0
+START_LIMIT = 180.0
 
 
 class Service:
@@ -50,7 +50,7 @@ class Service:
 
     def metrics(self) -> dict[str, float]:
         """All samples of ``/metrics``, by name and labels as they are written."""
-        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        text = httpx.get(f"{self.url}/metrics", timeout=60).text
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 

@@ -71,8 +71,8 @@ def test_texts_of_clients_that_left(tiny_store: Path, known: Mapping[str, float]
 
 def test_sigterm(tiny_store: Path, known: Mapping[str, float]) -> None:
     """What was sent before it and in the grace time is answered; readiness says 503; the exit status is 0."""
-    with chaotic(tiny_store, "tiny", shutdown_grace="2") as service:
-        asyncio.run(scenarios.terminate(service, known, rate=50, grace=2.0))
+    with chaotic(tiny_store, "tiny", shutdown_grace="5") as service:
+        asyncio.run(scenarios.terminate(service, known, rate=50, grace=5.0))
 
 
 @pytest.mark.parametrize("seed", [1])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,22 +18,16 @@ import pytest
 from tests.chaos.program import BREAK_VARIABLE
 from tests.checkpoints import add_checkpoint
 from tests.service import Service, serving
+from tests.waiting import wait_until
 
 REVIEW = {"text": "a very good film"}
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def replaced(service: Service, role: str) -> None:
     """Kill a process, and wait until another one has taken its place and the service is ready."""
     [victim] = service.children(role)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: service.children(role) not in ([], [victim]), "never replaced")
+    wait_until(lambda: service.children(role) not in ([], [victim]), "never replaced")
     service.wait_ready()
 
 
@@ -79,10 +74,15 @@ def test_a_version_stored_meanwhile_is_for_the_next_start(service: Service, stor
 
 def test_what_a_killed_process_counted_as_present_is_gone(service: Service) -> None:
     """A file that its worker was at is not in progress any more, and an explainer that ended holds no memory."""
-    # Long enough for a sample of its memory; it ends by itself a second after the last question.
-    httpx.post(f"{service.url}/classify", json={**REVIEW, "explain": ["tokens"]}, timeout=60)
-    memory = 'sentiment_process_resident_bytes{role="explainer"}'
-    until(lambda: service.metrics().get(memory, 0) > 1e7, "never sampled")
+    memory, numbers = 'sentiment_process_resident_bytes{role="explainer"}', itertools.count()
+
+    def sampled() -> bool:
+        # It ends by itself a second after the last question.
+        document = {"text": f"a very good film {next(numbers)}", "explain": ["tokens"]}
+        httpx.post(f"{service.url}/classify", json=document)
+        return service.metrics().get(memory, 0) > 1e7
+
+    wait_until(sampled, "never sampled")
     stop = threading.Event()
 
     def rows() -> Iterator[bytes]:
@@ -96,13 +96,13 @@ def test_what_a_killed_process_counted_as_present_is_gone(service: Service) -> N
 
     sender = threading.Thread(target=send)
     sender.start()
-    until(lambda: service.metrics()["sentiment_files_in_progress"] == 1, "never begun")
+    wait_until(lambda: service.metrics()["sentiment_files_in_progress"] == 1, "never begun")
     replaced(service, "worker")
     stop.set()
     sender.join(60)
     assert service.metrics()["sentiment_files_in_progress"] == 0
-    until(lambda: not service.children("explainer"), "never ended")
-    until(lambda: memory not in service.metrics(), "remembered for ever")
+    wait_until(lambda: not service.children("explainer"), "never ended")
+    wait_until(lambda: memory not in service.metrics(), "remembered for ever")
     assert 'sentiment_process_cpu_seconds_total{role="explainer"}' in service.metrics(), "counters stay"
 
 
@@ -113,18 +113,18 @@ def test_a_pause_of_all_processes_kills_nobody_and_a_hangup_drains(
     # Where the tests themselves run under nohup, the service would inherit that SIGHUP is ignored, and mean it.
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
-    with serving(tiny_store, workers="1", engine_timeout="1") as service:
+    with serving(tiny_store, workers="1", engine_timeout="3") as service:
         # Only who gave a sign of life is measured by the limit.
-        until(lambda: '"serving tiny/1' in service.output.read_text(), "never serving")
+        wait_until(lambda: '"serving tiny/1' in service.output.read_text(), "never serving")
         time.sleep(0.5)
         children = [*service.children("engine"), *service.children("worker")]
         everybody = [service.process.pid, *children]
         for pid in everybody:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(4)
         for pid in everybody:
             os.kill(pid, signal.SIGCONT)
-        until(lambda: "stood still" in service.output.read_text(), "never noticed")
+        wait_until(lambda: "stood still" in service.output.read_text(), "never noticed")
         service.wait_ready()
         assert httpx.post(f"{service.url}/classify", json=REVIEW).status_code == 200
         assert [*service.children("engine"), *service.children("worker")] == children
@@ -132,7 +132,7 @@ def test_a_pause_of_all_processes_kills_nobody_and_a_hangup_drains(
         # A terminal that closes may send it twice; that is no second wish.
         for _ in range(2):
             service.process.send_signal(signal.SIGHUP)
-        assert service.process.wait(30) == 0
+        assert service.process.wait(60) == 0
 
 
 def test_an_engine_whose_predictor_is_dead_is_replaced(
@@ -172,10 +172,10 @@ def test_a_closed_standard_error_is_no_obstacle(tiny_store: Path) -> None:
             assert process.poll() is None, "ended"
             return httpx.get(f"{url}/health/ready", timeout=60).status_code == 200
 
-        until(ready, "never ready")
+        wait_until(ready, "never ready")
         assert httpx.post(f"{url}/classify", json=REVIEW, timeout=60).status_code == 200
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.communicate()

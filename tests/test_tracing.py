@@ -17,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from app import tracing
 from tests.service import Service, serving
+from tests.waiting import LIMIT
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -30,7 +31,7 @@ class Collector(ThreadingHTTPServer):
 
     def of_trace(self, trace: str, count: int) -> dict[str, Span]:
         """The spans of a trace by name, when there are so many; a collector that gets fewer fails."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT
         found: list[Span] = []
         while len(found) < count and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -76,7 +77,7 @@ def service(tiny_store: Path, collector: Collector) -> Iterator[Service]:
 def classify(service: Service, trace: str, *texts: str) -> None:
     headers = {"traceparent": f"00-{trace}-{PARENT}-01", "X-Request-Id": f"of-{trace}"}
     body = {"texts": list(texts)} if len(texts) > 1 else {"text": texts[0]}
-    httpx.post(f"{service.url}/classify", json=body, headers=headers, timeout=10).raise_for_status()
+    httpx.post(f"{service.url}/classify", json=body, headers=headers).raise_for_status()
 
 
 def test_a_request_leaves_its_way_in_a_trace(service: Service, collector: Collector) -> None:
@@ -112,7 +113,7 @@ def test_log_lines_name_the_trace(service: Service) -> None:
     """A request's log line carries its own id, that of its trace, and the model's version."""
     trace = "2" * 32
     classify(service, trace, "a bad film")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + LIMIT
     found: list[str] = []
     while not found and time.monotonic() < deadline:  # it is written after the answer
         found = [line for line in service.output.read_text().splitlines() if f"of-{trace}" in line]

@@ -86,7 +86,7 @@ async def allocated_blocks(pid: int, folder: Path) -> int:
     told = folder / str(pid)
     told.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not told.exists():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.05)
     return int(told.read_text())

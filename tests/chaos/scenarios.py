@@ -222,11 +222,11 @@ async def abandoned(service: Service, known: Mapping[str, float], *, texts: int 
     connections = [await client.connect() for _ in chosen]
     with paused(service.children("engine")[0]):
         asking = [asyncio.create_task(_ask(c, t, e)) for c, (t, e) in zip(connections, chosen, strict=True)]
-        await asyncio.sleep(1)
+        await _in_flight(service, texts)
         for connection in connections[::2]:
             assert connection.transport is not None
             connection.transport.abort()
-        await asyncio.sleep(1)
+        await _in_flight(service, texts - len(connections[::2]))
     kinds = await asyncio.gather(*asking)
     for connection in connections:
         if connection.transport is not None:
@@ -240,6 +240,14 @@ async def abandoned(service: Service, known: Mapping[str, float], *, texts: int 
     assert figures["outcomes"] == {"right": texts // 2, "closed": texts // 2}, figures
     assert figures["texts computed"] == texts // 2, figures
     return figures
+
+
+async def _in_flight(service: Service, requests: int) -> None:
+    """Wait until the service answers so many requests, and one that asks for this."""
+    deadline = time.monotonic() + GENEROUS
+    while await value(service, "sentiment_requests_in_flight") != requests + 1:
+        assert time.monotonic() < deadline, "never that many"
+        await asyncio.sleep(0.05)
 
 
 async def _ask(connection: Connection, text: str, expected: float) -> str:

@@ -21,6 +21,7 @@ from app.engine.queue import BatchLimits, Entry, LengthQueue
 from app.engine.ticket import Ticket
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
+from tests.waiting import LIMIT, until
 
 FAR = 1e12
 
@@ -41,7 +42,7 @@ class Recorder:
         self._fault = fault
 
     def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
-        self.gate.wait(10)
+        self.gate.wait(LIMIT)
         self.batches.append([len(ids) for ids in batch])
         self._fault(batch)
         return [Scores((1 / len(ids), 1 - 1 / len(ids))) for ids in batch]
@@ -199,12 +200,11 @@ async def test_a_long_expected_wait_refuses() -> None:
         await asyncio.gather(*batcher.submit([text(5)], FAR))
         assert not batcher.texts_per_second
         await asyncio.gather(*batcher.submit([text(5)] * 8, FAR))
-        assert 5 < batcher.texts_per_second <= 20
+        assert 0 < batcher.texts_per_second <= 20
         waiting = batcher.submit([text(5)] * 60, FAR)
         with pytest.raises(OverloadedError) as refused:
             batcher.admit(60, 60)
-        assert refused.value.retry_after is not None
-        assert 3 <= refused.value.retry_after <= 12
+        assert refused.value.retry_after == pytest.approx(60 / batcher.texts_per_second)
         assert batcher.drain_seconds(60) == pytest.approx(120 / batcher.texts_per_second)
         for future in waiting:
             future.cancel()
@@ -212,14 +212,14 @@ async def test_a_long_expected_wait_refuses() -> None:
 
 async def test_a_forward_pass_that_does_not_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine counts as hung while a batch takes far longer than any before, and no longer."""
-    monkeypatch.setattr(forward_passes, "_LATE_SECONDS", 0.1)
+    monkeypatch.setattr(forward_passes, "_LATE_SECONDS", LIMIT)
     recorder = Recorder()
     async with running(recorder) as batcher:
         assert not batcher.hung
         held = await busy(batcher, recorder)
         assert not batcher.hung
-        await asyncio.sleep(0.3)
-        assert batcher.hung
+        monkeypatch.setattr(forward_passes, "_LATE_SECONDS", 0.01)
+        await until(lambda: batcher.hung)
         assert not batcher.ready
         recorder.gate.set()
         await held
@@ -231,7 +231,7 @@ async def test_a_crashed_predictor_task_is_noticed() -> None:
     async with running(Recorder()) as batcher:
         batcher._observe = None  # type: ignore[assignment]
         [future] = batcher.submit([text(1)], FAR)
-        await asyncio.wait_for(batcher.crashed(), 5)
+        await asyncio.wait_for(batcher.crashed(), LIMIT)
         assert not batcher.ready
         assert not future.done()
 
@@ -355,7 +355,7 @@ async def test_a_predictor_that_fails_on_everything_is_given_up(
         await asyncio.gather(*batcher.submit([text(5)], FAR))
         recorder.broken = True
         futures = batcher.submit([text(length + 2) for length in range(texts)], FAR)
-        await asyncio.wait_for(batcher.crashed(), 10)
+        await asyncio.wait_for(batcher.crashed(), LIMIT)
         assert not batcher.ready
         assert not any(future.done() for future in futures)
     assert recorder.batches[-3:] == [[5]] * 3, "the text that was computed last"

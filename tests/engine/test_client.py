@@ -23,6 +23,7 @@ from app.engine.interface import ServedModel
 from app.engine.queue import BatchLimits
 from app.errors import EngineUnavailableError, InferenceError, OverloadedError
 from app.sentiment import Scores, TokenIds
+from tests.waiting import LIMIT, until
 
 FAR = 1e12
 MODEL = ServedModel("tiny/1", "0123456789abcdef")
@@ -44,7 +45,7 @@ class Gate:
         self.gate.set()
 
     def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
-        self.gate.wait(10)
+        self.gate.wait(LIMIT)
         self.computed += len(batch)
         if any(len(ids) == 13 for ids in batch):
             raise RuntimeError("on purpose")
@@ -78,12 +79,6 @@ async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngi
         await asyncio.gather(starting, return_exceptions=True)
 
 
-async def until(condition: object) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - no event says so
-            await asyncio.sleep(0.005)
-
-
 async def test_answers_travel(tmp_path: Path) -> None:
     """Scores come back to the text they belong to, errors as errors, and the engine says what it is."""
     path = tmp_path / "s"
@@ -97,6 +92,11 @@ async def test_answers_travel(tmp_path: Path) -> None:
             await remote.submit([text(13)], FAR)[0]
 
 
+def waiting(server: EngineServer) -> list[int]:
+    """How many wait for each text that the engine has."""
+    return [len(shared.waiting) for shared in server._in_flight.values()]
+
+
 async def test_workers_share_identical_texts(tmp_path: Path) -> None:
     """The same text from two workers is computed once; cancelled by one, the other still gets it."""
     path, predictor = tmp_path / "s", Gate()
@@ -106,10 +106,9 @@ async def test_workers_share_identical_texts(tmp_path: Path) -> None:
         [held] = one.submit([text(1)], FAR)
         await until(lambda: not server.batcher.queued and server._in_flight)
         [first], [second] = one.submit([text(7)], FAR), two.submit([text(7)], FAR)
-        await until(lambda: server.batcher.queued == 1)
-        await asyncio.sleep(0.05)
+        await until(lambda: waiting(server) == [1, 2])
         first.cancel()
-        await asyncio.sleep(0.05)
+        await until(lambda: waiting(server) == [1, 1])
         predictor.gate.set()
         assert (await second).probabilities[0] == 1 / 7
         await held
@@ -155,7 +154,7 @@ async def test_an_engine_that_dies_is_waited_for_and_texts_are_sent_once_more(tm
             late = remote.submit([text(6)], FAR)
         assert not any(future.done() for future in futures)
         async with engine(path, Gate()):
-            scores = await asyncio.wait_for(asyncio.gather(*futures, *late), 5)
+            scores = await asyncio.wait_for(asyncio.gather(*futures, *late), LIMIT)
             assert [score.probabilities[0] for score in scores] == [1 / 4, 1 / 5, 1 / 6]
             assert remote.ready
 
@@ -168,16 +167,16 @@ async def test_an_engine_with_another_model_is_refused(tmp_path: Path, caplog: p
     async with worker(path) as remote:
         async with engine(path, predictor, model=ServedModel("tiny/2", "fedcba9876543210")):
             [waits] = remote.submit([text(3)], FAR)
-            await until(lambda: counted.get() == before + 1)
+            await until(lambda: counted.get() >= before + 1)
             assert not remote.ready
-            await until(lambda: counted.get() == before + 2)
+            await until(lambda: counted.get() >= before + 2)
         assert not waits.done()
         assert predictor.computed == 0
         [said] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
         assert "tiny/2 (fedcba987654)" in said
         assert "tiny/1 (0123456789ab)" in said
         async with engine(path, Gate()):
-            assert (await asyncio.wait_for(waits, 5)).probabilities[0] == 1 / 3
+            assert (await asyncio.wait_for(waits, LIMIT)).probabilities[0] == 1 / 3
             assert remote.ready
 
 
@@ -202,7 +201,7 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
         async with engine(path, Gate()):
             assert future is not None
             with pytest.raises(EngineUnavailableError):
-                await asyncio.wait_for(future, 5)
+                await asyncio.wait_for(future, LIMIT)
 
 
 async def test_pending_texts_are_bounded(tmp_path: Path) -> None:
@@ -242,19 +241,17 @@ async def test_a_worker_knows_how_long_the_queue_of_all_is(tmp_path: Path) -> No
 
 
 async def test_a_silent_engine_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connected is not enough: without signs of life readiness goes within 2 s, and comes back with them. After some
-    more seconds new texts are refused."""
-    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 2.0)
+    """Connected is not enough: without signs of life readiness goes, and comes back with them. New texts are refused
+    once that takes too long."""
+    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", LIMIT)
     path = tmp_path / "s"
     async with engine(path, Gate()) as server, worker(path) as remote:
         await until(lambda: remote.ready)
         assert server._beats is not None
         server._beats.cancel()
-        started = time.monotonic()
         await until(lambda: not remote.ready)
-        assert time.monotonic() - started < 2
         remote.admit(1, 1)
-        await asyncio.sleep(max(0.0, started + 2.3 - time.monotonic()))
+        monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 0.0)
         with pytest.raises(EngineUnavailableError):
             remote.admit(1, 1)
         server._beats = asyncio.create_task(server._beat())
@@ -298,6 +295,6 @@ async def test_rubbish_on_the_socket_disconnects_the_sender_only(tmp_path: Path)
         await until(lambda: remote.ready)
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b"\xff" * 64)
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), LIMIT)
         writer.close()
         assert (await remote.submit([text(2)], FAR)[0]).probabilities[0] == 0.5

@@ -26,8 +26,9 @@ from app.serving.submitted_table import LONG_REQUEST, MOST_TEXTS
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.engine.test_batcher import FAR, Recorder, batches_of, busy, limits, running, text
-from tests.engine.test_client import engine, until, worker
+from tests.engine.test_client import engine, worker
 from tests.fakes import HandEngine
+from tests.waiting import LIMIT, until
 
 
 def table(*lengths: int) -> TextTable:
@@ -43,7 +44,7 @@ class TableRecorder(Recorder):
         self._table_fault = fault
 
     def predict_table(self, table: TextTable) -> ScoreTable:
-        self.gate.wait(10)
+        self.gate.wait(LIMIT)
         self.tables.append(table.lengths)
         self._table_fault(table)
         first = [math.nan if length == 13 else 1 / length for length in table.lengths]
@@ -111,8 +112,8 @@ async def test_the_next_table_is_with_the_thread_before_the_last_is_done() -> No
         second, third = batcher.submit_table(table(5), FAR), batcher.submit_table(table(6), FAR)
         assert batcher.queued == 1  # the third has to wait, for single texts may come
         recorder.gate.set()
-        until = time.monotonic() + 5
-        while len(recorder.tables) < 2 and time.monotonic() < until:
+        deadline = time.monotonic() + LIMIT
+        while len(recorder.tables) < 2 and time.monotonic() < deadline:
             time.sleep(0.001)  # noqa: ASYNC251 - the event loop is to do nothing
         assert recorder.tables == [[4], [5]]
         await asyncio.gather(first, second, third)
@@ -363,10 +364,9 @@ async def test_a_long_request_that_is_late_or_gone_is_given_up(tiny_model: Store
     outcomes = await shared.classify(LONG[:LONG_REQUEST], timeout=0.02)
     assert all(isinstance(outcome, DeadlineError) for outcome in outcomes)
     gone = asyncio.create_task(shared.classify(LONG[:LONG_REQUEST]))
-    await asyncio.sleep(0.01)
+    await until(lambda: len(engine.waiting) == 2 * LONG_REQUEST)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    assert len(engine.waiting) == 2 * LONG_REQUEST
     assert all(ticket.cancelled() for ticket in engine.waiting)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.fakes import FakeClassifier
 from tests.http.shapes import assert_problem
 from tests.http.wire import CLOSE, exchange, read_responses, request
 from tests.service import Service, serving
+from tests.waiting import wait_until
 
 LENGTH = 20_000
 TEXTS = ["good film " * 124] * 16
@@ -185,15 +185,12 @@ def full(service: Service) -> Iterator[None]:
     """The engine stopped behind a request, and another one refused."""
     answers: list[httpx.Response] = []
     with paused(service.children("engine")[0]):
-        first = Thread(target=lambda: answers.append(httpx.post(f"{service.url}/classify", content=BODY, timeout=20)))
+        first = Thread(target=lambda: answers.append(httpx.post(f"{service.url}/classify", content=BODY)))
         first.start()
-        deadline = time.monotonic() + 20
-        while service.metrics()["sentiment_requests_in_flight"] < 2:  # the scrape is one too
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: service.metrics()["sentiment_requests_in_flight"] == 2)  # the scrape is one too
         assert_problem(httpx.post(f"{service.url}/classify", content=BODY), 503, "overloaded")
         yield
-    first.join(20)
+    first.join(60)
     assert [answer.status_code for answer in answers] == [200]
 
 
@@ -230,7 +227,7 @@ def test_a_refused_body_that_never_arrives(service: Service) -> None:
     address = urlsplit(service.url)
     with full(service):
         for leave in (True, False):
-            with socket.create_connection((str(address.hostname), int(address.port or 0)), 20) as connection:
+            with socket.create_connection((str(address.hostname), int(address.port or 0)), 60) as connection:
                 connection.sendall(request(body=RUBBISH)[:-10])
                 if not leave:
                     [response] = read_responses(connection)

@@ -173,7 +173,7 @@ async def test_deadlines_are_capped_by_the_service(settings: Settings, sent: str
             "/classify", json={"text": "never computed"}, headers={"X-Timeout-Seconds": sent} if sent else {}
         )
         assert_problem(response, 504, "deadline_exceeded")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
     assert [future.cancelled() for future in engine.futures] == [True]
 
 

@@ -42,7 +42,7 @@ def right(service: Service) -> dict[str, float]:
 def one(service: Service, row: Row) -> tuple[httpx.Response, bool]:
     """The first response to some bytes, and whether the connection answers another request after that."""
     address = urlsplit(service.url)
-    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60) as connection:
         connection.sendall(row.data)
         received = connection.recv(65_536)
         while b"\r\n\r\n" not in received or not _whole(received):
@@ -125,7 +125,7 @@ def test_a_megabyte_without_spaces(tiny_store: Path) -> None:
             text = letter * (1_000_000 // len(letter))
             for escaped in (True, False):
                 body = json.dumps({"text": text}, ensure_ascii=escaped).encode()
-                response = httpx.post(f"{service.url}/classify", content=body, timeout=30)
+                response = httpx.post(f"{service.url}/classify", content=body, timeout=60)
                 assert response.status_code == 200, response.text
                 assert response.json()["tokens"] >= 1
 

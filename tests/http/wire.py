@@ -36,7 +36,7 @@ def exchange(url: str, data: bytes, *, leave: bool = False) -> list[httpx.Respon
     address = urlsplit(url)
     assert address.hostname
     assert address.port
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(data)
         if leave:
             connection.shutdown(socket.SHUT_WR)

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.redis_server import free_port
+from tests.waiting import LIMIT
 
 MONITORING = Path(__file__).parent.parent.parent / "monitoring"
 HURRY = 12
@@ -95,7 +96,7 @@ class Prometheus:
         groups = self._client.get("/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    def wait(self, expression: str, limit: float = 90.0) -> list[dict[str, Any]]:
+    def wait(self, expression: str, limit: float = 300.0) -> list[dict[str, Any]]:
         """Wait until an expression has a result, and give it."""
         deadline = time.monotonic() + limit
         while not (result := self.query(expression)):
@@ -106,16 +107,16 @@ class Prometheus:
 
 @contextmanager
 def running(command: list[str], ready: str, output: Path) -> Iterator[None]:
-    """Run a program until the block ends; waits 30 s at most for an address to answer 200."""
+    """Run a program until the block ends; waits for an address to answer 200."""
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + LIMIT
         while True:
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             try:
-                if httpx.get(ready, timeout=1).status_code == 200:
+                if httpx.get(ready, timeout=5).status_code == 200:
                     break
             except httpx.TransportError:
                 pass
@@ -171,5 +172,5 @@ def watching(targets: dict[str, str], folder: Path) -> Iterator[Prometheus]:
         f"--web.listen-address={address}",
     ]
     ready = running(command, f"http://{address}/-/ready", folder / "prometheus.txt")
-    with ready, httpx.Client(base_url=f"http://{address}", timeout=10) as client:
+    with ready, httpx.Client(base_url=f"http://{address}", timeout=60) as client:
         yield Prometheus(client)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from tests.monitoring.stack import Prometheus, exporting, probing, targets_of, w
 from tests.redis_server import RedisServer
 from tests.service import Service, serving
 from tests.test_service import reviews
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.extra
 
@@ -98,15 +100,19 @@ def decided(expression: str) -> str:
     return re.sub(r" (==|>|<) (?!bool )", r" \1 bool ", expression)
 
 
+def is_known(samples: list[dict[str, Any]]) -> bool:
+    """Whether there is a number among samples."""
+    return any(sample["value"][1] != "NaN" for sample in samples)
+
+
 @pytest.mark.parametrize("panel", PANELS)
 def test_every_panel_has_data(stack: Stack, panel: Panel) -> None:
     """Each of its queries, with all variables on All; those about a GPU only where there is one."""
     if panel.needs_gpu and not stack.prometheus.query("sentiment_gpu_memory_bytes"):
         pytest.skip("no GPU here")
     for expression, _ in panel.queries:
-        samples = stack.prometheus.query(fill_in(expression, "15s"))
-        assert samples, expression
-        assert any(sample["value"][1] != "NaN" for sample in samples), expression
+        asked = fill_in(expression, "15s")
+        wait_until(lambda asked=asked: is_known(stack.prometheus.query(asked)), asked)  # type: ignore[misc]
 
 
 def test_every_rule_has_data_and_is_healthy(stack: Stack) -> None:
@@ -115,8 +121,7 @@ def test_every_rule_has_data_and_is_healthy(stack: Stack) -> None:
     assert len(rules) > 20
     for rule in rules:
         assert rule["health"] == "ok", rule
-        expression = decided(rule["query"]) if rule["type"] == "alerting" else rule["query"]
-        assert stack.prometheus.query(expression), expression
+        stack.prometheus.wait(decided(rule["query"]) if rule["type"] == "alerting" else rule["query"])
 
 
 def test_every_route_of_inference_is_watched(stack: Stack) -> None:
@@ -136,9 +141,8 @@ def test_the_engine_is_down_and_requests_fail(stack: Stack) -> None:
         prometheus.wait(f'absent(ALERTS{{alertname="{alert}",alertstate="firing"}})')
     [killed] = stack.service.children("engine")
     os.kill(killed, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while not (found := [pid for pid in stack.service.children("engine") if pid != killed]):
-        assert time.monotonic() < deadline
+    wait_until(lambda: {*stack.service.children("engine")} - {killed}, "no successor")
+    found = [pid for pid in stack.service.children("engine") if pid != killed]
     os.kill(found[0], signal.SIGSTOP)
     try:
         prometheus.wait('ALERTS{alertname="SentimentEngineDown",alertstate="firing"}')

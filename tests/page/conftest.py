@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.page.chromium import PROGRAM, launched
+from tests.page.chromium import PROGRAM, SLOW, launched
 from tests.pictures import MODEL, STORE
 from tests.service import Service, serving
+
+expect.set_options(timeout=SLOW)
 
 
 @pytest.fixture(scope="package")

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from app.process import sockets, supervisor
 from app.process.supervisor import CANNOT_SERVE, MAX_FAILURES
+from tests.waiting import LIMIT, wait_until
 
 PARENT = """
 import sys
@@ -35,7 +37,12 @@ sys.exit(parent.run())
 # One write, also where output is not buffered: children share the pipe.
 UP = "print('up\\n', end='', flush=True)"
 SLEEP = f"import time; {UP}; time.sleep(60)"
-STUBBORN = f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); {UP}; time.sleep(60)"
+STUBBORN = r"""
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\n"))
+os.write(1, b"up\n")
+while True: time.sleep(60)
+"""
 
 
 DRAINING = r"""
@@ -47,9 +54,24 @@ while True: time.sleep(60)
 """
 
 
-def supervise(*children: str, grace: float = 0.0, patience: float = 2.0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(PARENT), str(grace), str(patience), *children]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@contextmanager
+def started(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A supervisor, which is gone behind the block, come what may."""
+    environment = {**os.environ, **variables}
+    program = [sys.executable, "-c", *command]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as parent:
+        try:
+            yield parent
+        finally:
+            parent.kill()
+
+
+def supervise(
+    *children: str, grace: float = 0.0, patience: float = LIMIT
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started(textwrap.dedent(PARENT), str(grace), str(patience), *children)
 
 
 def wait_up(parent: subprocess.Popen[str], count: int = 1) -> None:
@@ -68,86 +90,87 @@ def wait_up_again(parent: subprocess.Popen[str], count: int) -> None:
 
 def test_sigterm_ends_children_and_exits_0() -> None:
     """An orderly end is a success."""
-    parent = supervise(SLEEP, SLEEP)
-    wait_up(parent, 2)
-    parent.terminate()
-    assert parent.communicate(timeout=10)
-    assert parent.returncode == 0
+    with supervise(SLEEP, SLEEP) as parent:
+        wait_up(parent, 2)
+        parent.terminate()
+        assert parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 0
 
 
 def test_children_that_keep_failing_make_it_give_up() -> None:
     """Five failures within a minute end the supervisor with status 1."""
-    parent = supervise(f"{UP}; raise SystemExit(3)")
-    output, _ = parent.communicate(timeout=30)
-    assert parent.returncode == 1
-    assert output.splitlines().count("up") == 5
-    assert "giving up" in output
+    with supervise(f"{UP}; raise SystemExit(3)") as parent:
+        output, _ = parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 1
+        assert output.splitlines().count("up") == 5
+        assert "giving up" in output
 
 
 def test_a_child_that_cannot_serve_is_not_started_again() -> None:
     """One that says that no further start would help ends the supervisor at once."""
-    parent = supervise(f"print('up', flush=True); raise SystemExit({CANNOT_SERVE})")
-    output, _ = parent.communicate(timeout=30)
-    assert parent.returncode == 1
-    assert output.splitlines().count("up") == 1
+    with supervise(f"print('up', flush=True); raise SystemExit({CANNOT_SERVE})") as parent:
+        output, _ = parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 1
+        assert output.splitlines().count("up") == 1
 
 
 def test_failures_of_different_children_do_not_add_up() -> None:
     """Each child has its own number of failures: one kill each for five of them is no reason to give up."""
-    parent = supervise(*[SLEEP] * MAX_FAILURES)
-    wait_up(parent, MAX_FAILURES)
-    for pid in map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()):
-        os.kill(pid, signal.SIGKILL)
-    wait_up_again(parent, MAX_FAILURES)
-    parent.terminate()
-    parent.communicate(timeout=10)
-    assert parent.returncode == 0
+    with supervise(*[SLEEP] * MAX_FAILURES) as parent:
+        wait_up(parent, MAX_FAILURES)
+        for pid in map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()):
+            os.kill(pid, signal.SIGKILL)
+        wait_up_again(parent, MAX_FAILURES)
+        parent.terminate()
+        parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 0
 
 
 def test_children_are_told_before_they_are_ended() -> None:
     """SIGTERM: told at once, ended after the grace time, exit status 0; one that dies meanwhile stays away."""
-    parent = supervise(DRAINING, DRAINING, grace=2.0)
-    wait_up(parent, 2)
-    started = time.monotonic()
-    parent.terminate()
-    assert parent.stdout is not None
-    assert [parent.stdout.readline() for _ in range(2)] == ["draining\n"] * 2
-    os.kill(int(Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0]), signal.SIGKILL)
-    output, _ = parent.communicate(timeout=10)
-    assert output.splitlines().count("ending") == 1
-    assert "up" not in output
-    assert time.monotonic() - started >= 2
-    assert parent.returncode == 0
+    with supervise(DRAINING, DRAINING, grace=2.0) as parent:
+        wait_up(parent, 2)
+        began = time.monotonic()
+        parent.terminate()
+        assert parent.stdout is not None
+        assert [parent.stdout.readline() for _ in range(2)] == ["draining\n"] * 2
+        os.kill(int(Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0]), signal.SIGKILL)
+        output, _ = parent.communicate(timeout=LIMIT)
+        assert output.splitlines().count("ending") == 1
+        assert "up" not in output
+        assert time.monotonic() - began >= 2
+        assert parent.returncode == 0
 
 
 def test_an_interrupt_needs_no_grace_time() -> None:
     """Ctrl-C ends in order, and now."""
-    parent = supervise(DRAINING, grace=30.0)
-    wait_up(parent)
-    parent.send_signal(signal.SIGINT)
-    output, _ = parent.communicate(timeout=10)
-    assert output.splitlines().count("ending") == 1
-    assert parent.returncode == 0
+    with supervise(DRAINING, grace=10 * LIMIT) as parent:
+        wait_up(parent)
+        parent.send_signal(signal.SIGINT)
+        output, _ = parent.communicate(timeout=LIMIT)
+        assert output.splitlines().count("ending") == 1
+        assert parent.returncode == 0
 
 
 def test_a_second_signal_ends_at_once() -> None:
     """A child that will not end is killed when the operator insists, and the status says it was not orderly."""
-    parent = supervise(STUBBORN, patience=60.0)
-    wait_up(parent)
-    parent.terminate()
-    time.sleep(0.3)
-    parent.terminate()
-    parent.communicate(timeout=30)
-    assert parent.returncode == 1
+    with supervise(STUBBORN, patience=10 * LIMIT) as parent:
+        wait_up(parent)
+        parent.terminate()
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "told\n"
+        parent.terminate()
+        parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 1
 
 
 def test_a_child_that_will_not_end_is_killed_after_the_grace_time() -> None:
     """The end takes no longer than the grace time."""
-    parent = supervise(STUBBORN, patience=0.5)
-    wait_up(parent)
-    parent.terminate()
-    parent.communicate(timeout=10)
-    assert parent.returncode == 1
+    with supervise(STUBBORN, patience=0.5) as parent:
+        wait_up(parent)
+        parent.terminate()
+        parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 1
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (3, 2), (16, 15)])
@@ -164,10 +187,7 @@ def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
     with serving(tiny_store, workers="1", engine_timeout="2") as service:
         [engine] = service.children("engine")
         os.kill(engine, signal.SIGSTOP)
-        deadline = time.monotonic() + 60
-        while engine in service.children("engine"):
-            assert time.monotonic() < deadline, "never killed"
-            time.sleep(0.05)
+        wait_until(lambda: engine not in service.children("engine"), "never killed")
         service.wait_ready()
 
 
@@ -188,7 +208,7 @@ class Scripted(supervisor.Supervisor):
             os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
 
 supervisor.PROGRAM = ("-c", "import time; time.sleep(60)")
-signal.alarm(20)
+signal.alarm(60)
 parent = Scripted({}, grace=0.0, patience=2.0)
 parent.add(supervisor.Child("child-0", [], heartbeat=30.0))
 sys.exit(parent.run())
@@ -197,11 +217,11 @@ sys.exit(parent.run())
 
 def test_a_child_that_dies_at_any_moment_is_started_again() -> None:
     """Also between the moment in which the dead are collected and that in which the living are looked at."""
-    parent = subprocess.Popen([sys.executable, "-c", UNNOTICED], stdout=subprocess.PIPE, text=True)
-    wait_up(parent, 2)
-    parent.terminate()
-    parent.communicate(timeout=10)
-    assert parent.returncode == 0
+    with started(UNNOTICED) as parent:
+        wait_up_again(parent, 2)
+        parent.terminate()
+        parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 0
 
 
 ON_DEMAND = """
@@ -234,7 +254,7 @@ socket.socket(fileno=int(sys.argv[1])).accept()[0].sendall(b'here')
 
 def ask(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(30)
+        client.settimeout(LIMIT)
         client.connect(str(path))
         return client.recv(4)
 
@@ -243,19 +263,16 @@ def ask(path: Path) -> bytes:
 def test_a_child_on_demand_is_started_by_a_connection(tmp_path: Path, child: str) -> None:
     """Not before, again after it ended, also where it failed, and often without making the supervisor give up."""
     path = tmp_path / "wake"
-    environment = {**os.environ, "MARK": str(tmp_path / "mark")}
-    parent = subprocess.Popen(
-        [sys.executable, "-c", ON_DEMAND, str(path), child], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    wait_up(parent)
-    time.sleep(0.3)
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    assert len(children.read_text().split()) == 1
-    for _ in range(7):
-        assert ask(path) == b"here"
-    parent.terminate()
-    parent.communicate(timeout=10)
-    assert parent.returncode == 0
+    with started(ON_DEMAND, str(path), child, MARK=str(tmp_path / "mark")) as parent:
+        wait_up(parent)
+        time.sleep(0.3)
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        assert len(children.read_text().split()) == 1
+        for _ in range(7):
+            assert ask(path) == b"here"
+        parent.terminate()
+        parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 0
 
 
 def test_who_asks_for_a_child_that_dies_again_and_again_is_turned_away(tmp_path: Path) -> None:
@@ -279,15 +296,14 @@ def test_who_asks_for_a_child_that_dies_again_and_again_is_turned_away(tmp_path:
 def test_a_child_on_demand_that_cannot_serve_is_given_up_alone(tmp_path: Path) -> None:
     """Whoever needs it is refused at once, instead of waiting for what never comes; the others go on."""
     path = tmp_path / "wake"
-    command = [sys.executable, "-c", ON_DEMAND, str(path), f"raise SystemExit({CANNOT_SERVE})"]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_up(parent)
-    with suppress(ConnectionResetError):
-        assert ask(path) == b""
-    with pytest.raises(ConnectionRefusedError):
-        ask(path)
-    assert parent.poll() is None
-    parent.terminate()
-    output, _ = parent.communicate(timeout=10)
-    assert output.count("wanted-0 cannot be started") == 1
-    assert parent.returncode == 0
+    with started(ON_DEMAND, str(path), f"raise SystemExit({CANNOT_SERVE})") as parent:
+        wait_up(parent)
+        with suppress(ConnectionResetError):
+            assert ask(path) == b""
+        with pytest.raises(ConnectionRefusedError):
+            ask(path)
+        assert parent.poll() is None
+        parent.terminate()
+        output, _ = parent.communicate(timeout=LIMIT)
+        assert output.count("wanted-0 cannot be started") == 1
+        assert parent.returncode == 0

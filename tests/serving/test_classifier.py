@@ -18,6 +18,8 @@ from app.text.tokenizer import load_tokenizer
 from tests.fakes import HandEngine
 from tests.http.shapes import sample
 from tests.redis_server import RedisServer, free_port
+from tests.serving.test_cache import redis_cache, rest
+from tests.waiting import LIMIT, until
 
 
 def make(
@@ -149,9 +151,7 @@ async def test_long_texts_are_tokenized_off_the_loop(tiny_model: StoredModel) ->
     classifier = make(tiny_model, engine, max_characters=1_000_000)
     long = "good film " * 20_000
     calls = asyncio.gather(classifier.classify([long]), classifier.classify([long, "good"]))
-    async with asyncio.timeout(10):
-        while len(engine.waiting) < 2 or len(classifier._dispatcher.pending) < 2:  # noqa: ASYNC110 - no event says so
-            await asyncio.sleep(0.01)
+    await until(lambda: len(engine.waiting) == 2 and len(classifier._dispatcher.pending) == 2)
     await asyncio.sleep(0.1)
     engine.compute()
     one, two = await calls
@@ -166,18 +166,15 @@ async def test_long_texts_are_tokenized_off_the_loop(tiny_model: StoredModel) ->
 async def test_a_second_worker_finds_results_in_redis(tiny_model: StoredModel, redis_server: RedisServer) -> None:
     """What one worker computed, another one answers from Redis."""
     engines = [HandEngine(), HandEngine()]
-    caches = [RedisCache(redis_server.url, 2, 0.5, 60) for _ in engines]
-    for engine, cache in zip(engines, caches, strict=True):
+    for engine in engines:
         engine.automatic = True
-        cache.start()
-    await make(tiny_model, engines[0], shared=caches[0]).classify(["good film"])
-    await asyncio.wait_for(caches[0]._pending.join(), 5)
-    answer = (await make(tiny_model, engines[1], shared=caches[1]).classify(["good film"]))[0]
+    async with redis_cache(redis_server.url) as first, redis_cache(redis_server.url) as second:
+        await make(tiny_model, engines[0], shared=first).classify(["good film"])
+        await asyncio.wait_for(first._pending.join(), LIMIT)
+        answer = (await make(tiny_model, engines[1], shared=second).classify(["good film"]))[0]
     assert isinstance(answer, Prediction)
     assert answer.cached
     assert not engines[1].texts
-    for cache in caches:
-        await cache.close()
 
 
 async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: StoredModel) -> None:
@@ -186,84 +183,79 @@ async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: Stored
     def skipped() -> float:
         return sample("sentiment_cache_lookups_total", tier="redis", result="skipped")
 
-    cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", 2, 0.5, 60)
-    classifier, before = make(tiny_model, HandEngine(), shared=cache), skipped()
-    while cache.in_use:
-        await cache.get_many([b"key"])
-    pending = classifier.begin("good film")
-    assert isinstance(pending, PendingText)
-    assert skipped() == before + 1
-    classifier.leave(pending)
-    await cache.close()
+    async with redis_cache(f"redis://127.0.0.1:{free_port()}/0") as cache:
+        classifier, before = make(tiny_model, HandEngine(), shared=cache), skipped()
+        while cache.in_use:
+            await cache.get_many([b"key"])
+        rest(cache)
+        pending = classifier.begin("good film")
+        assert isinstance(pending, PendingText)
+        assert skipped() == before + 1
+        classifier.leave(pending)
 
 
 async def outcome_begun(classifier: Classifier, text: str) -> object:
-    """What becomes of a text that is begun without waiting, within 5 s."""
+    """What becomes of a text that is begun without waiting."""
     pending = classifier.begin(text)
     assert isinstance(pending, PendingText)
     done = asyncio.Event()
     pending.ticket.add_done_callback(lambda _: done.set())
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), LIMIT)
     return classifier.finish(pending)
 
 
 async def test_one_text_asks_redis_without_waiting(tiny_model: StoredModel, redis_server: RedisServer) -> None:
     """A miss is computed and kept; another worker's look-up finds it, and keeps it in its own memory too."""
     engines = [HandEngine(), HandEngine()]
-    caches = [RedisCache(redis_server.url, 2, 0.5, 60) for _ in engines]
-    for engine, cache in zip(engines, caches, strict=True):
+    for engine in engines:
         engine.automatic = True
-        cache.start()
-    computed = await outcome_begun(make(tiny_model, engines[0], shared=caches[0]), "good film")
-    assert isinstance(computed, Prediction)
-    assert not computed.cached
-    await asyncio.wait_for(caches[0]._pending.join(), 5)
-    other = make(tiny_model, engines[1], shared=caches[1])
-    assert await outcome_begun(other, "good film") == computed._replace(cached=True)
-    assert other.begin("good film") == computed._replace(cached=True)
+    async with redis_cache(redis_server.url) as first, redis_cache(redis_server.url) as second:
+        computed = await outcome_begun(make(tiny_model, engines[0], shared=first), "good film")
+        assert isinstance(computed, Prediction)
+        assert not computed.cached
+        await asyncio.wait_for(first._pending.join(), LIMIT)
+        other = make(tiny_model, engines[1], shared=second)
+        assert await outcome_begun(other, "good film") == computed._replace(cached=True)
+        assert other.begin("good film") == computed._replace(cached=True)
     assert not engines[1].texts
-    for cache in caches:
-        await cache.close()
 
 
 async def test_what_stands_against_a_text_that_redis_lacks_is_its_outcome(
     tiny_model: StoredModel, redis_server: RedisServer
 ) -> None:
     """A text without words, and a full engine, which are found out once Redis has answered."""
-    engine, cache = HandEngine(), RedisCache(redis_server.url, 2, 0.5, 60)
-    classifier = make(tiny_model, engine, shared=cache)
-    assert isinstance(await outcome_begun(classifier, "..."), NoWordsError)
-    engine.admit = Mock(side_effect=OverloadedError("full"))  # type: ignore[method-assign]
-    assert isinstance(await outcome_begun(classifier, "good film"), OverloadedError)
+    engine = HandEngine()
+    async with redis_cache(redis_server.url) as cache:
+        classifier = make(tiny_model, engine, shared=cache)
+        assert isinstance(await outcome_begun(classifier, "..."), NoWordsError)
+        engine.admit = Mock(side_effect=OverloadedError("full"))  # type: ignore[method-assign]
+        assert isinstance(await outcome_begun(classifier, "good film"), OverloadedError)
     assert not engine.texts
     assert not classifier._dispatcher.pending
     assert not classifier._in_flight
-    await cache.close()
 
 
 async def test_a_text_that_redis_is_asked_for_can_be_joined_and_given_up(
     tiny_model: StoredModel, redis_server: RedisServer
 ) -> None:
     """Two requests share a look-up and a computation; when both leave, before or after Redis answered, it is over."""
-    engine, cache = HandEngine(), RedisCache(redis_server.url, 2, 0.5, 60)
-    classifier = make(tiny_model, engine, shared=cache)
-    for computing in (False, True):
-        first, second = classifier.begin("good film"), classifier.begin("good film")
-        assert isinstance(first, PendingText)
-        assert first is second
-        for _ in range(500 if computing else 0):
-            if engine.waiting:
-                break
-            await asyncio.sleep(0.01)
-        classifier.leave(first)
-        assert not first.ticket.done()
-        classifier.leave(first)
-        assert first.ticket.cancelled()
-        assert not classifier._dispatcher.pending
-        assert [ticket.cancelled() for ticket in engine.waiting] == ([True] if computing else [])
-    assert await cache.get_many([b"other"]) == [None]
+    engine = HandEngine()
+    async with redis_cache(redis_server.url) as cache:
+        classifier = make(tiny_model, engine, shared=cache)
+        for computing in (False, True):
+            first, second = classifier.begin("good film"), classifier.begin("good film")
+            assert isinstance(first, PendingText)
+            assert first is second
+            if computing:
+                await until(lambda: engine.waiting)
+            classifier.leave(first)
+            assert not first.ticket.done()
+            classifier.leave(first)
+            assert first.ticket.cancelled()
+            assert not classifier._dispatcher.pending
+            assert [ticket.cancelled() for ticket in engine.waiting] == ([True] if computing else [])
+        assert await cache.get_many([b"other"]) == [None]
     assert len(engine.texts) == 1
-    await cache.close()
 
 
 def test_a_text_without_an_outcome_is_a_defect() -> None:

@@ -16,7 +16,8 @@ from app.errors import DeadlineError, ExplainerUnavailableError, InferenceError,
 from app.process.sockets import bind_local
 from app.serving.explainer_link import ExplainerServer, RemoteExplainer
 from app.serving.explanations import LocalExplainer
-from tests.serving.test_explanations import HandComputer, request_of, until
+from tests.serving.test_explanations import HandComputer, request_of
+from tests.waiting import LIMIT, until
 
 MODEL = ServedModel("tiny/1", "0123456789abcdef")
 
@@ -68,13 +69,12 @@ async def test_bounds_of_worker_and_explainer(tmp_path: Path) -> None:
     """The explainer's holds for all workers together, the worker's also while there is no explainer."""
     path, computer = tmp_path / "s", HandComputer()
     one, two = RemoteExplainer(path, 2, MODEL), RemoteExplainer(path, 2, MODEL)
-    async with explaining(path, computer, max_waiting=3):
+    async with explaining(path, computer, max_waiting=3) as server:
         waiting = [asyncio.ensure_future(one.explain(request_of(name))) for name in "ab"]
         with pytest.raises(OverloadedError):
             await asyncio.gather(asyncio.sleep(0), one.explain(request_of("c")))
         waiting.append(asyncio.ensure_future(two.explain(request_of("d"))))
-        await until(lambda: computer.running)
-        await asyncio.sleep(0.1)
+        await until(lambda: server._explainer.waiting == 3)
         with pytest.raises(OverloadedError) as refused:
             await two.explain(request_of("e"))
         assert refused.value.retry_after is not None
@@ -125,8 +125,8 @@ async def test_a_text_is_sent_once_more_when_the_explainer_dies(tmp_path: Path) 
     dying = await asyncio.start_unix_server(die, sock=listener.dup())
     remote = RemoteExplainer(path, 1, MODEL)
     with pytest.raises(ExplainerUnavailableError):
-        await remote.explain(request_of(deadline=time.monotonic() + 30))
+        await remote.explain(request_of(deadline=time.monotonic() + LIMIT))
     assert connections == 2
-    assert await remote.explain(request_of(deadline=time.monotonic() + 30))
+    assert await remote.explain(request_of(deadline=time.monotonic() + LIMIT))
     assert (connections, computer.finished) == (3, ["a"])
     await server.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,70 +17,53 @@ from app.serving.redis_link import refuse_other_modes
 from tests.http.shapes import sample
 from tests.monitoring.stack import program
 from tests.redis_server import RedisServer, free_port, wait_until_it_listens
+from tests.serving.test_cache import eventually, redis_cache
+from tests.waiting import LIMIT
 
 VALUE = Prediction((0.25, 0.75), tokens=12, truncated=False)
 
 
-@asynccontextmanager
-async def started(url: str) -> AsyncIterator[RedisCache]:
-    """A cache that is closed whatever happens."""
-    cache = RedisCache(url, classes=2, timeout=1.0, ttl=60)
-    cache.start()
-    try:
-        yield cache
-    finally:
-        await cache.close()
-
-
-async def keeps(url: str) -> bool:
-    """Whether what is put there is found again, within 5 s."""
+async def use(url: str) -> None:
+    """What is put there is found again."""
     await refuse_other_modes(url)
-    async with started(url) as cache:
+    async with redis_cache(url) as cache:
         cache.put(b"key", VALUE)
-        for _ in range(250):
-            if (await cache.get_many([b"key", b"other"]))[0] is not None:
-                return True
-            await asyncio.sleep(0.02)
-        return False
+        assert await eventually(cache, b"key") == VALUE._replace(cached=True)
 
 
 async def put_until_it_rests(cache: RedisCache) -> None:
-    for _ in range(500):
-        if cache._writes.breaker.is_open:
-            return
+    deadline = time.monotonic() + LIMIT
+    while not cache._writes.breaker.is_open:
+        assert time.monotonic() < deadline, "writes never failed"
         cache.put(b"key", VALUE)
         # Whatever look-ups say, writes fail.
         assert await cache.get_many([b"a", b"b"]) == [None, None]
         await asyncio.sleep(0.01)
-    pytest.fail("writes never failed")
 
 
 async def test_a_full_server_is_said_to_be_full(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """Writes rest after some failures, with one line in Redis' words; look-ups go on; a second line says it is over."""
     caplog.set_level("INFO", "app.serving.redis_link")
     redis_server.command("CONFIG", "SET", "maxmemory", "1")
-    async with started(redis_server.url) as cache:
+    async with redis_cache(redis_server.url) as cache:
         await put_until_it_rests(cache)
         assert cache.in_use
         [line] = [record.getMessage() for record in caplog.records]
         assert line.startswith("redis fails to write (OutOfMemoryError: ")
         redis_server.command("CONFIG", "SET", "maxmemory", "0")
         # A look-up may find what was written before the writer has read that it was, so the breaker is waited for.
-        for _ in range(250):
+        deadline = time.monotonic() + LIMIT
+        while cache._writes.breaker.is_open or not (await cache.get_many([b"key"]))[0]:
+            assert time.monotonic() < deadline, "nothing was written again"
             cache.put(b"key", VALUE)
-            found = (await cache.get_many([b"key"]))[0]
-            if found is not None and not cache._writes.breaker.is_open:
-                break
             await asyncio.sleep(0.02)
-        else:
-            pytest.fail("nothing was written again")
         assert [record.getMessage() for record in caplog.records][1:] == ["redis can be used to write again"]
 
 
 async def test_a_replica_is_said_to_take_no_writes(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """As above: look-ups are answered, and the log names the reason."""
     redis_server.command("REPLICAOF", "127.0.0.1", str(free_port()))
-    async with started(redis_server.url) as cache:
+    async with redis_cache(redis_server.url) as cache:
         await put_until_it_rests(cache)
         assert cache.in_use
         assert any("redis fails to write (ReadOnlyError: " in record.getMessage() for record in caplog.records)
@@ -104,7 +87,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, "--unixsocket", str(tmp_path / "redis.sock"))
     server.start()
     try:
-        assert await keeps(f"unix://{tmp_path}/redis.sock?db=1")
+        await use(f"unix://{tmp_path}/redis.sock?db=1")
     finally:
         server.stop()
 
@@ -129,13 +112,11 @@ def tls_port(tmp_path: Path) -> Iterator[int]:
 @pytest.mark.extra
 async def test_tls(tls_port: int, tmp_path: Path) -> None:
     """``rediss://`` works with a certificate that is vouched for, and with no other."""
-    assert await keeps(f"rediss://localhost:{tls_port}/0?ssl_ca_certs={tmp_path}/cert.pem")
-    cache = RedisCache(f"rediss://localhost:{tls_port}/0", 2, 1.0, 60)
+    await use(f"rediss://localhost:{tls_port}/0?ssl_ca_certs={tmp_path}/cert.pem")
     before = sample("sentiment_cache_lookups_total", tier="redis", result="error")
-    assert await cache.get_many([b"key"]) == [None]
-    await asyncio.sleep(0)
+    async with redis_cache(f"rediss://localhost:{tls_port}/0") as cache:
+        assert await cache.get_many([b"key"]) == [None]
     assert sample("sentiment_cache_lookups_total", tier="redis", result="error") == before + 1
-    await cache.close()
 
 
 @pytest.fixture
@@ -163,12 +144,11 @@ async def test_a_cluster_is_refused(cluster: list[RedisServer], caplog: pytest.L
     """At the start with what to do instead; and where one comes later, the log says what it answers."""
     with pytest.raises(SettingsError, match=r"SENTIMENT_REDIS_URL: this server is a cluster.* name a single Redis"):
         await refuse_other_modes(cluster[0].url)
-    cache = RedisCache(cluster[0].url, classes=2, timeout=1.0, ttl=60)
-    for number in range(20):
-        assert await cache.get_many([b"%d" % number, b"other"]) == [None, None]
-    assert not cache.in_use
+    async with redis_cache(cluster[0].url) as cache:
+        for number in range(20):
+            assert await cache.get_many([b"%d" % number, b"other"]) == [None, None]
+        assert cache._reads.breaker.is_open
     assert "redis fails to read (ClusterCrossSlotError: " in caplog.text
-    await cache.close()
 
 
 @pytest.fixture
@@ -179,7 +159,7 @@ def sentinel_port(tmp_path: Path) -> Iterator[int]:
     command = [program("redis-server"), str(tmp_path / "sentinel.conf"), "--sentinel"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until_it_listens(port)
+            wait_until_it_listens(port, process)
             yield port
         finally:
             process.kill()

@@ -67,6 +67,6 @@ def test_offsets_of_any_text(text: str) -> None:
 def test_hostile_texts_cost_little(piece: str) -> None:
     """The longest text that is ever explained takes no more than seconds, whatever is in it."""
     text = piece * (20_000 // len(piece))
-    started = time.monotonic()
+    started = time.process_time()
     check(text)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20

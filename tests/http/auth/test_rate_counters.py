@@ -82,12 +82,14 @@ async def test_a_stopped_process_stops_nobody(tmp_path: Path, monkeypatch: pytes
     async with counting(tmp_path / "rates") as counters:
         command = [sys.executable, "-c", HOLDER, str(tmp_path / "rates")]
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        assert process.stdout
-        await process.stdout.readline()
-        assert await counters.hit(LIMIT, "a", 40)
-        assert not await counters.hit(LIMIT, "a", 1)
-        process.kill()
-        await process.communicate()
+        try:
+            assert process.stdout
+            await process.stdout.readline()
+            assert await counters.hit(LIMIT, "a", 40)
+            assert not await counters.hit(LIMIT, "a", 1)
+        finally:
+            process.kill()
+            await process.communicate()
 
 
 async def test_there_are_so_many_counters_and_no_more(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ async def test_a_client_that_leaves_cancels_its_work(protocol: Protocol) -> None
         return
 
     scope = {**SCOPE, "path": protocol.path, "raw_path": protocol.path.encode()}
-    await asyncio.wait_for(application(classifier)(scope, receive, send), 5)
+    await asyncio.wait_for(application(classifier)(scope, receive, send), 60)
     assert classifier.cancelled == 1
     assert sample("sentiment_requests_total", **labels) == before + 1
     assert asyncio.all_tasks() == {asyncio.current_task()}

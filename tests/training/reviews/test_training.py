@@ -19,7 +19,7 @@ from app.model.checkpoint import load_network
 from app.model.runtimes import load_predictor
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
-from app.training import evaluate_command, model_version
+from app.training import behaviour, evaluate_command, model_version
 from app.training.batches import predict_sorted
 from app.training.command import INTERRUPTED
 from app.training.loop import STATE_FILE, Trainer
@@ -56,7 +56,7 @@ def small_recipe(architecture: str) -> Recipe:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with everything that the command reads, and version 1; recipe and mixture are small."""
+    """A folder with everything that the command reads, and version 1; recipe, mixture and behaviour suite are small."""
     folder = tmp_path_factory.mktemp("reviews")
     write_corpus(folder)
     write_source(folder / "shops.tsv", 12)
@@ -66,6 +66,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "reviews", small_recipe)
         patch.setattr(assembly, "MixtureSizes", partial(MixtureSizes, unreadable=10, phrases=5, flipped=5))
+        patch.setattr(behaviour, "_CASES", 4)
+        patch.setattr(behaviour, "_GROUPS", 2)
         # The list of judging words and emoji would hide the sources.
         patch.setattr(Generator, "lexicon", lambda self: [])
         assert run(command, *arguments(folder)) == 0
@@ -128,7 +130,7 @@ def test_a_version_is_written_and_can_be_evaluated(root: Path, capsys: pytest.Ca
     assert [int(np.argmax(scores.probabilities)) for scores in said] == [2, 1, 0]
 
     capsys.readouterr()
-    given = ["small", "--store", str(root / "store"), "--data", str(root / "dev.tsv"), "--json"]
+    given = ["small", "--store", str(root / "store"), "--data", str(root / "dev.tsv"), "--threads", "1", "--json"]
     assert run(evaluate_command, *given) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["polar"] == metrics["sources"]["dev"]
@@ -173,7 +175,8 @@ def test_a_model_of_other_sizes_is_no_start_and_of_other_labels_no_teacher(root:
 def test_the_behaviour_suite_of_a_stored_model(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a table and as JSON, the same that was recorded; no labelled texts are read, no picture is drawn."""
     out = root / "out"
-    assert run(evaluate_command, "small/1", "--store", str(root / "store"), "--behaviour", "--out", str(out)) == 0
+    given = ["small/1", "--store", str(root / "store"), "--behaviour", "--threads", "1", "--out", str(out)]
+    assert run(evaluate_command, *given) == 0
     said = capsys.readouterr().out
     assert said.startswith("small/1 on behaviour suite, torch float32\n")
     assert "| capability | right is | cases | small/1 |" in said
@@ -195,6 +198,6 @@ def test_figures_of_labels_beside_negative_and_positive(root: Path, capsys: pyte
     model = add_checkpoint(root / "store", "others", labels=("mixed", "negative", "positive"))
     path = root / "mixed.csv"
     path.write_text("text,label\na good film,positive\na bad film,negative\na film,mixed\n", encoding="utf-8")
-    given = [model.reference, "--store", str(root / "store"), "--data", str(path), "--json"]
+    given = [model.reference, "--store", str(root / "store"), "--data", str(path), "--threads", "1", "--json"]
     assert run(evaluate_command, *given) == 0
     assert "polar" not in json.loads(capsys.readouterr().out)
