@@ -57,7 +57,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 test: lint  ## everything that needs only Python
 	$(BIN)/python -m pytest -m "not extra"
 
-test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, a C compiler
+test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, helm (make helm), a C compiler
 	$(BIN)/python -m pytest -m "extra and not containers"
 
 test-containers: $(VENV)/.dev  ## build the image, run it and the compose files: needs a Docker engine, and root for kill -9
