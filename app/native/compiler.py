@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,14 +112,17 @@ def build(library: Library, command: Sequence[str], path: Path | None = None, ex
         return False
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
-            objects = []
-            for variant, instructions in variants.items():
-                objects.append(f"{folder}/{variant}.o")
+
+            def compiled(variant: str) -> str:
                 defines = [f"-DVARIANT={variant}", f"-DVARIANT_{variant}"]
                 if variant == "portable":
                     defines.append(f'-DSOURCES="{key}"')
-                source = str(library.path.parent / library.sources[0])
-                run_compiler([*command, *_FLAGS, *extra, *instructions, *defines, "-c", source, "-o", objects[-1]])
+                source, made = str(library.path.parent / library.sources[0]), f"{folder}/{variant}.o"
+                run_compiler([*command, *_FLAGS, *extra, *variants[variant], *defines, "-c", source, "-o", made])
+                return made
+
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                objects = list(threads.map(compiled, variants))
             linked = Path(folder) / "linked.so"
             run_compiler([*command, *extra, "-shared", *objects, "-o", str(linked)])
             linked.replace(path)

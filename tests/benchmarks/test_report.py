@@ -121,12 +121,13 @@ import subprocess, time
 from benchmarks import processes
 processes.adopt_orphans()
 subprocess.Popen(["sh", "-c", "setsid sh -c 'while :; do :; done' & sleep 0.1"])
-time.sleep(1)
-print(len(processes.descendants()), processes.memory_bytes() > 0, sum(processes.cpu_seconds().values()) > 0.2)
+while sum(processes.cpu_seconds().values()) < 0.2 or len(processes.descendants()) > 1:
+    time.sleep(0.05)
+print(len(processes.descendants()), processes.memory_bytes() > 0)
 processes.end_all(2)
 print(len(processes.descendants()))
 """
-    assert _run(program) == ["1", "True", "True", "0"]
+    assert _run(program) == ["1", "True", "0"]
 
 
 def test_processes_below_a_zombie_are_seen_and_ended() -> None:
@@ -142,14 +143,14 @@ child = (
     "ctypes.CDLL(None).pthread_exit(None)"
 )
 zombie = subprocess.Popen([sys.executable, "-c", child], stderr=subprocess.DEVNULL)
-time.sleep(1)
-state = open(f"/proc/{zombie.pid}/stat").read().rpartition(")")[2].split()[0]
-print(state, len(processes.descendants()))
+while open(f"/proc/{zombie.pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+    time.sleep(0.05)
+print(len(processes.descendants()))
 zombie.kill()
 processes.end_all(2)
 print(len(processes.descendants()))
 """
-    assert _run(program) == ["Z", "1", "0"]
+    assert _run(program) == ["1", "0"]
 
 
 def test_no_figure_where_a_process_ended_meanwhile() -> None:
@@ -165,7 +166,7 @@ def _run(program: str) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     return finished.stdout.split()
 

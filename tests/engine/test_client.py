@@ -8,7 +8,6 @@ import time
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -193,7 +192,7 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
                 await until(lambda: remote.ready)
                 if future is None:
                     [future] = remote.submit([text(4)], FAR)
-                await until(partial(bool, server._in_flight))
+                await until(lambda server=server: server._in_flight)  # type: ignore[misc]
                 assert remote._connection is not None
                 assert server._server is not None
                 server._server.close()
