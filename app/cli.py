@@ -1,4 +1,4 @@
-"""The commands: serve, classify, train, train-reviews, evaluate, models, keys, cache and openapi.
+"""The commands: serve, classify, report, train, train-reviews, evaluate, models, keys, cache and openapi.
 
 Of ``python -m app`` or, where it is installed, ``sentiment``.
 """
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _TOOLS = {
     "classify": ("app.classify", "label the texts of a file"),
+    "report": ("app.report.command", "a page about files that were labelled"),
     "train": ("app.training.command", "train a network and store it as a new version"),
     "train-reviews": ("app.training.reviews.command", "train the model for reviews of any kind"),
     "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),

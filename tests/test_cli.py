@@ -17,7 +17,7 @@ from app import cli
 from app.errors import CheckpointError, OptionError, SettingsError
 from app.settings import PREFIX, Settings
 
-COMMANDS = ("serve", "classify", "train", "evaluate", "models", "keys", "cache", "openapi")
+COMMANDS = ("serve", "classify", "report", "train", "evaluate", "models", "keys", "cache", "openapi")
 
 
 def app(*arguments: str) -> subprocess.CompletedProcess[str]:

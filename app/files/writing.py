@@ -83,7 +83,7 @@ class DelimitedEncoder(_Appended):
         self._header = [*header, *results.names.values()]
         self._columns = columns
         self._separator = style.separator
-        self._as_cell = _harmless if style.escape_formulas else _plain
+        self._as_cell = harmless if style.escape_formulas else _plain
         self._copies = not style.escape_formulas
         self._writer = RecordWriter(style.separator)
 
@@ -106,7 +106,7 @@ def _plain(value: Any) -> Any:
     return value if type(value) is str else plain_text(value)
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula: an apostrophe stands before one, and it is shown as text."""
     text = _plain(value)
     return (

@@ -1,0 +1,156 @@
+"""``python -m app report``: a page about files that ``classify`` wrote; and how ``classify --report`` makes one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.errors import DataError, OptionError
+from app.files.arguments import READ_NAMES, add_read_arguments, read_options
+from app.files.job import say
+from app.files.layout import STANDARD, Format, Layout, layout_of
+from app.files.options import OnBadRow, ReadOptions
+from app.files.reading import Survey, open_table
+from app.report.findings import Findings, Wanted
+from app.report.page import page_of
+
+_MOST_GROUPINGS = 10
+_LONGEST_MODEL = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``report``."""
+    parser.add_argument("inputs", metavar="SCORED", nargs="+", help=f"a file that classify wrote: {READ_NAMES}")
+    parser.add_argument(
+        "--output",
+        "--out",
+        dest="out",
+        default="report.html",
+        help="the report (default: %(default)s); - for standard output",
+    )
+    parser.add_argument(
+        "--model", help="NAME/VERSION that scored the files, which they do not say; the report names it"
+    )
+    add_report_arguments(parser)
+    add_read_arguments(parser.add_argument_group("how SCORED is read"), "SCORED", (OnBadRow.ERROR, OnBadRow.SKIP))
+
+
+def add_report_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the flags that say what a report compares."""
+    parser.add_argument(
+        "--group-by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="compare rows by its values; several are possible",
+    )
+    parser.add_argument("--time-column", metavar="COLUMN", help="shares over time (default: found by its name)")
+    parser.add_argument(
+        "--time-format", help="how times are written, such as %%d/%%m/%%Y (default: as the values are found to be)"
+    )
+
+
+def wanted(args: argparse.Namespace) -> Wanted:
+    """What the parsed flags ask for.
+
+    Raises:
+        OptionError: one of them cannot be.
+    """
+    groups = tuple(dict.fromkeys(args.group_by))
+    if len(groups) > _MOST_GROUPINGS:
+        raise OptionError("group_by", f"at most {_MOST_GROUPINGS} columns (got {len(groups)})")
+    if args.time_format is not None:
+        check_time_format(args.time_format)
+    return Wanted(groups, args.time_column, args.time_format)
+
+
+def check_time_format(form: str) -> None:
+    """Refuse a format that does not tell the year.
+
+    Raises:
+        OptionError: it does not.
+    """
+    some = datetime(2001, 2, 3, tzinfo=UTC)
+    try:
+        told = datetime.strptime(some.strftime(form), form).year == some.year
+    except ValueError:
+        told = False
+    if not told:
+        raise OptionError("time_format", f"must say how dates are written, such as %d/%m/%Y (got {form[:40]!r})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``report`` as parsed; the exit status.
+
+    Raises:
+        SentimentError: a file or an option is not as it should be.
+    """
+    options, findings = read_options(args), Findings(wanted(args))
+    if args.out != STANDARD and any(Path(args.out).resolve() == Path(path).resolve() for path in args.inputs):
+        raise OptionError("output", f"would replace an input, {args.out}")
+    for path in args.inputs:
+        read_scored(findings, Path(path), layout_of(path, args.format), options)
+    write_report(findings, args.out, args.model and args.model[:_LONGEST_MODEL])
+    return 0
+
+
+def read_scored(findings: Findings, path: Path, layout: Layout, options: ReadOptions, name: str | None = None) -> None:
+    """Count the rows of a scored file.
+
+    Args:
+        findings: take them.
+        path: of the file.
+        layout: how it lies there.
+        options: how it is read.
+        name: what it is called instead of its own name.
+
+    Raises:
+        DataError: it cannot be read, was not scored, or lacks a column.
+    """
+    try:
+        with path.open("rb") as file:
+            survey = Survey(options)
+            if layout.format in (Format.JSON, Format.JSONL):  # whose columns are known only at the end
+                for _ in survey.steps(file, str(path), layout):
+                    pass
+            table = open_table(file, str(path), layout, options, survey.columns)
+            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M")
+            findings.add(table, name or path.name, changed)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
+
+
+def write_report(findings: Findings, out: str, model: str | None = None, left_out: int = 0) -> None:
+    """Write the page, and say what was found for it.
+
+    Args:
+        findings: of all files.
+        out: where it goes, or ``-``.
+        model: what scored them, where that is known.
+        left_out: see ``page_of``.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    page = page_of(findings, model, left_out)
+    timeline = findings.timeline()
+    if timeline is not None:
+        others = findings.time_is_ambiguous()
+        doubt = f"; they may also be {others[0]}, see --time-format" if others else ""
+        say(f"times are in {findings.time_column!r}, read as {timeline.pattern.name}{doubt}")
+        if timeline.unread:
+            say(f"{timeline.unread:,} values are no times; the first is {timeline.first_unread!r}")
+    if out == STANDARD:
+        sys.stdout.buffer.write(page.encode())
+        sys.stdout.flush()
+        return
+    place = Path(out)
+    try:
+        temporary = place.with_name(f"{place.name}.new")
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(place)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
+    say(f"report on {findings.all.rows:,} rows written to {out}")
