@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from app.errors import DataError, OptionError
@@ -22,9 +23,12 @@ from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
 from app.files.results import Summary
 from app.files.scorer import LocalScorer, Scorer
-from app.files.table import BadRows
+from app.files.table import BadRows, Table
 from app.files.writing import Style
 from app.process.cores import usable_cores
+from app.report.command import add_report_arguments, wanted
+from app.report.findings import Wanted
+from app.report.written import ReportOnWritten
 from app.settings import add_store_argument, choices_of, default_of
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
@@ -45,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        default=STANDARD,
         help=f"a file ({', '.join(f'.{name}' for name in written)}), or a folder, which several files need: "
-        "each result is called as its INPUT there (default: standard output)",
+        "each result is called as its INPUT there (default: standard output; with --report nowhere)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT, and forget a run that was stopped")
     parser.add_argument("--out-format", choices=written, help="of OUT, where its name does not tell; OUT is UTF-8")
@@ -56,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put an apostrophe before values of CSV and TSV that a spreadsheet would compute, such as =HYPERLINK(...)",
     )
+    report = parser.add_argument_group("a report on what was scored")
+    report.add_argument(
+        "--report", metavar="REPORT.HTML", help="also write a page with shares, words, times and groups"
+    )
+    add_report_arguments(report)
     add_read_arguments(parser.add_argument_group("how INPUT is read"), "INPUT", tuple(OnBadRow))
     local = parser.add_argument_group("scored by this machine")
     model = default_of("model")
@@ -96,23 +104,47 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SentimentError: file, model, service or an option is not as it should be.
     """
-    options = read_options(args)
+    options, report = read_options(args), _report(args)
     headers = dict(_header(given) for given in args.header)
-    files = _files(args, _expanded(args.inputs))
+    inputs = _expanded(args.inputs)
     with ExitStack() as stack:
+        if args.out is None:
+            args.out = _nowhere(stack.enter_context(TemporaryDirectory()), args, inputs) if report else STANDARD
+        files = _files(args, inputs)
         stack.enter_context(_seldom_collected())
         # The model is loaded while the files are looked through.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_scorer, args, headers)
-        surveys = [_survey(file, options) for file in files]
+        surveys = [_survey(file, options, report) for file in files]
         scorer = stack.enter_context(closing(loading.result()))
         if _is_folder(args.out):
             Path(args.out).mkdir(parents=True, exist_ok=True)
         for file, survey in zip(files, surveys, strict=True):
             if len(files) > 1 and not args.overwrite and Path(file.out).exists():
                 say(f"{file.out}: is there already, and stays as it is")
-            elif status := _classify(args, options, file, survey, scorer):
+            elif status := _classify(args, options, file, survey, scorer, report):
                 return status
+        if report is not None:
+            report.write(scorer.identity)
     return 0
+
+
+def _report(args: argparse.Namespace) -> ReportOnWritten | None:
+    """The report that is asked for."""
+    comparisons = wanted(args)
+    if args.report is None:
+        if comparisons != Wanted():
+            raise OptionError("report", "must say where the report goes, where columns to compare are given")
+        return None
+    if args.out == STANDARD:
+        raise OptionError("report", "is made of a file of results: give a file as --out, or no --out at all")
+    return ReportOnWritten(comparisons, args.report, alone=args.out is None)
+
+
+def _nowhere(folder: str, args: argparse.Namespace, inputs: Sequence[str]) -> str:
+    """Where results go that nobody wants but the report."""
+    if STANDARD not in inputs:
+        return f"{folder}/"
+    return f"{folder}/scored.{Format.JSONL if args.format in _JSON else Format.CSV}"
 
 
 def _expanded(given: Sequence[str]) -> list[str]:
@@ -140,6 +172,8 @@ def _files(args: argparse.Namespace, paths: Sequence[str]) -> list[_File]:
         if out in taken:
             raise OptionError("out", f"would replace an input, {out}")
         taken.add(out)
+    if args.report not in (None, STANDARD) and Path(args.report).resolve() in taken:
+        raise OptionError("report", f"would replace an input or its results, {args.report}")
     return files
 
 
@@ -195,23 +229,48 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _survey(file: _File, options: ReadOptions) -> Survey:
+def _survey(file: _File, options: ReadOptions, report: ReportOnWritten | None) -> Survey:
     """Look through a file; standard input is only there once."""
     survey = Survey(options)
     if file.source != STANDARD:
         with _opened(file.source) as opened:
             for _ in survey.steps(opened, file.source, file.layout):
                 pass
+            if report is not None:
+                table = open_table(opened, file.source, file.layout, options, survey.columns)
+                _expect(report, file, table, options, survey.bad)
     return survey
 
 
-def _classify(args: argparse.Namespace, options: ReadOptions, file: _File, survey: Survey, scorer: Scorer) -> int:
+def _expect(report: ReportOnWritten, file: _File, table: Table, options: ReadOptions, bad: BadRows) -> None:
+    name = "standard input" if file.source == STANDARD else Path(file.source).name
+    first = None if file.source == STANDARD else next(iter(table.windows()), None)
+    report.expect(table, name, first, bad, Path(file.out), file.target, _separator(file, table, options))
+
+
+def _separator(file: _File, table: Table, options: ReadOptions) -> str:
+    """What stands between the values of results that are CSV: the same as in the file."""
+    found = getattr(table, "separator", None) if file.layout.format is Format.CSV else None
+    return options.delimiter or found or ","
+
+
+def _classify(
+    args: argparse.Namespace,
+    options: ReadOptions,
+    file: _File,
+    survey: Survey,
+    scorer: Scorer,
+    report: ReportOnWritten | None,
+) -> int:
     """Score one file; the exit status."""
     with _opened(file.source) as opened:
         table = open_table(opened, file.source, file.layout, options, survey.columns)
         table.rows = survey.rows if file.source != STANDARD else None
-        found = options.delimiter or (getattr(table, "separator", None) if file.layout.format is Format.CSV else None)
-        style = Style(file.target.format, file.target.compression, found or ",", args.escape_formulas)
+        style = Style(
+            file.target.format, file.target.compression, _separator(file, table, options), args.escape_formulas
+        )
+        if report is not None and file.source == STANDARD:
+            _expect(report, file, table, options, table.bad)
         say(f"{file.source}: {table.found}; the texts are in {table.text_column!r}")
         _say_bad_rows(file.source, survey.bad)
         job = Job(table, scorer, style, keep_na=options.keep_na)
@@ -220,6 +279,8 @@ def _classify(args: argparse.Namespace, options: ReadOptions, file: _File, surve
         else:
             inputs = None if file.source == STANDARD else _inputs(opened, file, options, style, job)
             job.to_file(Path(file.out), inputs, overwrite=args.overwrite)
+            if report is None or not report.alone:
+                say(f"written to {file.out}")
             status = 0
         if file.source == STANDARD:
             _say_bad_rows(file.source, table.bad)

@@ -73,7 +73,6 @@ class Job:
                     say(f"\n{partial.rows:,} rows are done; the same command goes on from there")
                 raise
             partial.finish(self.encoder)
-        say(f"written to {out}")
 
 
 @contextmanager
