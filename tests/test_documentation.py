@@ -18,7 +18,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from app import cli, metrics
 from app.settings import CORPUS_VARIABLE, PREFIX, ROLE_VARIABLE, Settings
-from tests.pictures import IMAGES, PICTURES, digest_of_page, served
+from tests.pictures import IMAGES, PICTURES, REPORT, digest_of, served
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -139,8 +139,8 @@ def test_pictures_are_not_old(path: Path) -> None:
     with Image.open(path) as picture:
         says = picture.info
     assert says["Shows"] == served()
-    if path.name in PICTURES:
-        assert says["Made from"] == digest_of_page()
+    if path.name in (*PICTURES, REPORT):
+        assert says["Made from"] == digest_of(path.name)
 
 
 def test_make_targets_exist() -> None:
