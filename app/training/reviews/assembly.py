@@ -18,9 +18,11 @@ from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.corpus import Corpus
 from app.training.data import Dataset
 from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits, corpus_examples
+from app.training.loop import Trainer
 from app.training.model_version import TrainingRecord, WrittenVersion, write_version
 from app.training.peer import soft_labels_of
 from app.training.recipe import reviews
+from app.training.recurrence import TrainingNetwork
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix
 from app.training.reviews.run import Run, TaughtTexts, prepared, taught_texts
 from app.training.reviews.sources import LABELS, Source
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
+_STUDENTS = 2
 _SURE = 0.95
 """Probability of the class that a film review's stars name."""
 
@@ -111,9 +114,11 @@ def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredMod
 
 
 def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
-    """Train, evaluate and store one version.
+    """Train, evaluate and store one version: the mean of networks that started from the same weights.
 
-    Everything that takes long is kept in the run's folder, and the same command goes on from there.
+    These are the forward teacher and two students of different seeds; their mean is better than each of them
+    (Wortsman et al. 2022, "Model soups"). Everything that takes long is kept in the run's folder, and the same command
+    goes on from there.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the state is kept.
@@ -122,19 +127,19 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     torch.set_num_threads(options.threads)
     run = prepared(options, reviews("gru"), store)
     recipe, tokenizer = run.recipe, run.tokenizer
-    network = fresh_network(recipe, len(tokenizer), options.seed)
-    start_from(network, tokenizer, store.open(options.start))
-    trainer = trained(network, recipe, training_texts(run), run.validation, options.seed, options.run)
+    students = [student(run, options.seed + number) for number in range(_STUDENTS)]
+    teacher = teacher_trainer(run, backwards=False)
+    network = averaged([teacher.network, *(trainer.network for trainer in students)])
     record = TrainingRecord(
         recipe=recipe,
         seed=options.seed,
         command=options.command,
         device="cpu",
         threads=options.threads,
-        seconds=trainer.seconds,
-        teacher_seconds=0.0,
-        best_epoch=trainer.best_epoch,
-        history=trainer.history,
+        seconds=sum(trainer.seconds for trainer in students),
+        teacher_seconds=teacher.seconds,
+        best_epoch=students[0].best_epoch,
+        history=students[0].history,
     )
     tokenizer = tokenizer.with_limits(recipe.reads, recipe.reads // 3)
     reads = {"max_tokens": tokenizer.max_tokens, "head_tokens": tokenizer.head_tokens}
@@ -143,13 +148,29 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     return write_version(store, options.name, network, tokenizer, splits, record)
 
 
-def training_texts(run: Run) -> Dataset:
-    """What the network is trained on: labelled, generated and unlabelled texts, with what the teachers say of them."""
+def student(run: Run, seed: int) -> Trainer:
+    """A trainer that has trained a network on labels and on what the teachers say."""
+    network = fresh_network(run.recipe, len(run.tokenizer), seed)
+    start_from(network, run.tokenizer, run.store.open(run.options.start))
+    return trained(
+        network, run.recipe, training_texts(run, seed), run.validation, seed, run.options.run / f"student-{seed}"
+    )
+
+
+def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:
+    """The first of some networks, with the mean of the weights of all."""
+    states = [network.state_dict() for network in networks]
+    networks[0].load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
+    return networks[0]
+
+
+def training_texts(run: Run, seed: int) -> Dataset:
+    """What a student is trained on: labelled, generated and unlabelled texts, with what the teachers say of them."""
     texts = taught_texts(run)
     said = soft_labels(run, texts)
     soft = dict(zip(texts.labelled, said, strict=False))
     films = film_mixture(run.corpus)
-    mixture = mix(run.sources, MixtureSizes(generated=run.recipe.generated), run.options.seed)
+    mixture = mix(run.sources, MixtureSizes(generated=run.recipe.generated), seed)
     for labelled in (films, mixture):
         soften(labelled, soft, run.recipe.teacher)
     without_label = said[len(texts.labelled) :]
@@ -159,7 +180,7 @@ def training_texts(run: Run) -> Dataset:
         known[:] = (known + film_peers_labels(run, texts.films)) / 2
     for text, target in zip([*texts.films, *texts.parts], without_label.tolist(), strict=True):
         films.add(text, target)
-    return encoded(films, run.tokenizer, run.options.seed) + encoded(mixture, run.tokenizer, run.options.seed)
+    return encoded(films, run.tokenizer, seed) + encoded(mixture, run.tokenizer, seed)
 
 
 def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
@@ -181,6 +202,12 @@ def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
 
 def teacher_labels(run: Run, texts: Sequence[str], *, backwards: bool) -> np.ndarray:
     """Probabilities (N, 3) of N texts by a network that is trained on labels alone, forwards or backwards."""
+    trainer = teacher_trainer(run, backwards=backwards)
+    return network_labels(trainer.network, run.tokenizer, texts, backwards=backwards)
+
+
+def teacher_trainer(run: Run, *, backwards: bool) -> Trainer:
+    """A trainer that has trained a network on labels alone, forwards or backwards."""
     recipe, tokenizer = run.recipe, run.tokenizer
     seed = _BACKWARD_SEED if backwards else _FORWARD_SEED
     mixture = mix(run.sources, MixtureSizes(generated=recipe.generated), seed)
@@ -191,8 +218,7 @@ def teacher_labels(run: Run, texts: Sequence[str], *, backwards: bool) -> np.nda
     network = fresh_network(recipe, len(tokenizer), seed)
     start_from(network, tokenizer, run.store.open(run.options.start), recurrent=not backwards)
     folder = run.options.run / f"teacher-{'backward' if backwards else 'forward'}"
-    trained(network, replace(recipe, epochs=_TEACHER_EPOCHS), train, chosen, seed, folder)
-    return network_labels(network, tokenizer, texts, backwards=backwards)
+    return trained(network, replace(recipe, epochs=_TEACHER_EPOCHS), train, chosen, seed, folder)
 
 
 def soften(mixture: Mixture, soft: Mapping[str, np.ndarray], share: float) -> None:

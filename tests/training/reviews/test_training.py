@@ -49,7 +49,17 @@ def write_source(path: Path, count: int) -> Path:
 
 
 def small_recipe(architecture: str) -> Recipe:
-    recipe = tiny_recipe(epochs=2, batch_size=32, teacher=0.5, crops=6, fragments=6, reads=30, generated=40, pieces=60)
+    recipe = tiny_recipe(
+        epochs=6,
+        learning_rate=0.01,
+        batch_size=16,
+        teacher=0.5,
+        crops=6,
+        fragments=6,
+        reads=30,
+        generated=40,
+        pieces=60,
+    )
     network = {**recipe.network, "vocabulary_size": 3000, "rating": True, "pooling": ("last", "mean", "max")}
     return replace(recipe, network=network, preprocessing=2, preset="reviews")
 
@@ -138,9 +148,9 @@ def test_a_version_is_written_and_can_be_evaluated(root: Path, capsys: pytest.Ca
 
 @pytest.mark.usefixtures("figures_left_out")
 def test_an_interrupted_run_goes_on_to_the_same_weights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in either teacher and in the training itself; the same command again makes the same version at last."""
+    """Ctrl-C in either teacher and in either student; the same command again makes the same version at last."""
     again, store = root / "again", ModelStore(root / "store")
-    for folder in (again / "teacher-forward", again / "teacher-backward", again):
+    for folder in (again / name for name in ("teacher-forward", "teacher-backward", "student-1", "student-2")):
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "_step", interrupted(Trainer._step, folder))
             assert run(command, *arguments(root, "--run", str(again))) == INTERRUPTED
