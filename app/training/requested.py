@@ -72,6 +72,7 @@ class ReviewOptions:
     development: tuple[str, ...]
     peers: tuple[str, ...]
     start: str
+    average: str | None
     store: Path
     run: Path
     seed: int
@@ -85,6 +86,8 @@ class ReviewOptions:
         parts += ["--dev", *(argument.rpartition("/")[2] for argument in self.development)]
         for peer in self.peers:
             parts += ["--peer", peer]
+        if self.average:
+            parts += ["--average", self.average]
         parts += ["--start", self.start, "--name", self.name, "--seed", str(self.seed), "--threads", str(self.threads)]
         return shlex.join(part for part in parts if part)
 

@@ -117,8 +117,8 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     """Train, evaluate and store one version: the mean of networks that started from the same weights.
 
     These are the forward teacher and two students of different seeds; their mean is better than each of them
-    (Wortsman et al. 2022, "Model soups"). Everything that takes long is kept in the run's folder, and the same command
-    goes on from there.
+    (Wortsman et al. 2022, "Model soups"). A stored version that started there too may count for half. Everything that
+    takes long is kept in the run's folder, and the same command goes on from there.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the state is kept.
@@ -130,6 +130,8 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     students = [student(run, options.seed + number) for number in range(_STUDENTS)]
     teacher = teacher_trainer(run, backwards=False)
     network = averaged([teacher.network, *(trainer.network for trainer in students)])
+    if options.average:
+        network = averaged([network, stored_network(network, tokenizer, store.open(options.average))])
     record = TrainingRecord(
         recipe=recipe,
         seed=options.seed,
@@ -162,6 +164,22 @@ def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:
     states = [network.state_dict() for network in networks]
     networks[0].load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
     return networks[0]
+
+
+def stored_network(like: TrainingNetwork, tokenizer: Tokenizer, model: StoredModel) -> TrainingNetwork:
+    """A stored version's network, of which the mean with another one can be taken.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        DataError: its words or sizes are others.
+    """
+    network = TrainingNetwork(like.config)
+    stored = load_network(model.path, model.config).state_dict()
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (network.state_dict(), stored)]
+    if shapes[0] != shapes[1] or load_tokenizer(model).vocabulary != tokenizer.vocabulary:
+        raise DataError(f"{model.reference}: its words or sizes are others, so there is no mean of it and this run's")
+    network.load_state_dict(stored)
+    return network
 
 
 def training_texts(run: Run, seed: int) -> Dataset:

@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", metavar="MODEL", default="imdb-gru/4", help="stored model to start from (default: %(default)s)"
     )
+    parser.add_argument(
+        "--average",
+        metavar="MODEL",
+        help="stored model of an earlier run over the same texts, whose weights count for half of the new ones",
+    )
     parser.add_argument("--name", default="reviews-gru", help="name in the model store (default: %(default)s)")
     add_store_argument(parser)
     parser.add_argument(
@@ -70,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         development=tuple(args.dev),
         peers=tuple(args.peer),
         start=args.start,
+        average=args.average,
         store=args.store,
         run=args.folder or Path("runs") / args.name,
         seed=args.seed,

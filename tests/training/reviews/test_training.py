@@ -25,7 +25,7 @@ from app.training.command import INTERRUPTED
 from app.training.loop import STATE_FILE, Trainer
 from app.training.recipe import Recipe
 from app.training.reviews import assembly, command
-from app.training.reviews.assembly import start_from
+from app.training.reviews.assembly import averaged, start_from
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import MixtureSizes
 from app.training.reviews.sources import LABELS
@@ -161,6 +161,24 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(root: Path, monkeypatch:
     first, second = (load_network(model.path, model.config).state_dict() for model in (one, other))
     assert all(np.array_equal(first[name].numpy(), second[name].numpy()) for name in first)
     assert one.config == other.config
+
+
+@pytest.mark.usefixtures("figures_left_out")
+def test_a_stored_version_may_count_for_half(root: Path) -> None:
+    """The weights are in the middle between the run's and the stored ones; one of other words is refused."""
+    folder, store = root / "run", ModelStore(root / "store")
+    assert run(command, *arguments(root, "--run", str(folder), "--name", "mean", "--average", "small/1")) == 0
+    model = store.open("mean/1")
+    assert "--average small/1" in model.metrics["command"]
+    with pytest.raises(DataError, match=r"films/1: its words or sizes are others"):
+        run(command, *arguments(root, "--run", str(folder), "--average", "films"))
+
+
+def test_a_mean_is_in_the_middle() -> None:
+    """Of each weight."""
+    networks = [fresh_network(small_recipe("gru"), 20, seed) for seed in (1, 2)]
+    first, second = (network.embedding.weight.detach().clone() for network in networks)
+    assert np.allclose(averaged(networks).embedding.weight.detach(), (first + second) / 2)
 
 
 def test_a_run_may_start_from_a_model_of_three_classes(root: Path) -> None:
