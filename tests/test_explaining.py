@@ -27,8 +27,8 @@ KINDS = ["sentences", "tokens", "curve"]
 
 @pytest.fixture(scope="module")
 def service(tiny_store: Path) -> Iterator[Service]:
-    """One worker, exact arithmetic; the explainer ends after two seconds without work."""
-    with serving(tiny_store, workers="1", precision="float32", explain_idle="2", timeout="120") as running:
+    """One worker, exact arithmetic; the explainer ends after a second without work."""
+    with serving(tiny_store, workers="1", precision="float32", explain_idle="1", timeout="120") as running:
         yield running
 
 

@@ -33,6 +33,13 @@ def service(tiny_store: Path) -> Iterator[Service]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def caching(tiny_store: Path) -> Iterator[Service]:
+    """One worker with a cache and room for few connections."""
+    with serving(tiny_store, workers="1", max_connections="50") as running:
+        yield running
+
+
 def reviews(count: int, seed: int = 0) -> list[str]:
     """Different texts of one to sixty words, written by chance from the tiny vocabulary and words beyond it."""
     chance = random.Random(seed)
@@ -128,24 +135,24 @@ def test_every_process_shows_itself(service: Service) -> None:
     assert found["sentiment_queue_wait_limit_seconds"] == 10
 
 
-def test_what_is_not_ready_says_so(tiny_store: Path) -> None:
+def test_what_is_not_ready_says_so(caching: Service) -> None:
     """While the engine is away ``sentiment_engine_ready`` is 0, whatever its predecessor left behind."""
-    with serving(tiny_store, workers="1") as running:
-        [engine] = running.children("engine")
-        assert running.metrics()["sentiment_engine_ready"] == 1
-        os.kill(engine, signal.SIGKILL)
-        for ready in (0, 1):
-            wait_until(lambda ready=ready: running.metrics()["sentiment_engine_ready"] == ready)  # type: ignore[misc]
-        assert running.metrics()['sentiment_process_restarts_total{role="engine"}'] == 1
+    [engine] = caching.children("engine")
+    assert caching.metrics()["sentiment_engine_ready"] == 1
+    os.kill(engine, signal.SIGKILL)
+    for ready in (0, 1):
+        wait_until(lambda ready=ready: caching.metrics()["sentiment_engine_ready"] == ready)  # type: ignore[misc]
+    assert caching.metrics()['sentiment_process_restarts_total{role="engine"}'] == 1
 
 
-def test_repeated_texts_are_answered_from_memory(tiny_store: Path) -> None:
+def test_repeated_texts_are_answered_from_memory(caching: Service) -> None:
     """With the cache on the second answer says so, and the metrics count it."""
-    with serving(tiny_store, workers="1") as service:
-        answers = [httpx.post(f"{service.url}/classify", json={"text": "good film"}).json() for _ in range(2)]
-        assert [answer["cached"] for answer in answers] == [False, True]
-        assert answers[0]["scores"] == answers[1]["scores"]
-        assert service.metrics()['sentiment_cache_lookups_total{result="hit",tier="memory"}'] == 1
+    hits = 'sentiment_cache_lookups_total{result="hit",tier="memory"}'
+    before = caching.metrics()[hits]
+    answers = [httpx.post(f"{caching.url}/classify", json={"text": "good film"}).json() for _ in range(2)]
+    assert [answer["cached"] for answer in answers] == [False, True]
+    assert answers[0]["scores"] == answers[1]["scores"]
+    assert caching.metrics()[hits] == before + 1
 
 
 def test_redis_failing_under_load_fails_no_request(tiny_store: Path, tmp_path: Path) -> None:
@@ -176,23 +183,22 @@ def test_redis_failing_under_load_fails_no_request(tiny_store: Path, tmp_path: P
         redis.stop()
 
 
-def test_what_clients_and_the_system_do_is_counted(tiny_store: Path, tmp_path: Path) -> None:
+def test_what_clients_and_the_system_do_is_counted(caching: Service) -> None:
     """Connections as they come and go, open files, and requests under the model's name from the first."""
     failed = 'sentiment_requests_total{method="POST",model="tiny",route="/classify",status="503",version="1"}'
-    with serving(tiny_store, workers="1", max_connections="50") as service:
-        found = service.metrics()
-        assert found[failed] == 0
-        assert found["sentiment_workers"] == 1
-        assert found["sentiment_connections_limit"] == 50
-        # The scrape is a connection too; one that has ended is counted until the service has noticed.
-        wait_until(lambda: service.metrics()["sentiment_connections"] == 1)
-        with ExitStack() as stack:
-            for _ in range(5):
-                stack.enter_context(httpx.Client()).get(f"{service.url}/health/live")
-            wait_until(lambda: service.metrics()["sentiment_connections"] == 1 + 5)
-        wait_until(lambda: service.metrics()["sentiment_connections"] == 1)
-        sampled = {'sentiment_process_open_fds{role="engine"}', 'sentiment_process_max_fds{role="worker"}'}
-        wait_until(lambda: sampled <= service.metrics().keys())
+    found = caching.metrics()
+    assert found[failed] == 0
+    assert found["sentiment_workers"] == 1
+    assert found["sentiment_connections_limit"] == 50
+    # The scrape is a connection too; one that has ended is counted until the service has noticed.
+    wait_until(lambda: caching.metrics()["sentiment_connections"] == 1)
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(httpx.Client()).get(f"{caching.url}/health/live")
+        wait_until(lambda: caching.metrics()["sentiment_connections"] == 1 + 5)
+    wait_until(lambda: caching.metrics()["sentiment_connections"] == 1)
+    sampled = {'sentiment_process_open_fds{role="engine"}', 'sentiment_process_max_fds{role="worker"}'}
+    wait_until(lambda: sampled <= caching.metrics().keys())
 
 
 @pytest.mark.extra
