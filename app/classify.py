@@ -22,16 +22,14 @@ from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, lay
 from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
 from app.files.results import Summary
-from app.files.scorer import LocalScorer, Scorer
+from app.files.scorer import Scorer
 from app.files.table import BadRows, Table
 from app.files.writing import Style
-from app.process.cores import usable_cores
 from app.report.command import add_report_arguments, wanted
 from app.report.findings import Wanted
 from app.report.written import ReportOnWritten
 from app.settings import add_store_argument, choices_of, default_of
 from app.store import ModelStore
-from app.text.tokenizer import load_tokenizer
 
 _CONCURRENCY = 4
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -310,13 +308,10 @@ def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:
         from app.files.remote import RemoteScorer
 
         return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say)
-    from app.model.runtimes import load_predictors
+    from app.scoring import load_scorer
 
     model = ModelStore(args.store).open(args.model)
-    predictors = load_predictors(model, args.device, args.runtime, args.precision, args.threads or usable_cores())
-    first, config = predictors[0], model.config
-    identity = f"{model.reference}, {first.runtime} {first.precision} on {first.device}"
-    return LocalScorer(identity, config.labels, config.rating, load_tokenizer(model), config.thresholds, predictors)
+    return load_scorer(model, args.device, args.runtime, args.precision, args.threads)
 
 
 def _header(given: str) -> tuple[str, str]:
