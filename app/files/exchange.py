@@ -215,7 +215,7 @@ class Exchange:
         """Of an answer that another attempt would not change."""
         if _cannot_explain(answer):
             return ExplainerUnavailableError(str(answer.json().get("detail", "nothing can be explained now")))
-        message = f"{self.url}{path} answered {answer.status_code}: {answer.text[:_SHOWN]}"
+        message = f"{self.url}{path} answered {answer.status_code}: {_said(answer)[:_SHOWN]}"
         return RefusedError(message, answer.status_code)
 
 
@@ -224,6 +224,14 @@ def error_of(document: dict[str, Any]) -> TextError:
     error = TextError(str(document.get("detail", "")))
     error.code = str(document.get("code", error.code))  # type: ignore[misc]
     return error
+
+
+def _said(response: httpx.Response) -> str:
+    """What an answer says for people."""
+    try:
+        return str(response.json()["detail"])
+    except (LookupError, TypeError, ValueError):
+        return response.text
 
 
 def _is_about_texts(response: httpx.Response) -> bool:
