@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "native": {"errors", "sentiment", "store"},
     "text": {"errors", "native", "sentiment", "store"},
     "model": {"errors", "native", "sentiment", "store", "text"},
-    "process": {"errors", "settings"},
+    "process": {"errors", "settings", "version"},
     "engine": {"errors", "metrics", "process", "sentiment"},
     "serving": {"engine", "errors", "metrics", "sentiment", "store", "text", "tracing"},
     "files": {"errors", "sentiment", "text"},
@@ -64,7 +64,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         *("classify", "engine_process", "errors", "explainer_process", "files", "keys", "logs", "main", "models"),
-        *("process", "purge", "report", "settings", "store", "tracing", "training"),
+        *("process", "purge", "report", "settings", "store", "tracing", "training", "version"),
     },
     "__main__": {"cli"},
 }
