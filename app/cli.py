@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.errors import SentimentError, SettingsError
-from app.version import PACKAGE
+from app.version import PACKAGE, VERSION
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -33,7 +33,7 @@ _TOOLS = {
     "train-reviews": ("training.reviews.command", "train the model for reviews of any kind"),
     "evaluate": ("training.evaluate_command", "score a stored model on labelled texts"),
     "models": ("models", "list, show, verify and import models"),
-    "keys": ("keys", "make and check API keys"),
+    "keys": ("keys", "make, list, check and revoke API keys"),
     "cache": ("purge", "delete what is kept in Redis"),
 }
 _SCRIPTS = ("sentiment", "sentiment-service")
@@ -94,6 +94,7 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     script = Path(sys.argv[0]).name
     program = script if script in _SCRIPTS else "python -m app"
     parser = argparse.ArgumentParser(prog=program, description="A self-hosted sentiment service.")
+    parser.add_argument("--version", action="version", version=f"sentiment-service {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a model over HTTP", description=_serve.__doc__)
     for name in _FLAGS if chosen in (None, "serve") else ():

@@ -15,7 +15,7 @@ from sentiment_service.result import Outcome, Result, Unclassified, given
 from sentiment_service.texts import check
 
 if TYPE_CHECKING:
-    from app.modeling.explainer import NetworkExplainer
+    from app.model.explainer import NetworkExplainer
 
 
 class Local:
@@ -92,7 +92,7 @@ class Local:
 
     def _loaded(self) -> NetworkExplainer:
         if self._explainer is None:
-            from app.modeling.explainer import NetworkExplainer
+            from app.model.explainer import NetworkExplainer
 
             self._explainer = NetworkExplainer(self._model)
         return self._explainer

@@ -51,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "purge": {"errors", "serving", "settings"},
     # Composition roots, where the branches meet.
     "scoring": {"files", "model", "process", "store", "text"},
-    "classify": {"errors", "files", "report", "scoring", "settings", "store"},
+    "classify": {"errors", "files", "report", "scoring", "sentiment", "settings", "store"},
     "engine_process": {
         *("engine", "logs", "metrics", "model", "process", "sampling", "sentiment", "settings", "store", "tracing"),
     },

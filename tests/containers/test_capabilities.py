@@ -56,6 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", 4318), Handler).serve_forever()
 """
 SPANS = "import pathlib; path = pathlib.Path('/tmp/spans'); print(path.exists() and b'forward' in path.read_bytes())"
+USABLE_CORES = "from sentiment_service._app.process.cores import usable_cores; print(usable_cores())"
 BFLOAT16 = "from sentiment_service._app.native import binding; print('bfloat16' in binding.precisions())"
 
 
@@ -168,7 +169,7 @@ def test_traces_of_the_slim_one(slim: str) -> None:
 def test_a_quota_is_seen(slim: str, cpus: str) -> None:
     """Whichever version of control groups the engine has; a part of a core is none."""
     with container(*ALONE, "--cpus", cpus, "--entrypoint", "sleep", command=["60"], image=SLIM) as name:
-        assert python_in(name, "from sentiment_service._app.process.cores import usable_cores; print(usable_cores())") == "1"
+        assert python_in(name, USABLE_CORES) == "1"
 
 
 def test_the_image_is_the_package(image: str) -> None:
