@@ -8,5 +8,5 @@ curl -sS --fail-with-body "$url/classify" -H "$json" -d '{"text": "Great value, 
 echo
 curl -sS --fail-with-body "$url/classify" -H "$json" -d '{"texts": ["Broke after two days.", ""]}'
 echo
-printf 'review\nGreat value, works perfectly.\nBroke after two days.\n' |
+printf 'review\nGreat value!\nBroke after two days.\n' |
     curl -sS --fail-with-body "$url/files?format=csv&output=csv" -X POST -T -

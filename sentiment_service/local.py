@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.errors import OptionError
 from app.scoring import load_scorer
 from app.sentiment import ExplanationKind, Prediction
 from app.settings import default_of, store_to_read
@@ -37,6 +38,8 @@ class Local:
         self, model: str | None, model_store: str | Path | None, device: str, precision: str, threads: int
     ) -> None:
         store = ModelStore(store_to_read(Path(model_store or default_of("model_store"))))
+        if not store.root.is_dir():
+            raise OptionError("model_store", f"there is no folder {store.root}; name the one that has the models")
         self._model = store.open(model or default_of("model"))
         self._scorer = load_scorer(self._model, device, "auto", precision, threads)
         self._explainer: NetworkExplainer | None = None

@@ -33,7 +33,7 @@ RUN = {
     "over_http.py": ("positive", "negative", "positive", "negative"),
     "classify.sh": (
         *('"label":"positive"', '"label":"negative"', '"code":"blank_text"'),
-        *("review,label", "perfectly.,positive", "days.,negative"),
+        *("review,label", "value!,positive", "days.,negative"),
     ),
     "classify.mjs": ("positive ok", "negative ok", "blank_text"),
 }
@@ -56,12 +56,12 @@ def command(name: str) -> list[str]:
     return [interpreter if Path(interpreter).is_absolute() else program(interpreter), str(EXAMPLES / name)]
 
 
-def run(name: str, *arguments: str, cwd: Path) -> str:
+def run(name: str, *arguments: str, cwd: Path, **store: str) -> str:
     path = f"{cwd / 'bin'}{os.pathsep}{os.environ['PATH']}"
     ended = subprocess.run(
         [*command(name), *arguments],
         cwd=cwd,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **store},
         capture_output=True,
         text=True,
         timeout=600,
@@ -74,14 +74,14 @@ def run(name: str, *arguments: str, cwd: Path) -> str:
 @pytest.mark.parametrize("name", RUN)
 def test_programs(name: str, service: Service, tmp_path: Path) -> None:
     """What they print is what a reader expects of these texts."""
-    said = run(name, service.url, cwd=tmp_path)
+    said = run(name, service.url, cwd=tmp_path, SENTIMENT_MODEL_STORE=str(STORE))
     pattern = ".*".join(part.replace(" ", r"\s+") for part in RUN[name])
     assert re.search(pattern, said, re.DOTALL), said
 
 
 def test_labels_of_ones_own(folder: Path) -> None:
     """A file becomes a model, which is then served."""
-    assert re.match(r"(delivery|quality|price|service|\w+) 0\.\d+ \(", run("own_labels.sh", cwd=folder))
+    assert re.search(r"^delivery 0\.\d+ \(\w+\)$", run("own_labels.sh", cwd=folder), re.MULTILINE)
     with serving(folder / "model_store", "complaints", workers="1") as running:
         answer = httpx.post(f"{running.url}/classify", json={"text": "The parcel came two weeks late."}, timeout=60)
         assert (answer.json()["model"], answer.json()["version"]) == ("complaints", 1)

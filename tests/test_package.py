@@ -220,6 +220,13 @@ def test_it_is_imported_beside_another_app(programs: Path, elsewhere: Path) -> N
     assert said == ["the owner of this folder imports it", "['positive', 'negative', None]", "2"]
 
 
+def test_it_is_typed(programs: Path, elsewhere: Path) -> None:
+    """For whoever is as strict as can be, by what the wheel brings."""
+    shutil.copy(ROOT / "tests" / "typed_user.py", elsewhere / "user.py")
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", programs / "python", "user.py"]
+    assert "no issues found in 1 source file" in run(*command, cwd=elsewhere)
+
+
 def test_without_a_compiler_it_is_built_of_python_alone(sources: Path, tmp_path: Path) -> None:
     """For any machine, and compiled later, where it is installed."""
     wheel = built(sources, tmp_path, CC="/absent/cc")
