@@ -81,7 +81,7 @@ def test_programs(name: str, service: Service, tmp_path: Path) -> None:
 
 def test_labels_of_ones_own(folder: Path) -> None:
     """A file becomes a model, which is then served."""
-    assert re.search(r"^delivery 0\.\d+ \(\w+\)$", run("own_labels.sh", cwd=folder), re.MULTILINE)
+    assert re.search(r"^\w+ 0\.\d+ \(\w+\)$", run("own_labels.sh", cwd=folder), re.MULTILINE)
     with serving(folder / "model_store", "complaints", workers="1") as running:
         answer = httpx.post(f"{running.url}/classify", json={"text": "The parcel came two weeks late."}, timeout=60)
         assert (answer.json()["model"], answer.json()["version"]) == ("complaints", 1)

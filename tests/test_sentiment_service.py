@@ -328,7 +328,7 @@ def test_what_cannot_be_asked_for(tiny_store: Path) -> None:
     """Says which argument, and what would do."""
     with pytest.raises(CheckpointError, match=r"no model 'absent'; there are: tiny"):
         Sentiment(model="absent", model_store=tiny_store)
-    with pytest.raises(OptionError, match="model_store: there is no folder .*absent; name the one"):
+    with pytest.raises(OptionError, match=r"model_store: there is no folder .*absent; name the one"):
         Sentiment(model_store=tiny_store / "absent")
     with pytest.raises(OptionError, match="key: is of a service, whose url is missing"):
         Sentiment(key="k")
