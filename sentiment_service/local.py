@@ -45,8 +45,11 @@ class Local:
         self._explainer: NetworkExplainer | None = None
         self._one_at_a_time = threading.Lock()
 
-    def start(self, texts: Sequence[object], deadline: float | None) -> Callable[[], list[Outcome]]:
-        """Begin with some texts; the call that is returned waits for the outcome of each, in order."""
+    def start(
+        self, texts: Sequence[object], deadline: float | None, stopped: threading.Event | None = None
+    ) -> Callable[[], list[Outcome]]:
+        """Begin with some texts; the call that is returned waits for the outcome of each, in order. What is begun is
+        done within a second or so, whoever still wants it."""
         check(deadline)
         wait = self._scorer.start(texts)
 

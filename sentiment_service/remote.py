@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,9 +29,11 @@ class Remote:
     def __init__(self, url: str, key: str | None, concurrency: int, patience: float) -> None:
         self._service = RemoteService(url, concurrency, headers_of(key), patience)
 
-    def start(self, texts: Sequence[object], deadline: float | None) -> Callable[[], list[Outcome]]:
+    def start(
+        self, texts: Sequence[object], deadline: float | None, stopped: threading.Event | None = None
+    ) -> Callable[[], list[Outcome]]:
         """Begin with some texts; the call that is returned waits for the outcome of each, in order."""
-        wait = self._service.start(texts, deadline)
+        wait = self._service.start(texts, deadline, stopped)
         return lambda: list(map(outcome_of, wait()))
 
     def explain(

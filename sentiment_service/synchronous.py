@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Any, Protocol, Self, get_args, overload
 
@@ -20,7 +21,9 @@ WITHOUT_TORCH: tuple[ExplanationKind, ...] = ("sentences", "curve")
 class _Place(Protocol):
     """Where texts are scored; see ``local`` and ``remote``."""
 
-    def start(self, texts: Sequence[object], deadline: float | None) -> Callable[[], list[Outcome]]: ...
+    def start(
+        self, texts: Sequence[object], deadline: float | None, stopped: Event | None = None
+    ) -> Callable[[], list[Outcome]]: ...
 
     def explain(
         self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
@@ -111,14 +114,21 @@ class Sentiment:
 
         Memory does not depend on how many there are: at most three windows of 4,096 texts are on their way.
         """
-        from app.files.pipeline import in_order
         from app.files.scorer import cut
         from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS
 
-        until = deadline_in(deadline)
-        windows = cut(cells(texts), WINDOW_ROWS, WINDOW_CHARACTERS)
-        found = in_order(windows, lambda window: self._place.start(window, until))
-        return (outcome for _, outcomes in found for outcome in outcomes)
+        return self._in_order(cut(cells(texts), WINDOW_ROWS, WINDOW_CHARACTERS), deadline_in(deadline))
+
+    def _in_order(self, windows: Iterable[list[object]], deadline: float | None) -> Iterator[Outcome]:
+        """The outcomes of all windows. Where one fails, or nobody wants the rest, nothing more is asked."""
+        from app.files.pipeline import in_order
+
+        stopped = Event()
+        try:
+            for _, outcomes in in_order(windows, lambda window: self._place.start(window, deadline, stopped)):
+                yield from outcomes
+        finally:
+            stopped.set()
 
     def explain(
         self, text: str, kinds: Sequence[ExplanationKind] = WITHOUT_TORCH, *, deadline: float | None = None

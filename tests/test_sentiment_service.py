@@ -264,6 +264,27 @@ async def test_a_full_service_is_asked_again() -> None:
             assert [outcome.tokens for outcome in await later.classify(texts)] == list(range(1, 200))
 
 
+def test_after_a_failure_nothing_more_is_asked() -> None:
+    """What was begun with the texts of a call that failed must not stand in the way of the next one."""
+    asked: list[int] = []
+    failed = threading.Event()
+
+    def answers(number: int, texts: list[str]) -> Answer:
+        asked.append(number)
+        if texts[0] == "y":
+            return answer(texts)
+        if number > 1:
+            failed.wait(MOST_SECONDS)
+        return 401, {}, {}
+
+    with scripted(answers) as url, Sentiment(url, concurrency=1) as remote:
+        with pytest.raises(RefusedError):
+            remote.classify(["x"] * 64 * 50)
+        failed.set()
+        assert remote.classify("y").tokens == 1
+    assert len(asked) <= 3
+
+
 FULL: Answer = (503, {"Retry-After": "3000"}, {"code": "overloaded"})
 NO_TORCH: Answer = (503, {"Retry-After": "60"}, {"code": "explainer_unavailable", "detail": "tokens need PyTorch"})
 
@@ -276,6 +297,8 @@ NO_TORCH: Answer = (503, {"Retry-After": "60"}, {"code": "explainer_unavailable"
         ((401, {}, {"detail": "who are you?"}), {}, RefusedError, r"answered 401: who are you\?"),
         (NO_TORCH, {}, ServiceError, "tokens need PyTorch"),
         ((500, {}, {"detail": "a fault"}), {}, ServiceError, "answered 500: a fault"),
+        ((200, {}, {"hello": "world"}), {}, RefusedError, "does not answer as this service does"),
+        ((200, {}, "hello"), {}, RefusedError, "does not answer as this service does"),
     ],
 )
 async def test_errors_of_a_service(

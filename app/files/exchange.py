@@ -143,20 +143,25 @@ class Exchange:
             ServiceError: see ``classify``.
         """
         response = yield from self._send("POST", "/classify", {"text": text, "explain": list(kinds)}, deadline)
+        document = self._document(response)
         if response.status_code != 200:
-            raise error_of(response.json())
-        return dict(response.json())
+            raise error_of(document)
+        if "explanation" not in document:
+            raise self._unlike(response)
+        return document
 
     def _entries(self, texts: list[str], deadline: float | None) -> Flow[list[Entry]]:
         """Of at least one text; those the service had no time for are asked for again."""
         response = yield from self._send("POST", "/classify", {"texts": texts}, deadline)
         if response.status_code != 200:
             if len(texts) == 1:
-                return [{"error": response.json()}]
+                return [{"error": self._document(response)}]
             middle = len(texts) // 2
             first = yield from self._entries(texts[:middle], deadline)
             return first + (yield from self._entries(texts[middle:], deadline))
-        document = response.json()
+        document = self._document(response)
+        if len(document.get("results", ())) != len(texts):
+            raise self._unlike(response)
         served = {"model": document["model"], "version": document["version"]}
         entries: list[Entry] = [entry if "error" in entry else entry | served for entry in document["results"]]
         again = [index for index, entry in enumerate(entries) if _is_late(entry)]
@@ -165,6 +170,23 @@ class Exchange:
             for index, entry in zip(again, found, strict=True):
                 entries[index] = entry
         return entries
+
+    def _document(self, response: httpx.Response) -> dict[str, Any]:
+        """The object that an answer is.
+
+        Raises:
+            ServiceError: it is none, so that somebody else must have answered.
+        """
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise self._unlike(response)
+        return document
+
+    def _unlike(self, response: httpx.Response) -> ServiceError:
+        return RefusedError(f"{self.url}: does not answer as this service does", response.status_code)
 
     def _send(
         self, method: str, path: str, document: Any = None, deadline: float | None = None

@@ -84,23 +84,32 @@ class RemoteService:
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="request")
         self._closed = threading.Event()
 
-    def start(self, texts: Sequence[object], deadline: float | None = None) -> Callable[[], list[Entry | TextError]]:
+    def start(
+        self, texts: Sequence[object], deadline: float | None = None, stopped: threading.Event | None = None
+    ) -> Callable[[], list[Entry | TextError]]:
         """Begin with some texts; the call that is returned waits for what is said of each, in order.
+
+        Args:
+            texts: any number.
+            deadline: see ``Exchange.classify``.
+            stopped: when set, nothing more is asked of these texts.
 
         The call raises:
             ServiceError: see ``Exchange.classify``.
         """
         begun = [
-            self._pool.submit(self.carry, self.exchange.classify(piece, deadline))
+            self._pool.submit(self.carry, self.exchange.classify(piece, deadline), stopped)
             for piece in cut(texts, REQUEST_TEXTS, REQUEST_CHARACTERS)
         ]
         return lambda: [entry for future in begun for entry in future.result()]
 
-    def carry(self, flow: Flow[T]) -> T:
+    def carry(self, flow: Flow[T], stopped: threading.Event | None = None) -> T:
         """What comes of asking."""
         answer: Any = None
         try:
             while True:
+                if stopped is not None and stopped.is_set():
+                    raise ServiceError("stopped")
                 step = flow.send(answer)
                 if isinstance(step, Pause):
                     answer = None
