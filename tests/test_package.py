@@ -223,7 +223,7 @@ def test_it_is_imported_beside_another_app(programs: Path, elsewhere: Path) -> N
 def test_it_is_typed(programs: Path, elsewhere: Path) -> None:
     """For whoever is as strict as can be, by what the wheel brings."""
     shutil.copy(ROOT / "tests" / "typed_user.py", elsewhere / "user.py")
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", programs / "python", "user.py"]
+    command = (sys.executable, "-m", "mypy", "--strict", "--python-executable", programs / "python", "user.py")
     assert "no issues found in 1 source file" in run(*command, cwd=elsewhere)
 
 
@@ -233,5 +233,5 @@ def test_without_a_compiler_it_is_built_of_python_alone(sources: Path, tmp_path:
     assert wheel.stem.endswith("py3-none-any")
     assert not LIBRARIES & names_in(wheel)
     programs = installed(wheel, tmp_path / "environment")
-    command = [programs / "python", "-m", COMPILER]
+    command = (programs / "python", "-m", COMPILER)
     assert run(*command, cwd=tmp_path).count("built with") == len(LIBRARIES)
