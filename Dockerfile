@@ -46,11 +46,12 @@ RUN python3 -m venv --without-pip /opt/build \
         --requirement build.txt --requirement compiler.txt
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY app app
+COPY sentiment_service sentiment_service
 COPY model_store model_store
 RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
  && pip --python /opt/venv/bin/python install --no-deps --no-index --no-compile --prefix /opt/package /opt/wheel/*.whl \
- && ls /opt/package/lib/python3*/site-packages/app/native/_kernel.so \
- && mv /opt/package/lib/python3*/site-packages/app/model_store /opt/model_store \
+ && ls /opt/package/lib/python3*/site-packages/sentiment_service/_app/native/_kernel.so \
+ && mv /opt/package/lib/python3*/site-packages/sentiment_service/_app/model_store /opt/model_store \
  && python3 -m compileall -q --invalidation-mode unchecked-hash -s /opt/package -p /opt/venv /opt/package
 
 FROM ${BASE} AS runtime
@@ -74,7 +75,7 @@ service = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SENTIMENT_
 service.request('GET', '/health/ready'); \
 sys.exit(service.getresponse().status != 200)"]
 # The supervisor is process 1: it drains on SIGTERM and reaps.
-ENTRYPOINT ["python", "-m", "app"]
+ENTRYPOINT ["python", "-m", "sentiment_service"]
 CMD ["serve"]
 
 # For the CPU, without PyTorch, Parquet and traces, with the one model that is served.

@@ -1,4 +1,5 @@
-"""What pyproject.toml cannot say of the package: C is compiled into the wheel, and the default model goes with it.
+"""What pyproject.toml cannot say of the package: C is compiled into the wheel, the default model goes with it, and
+``app`` is called ``sentiment_service._app`` there, since many a project has an ``app`` of its own.
 
 Without a C compiler the wheel holds the sources alone; ``python -m app.native.compiler`` compiles them where it is
 installed.
@@ -7,6 +8,7 @@ installed.
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -24,6 +26,16 @@ from app.native.compiler import KERNEL, WORDS, BuildError, build, find_compiler 
 
 COMPILED = "sentiment_compiled"
 """Attribute of a distribution: whether libraries for this kind of machine are in it."""
+
+HOME = "sentiment_service._app"
+"""What ``app`` is called where it is installed."""
+_RENAMED = (
+    (re.compile(r"^(\s*)from app(?=[. ])", re.MULTILINE), rf"\1from {HOME}"),
+    (re.compile(r"python -m app\."), f"python -m {HOME}."),
+    (re.compile(r"python -m app\b"), "python -m sentiment_service"),
+    (re.compile(r'"-m", "app"'), '"-m", "sentiment_service"'),
+)
+"""What changes with the name: imports, which are all of this form, and what people are told to type."""
 
 
 def default_model() -> Path:
@@ -45,7 +57,8 @@ class BuildWithLibraries(build_py):
     def run(self) -> None:
         place = ROOT if self.editable_mode else Path(self.build_lib)
         if not self.editable_mode:
-            shutil.rmtree(place / "app", ignore_errors=True)  # what an earlier build left there would go along
+            for name in ("app", "sentiment_service"):  # what an earlier build left there would go along
+                shutil.rmtree(place / name, ignore_errors=True)
         super().run()
         try:
             command = find_compiler()
@@ -58,6 +71,16 @@ class BuildWithLibraries(build_py):
             model = default_model()
             target = place / "app" / model.relative_to(ROOT)
             shutil.copytree(model, target, dirs_exist_ok=True)
+            self.move_home(place)
+
+    def move_home(self, place: Path) -> None:
+        """Give ``app`` the name that nobody else has."""
+        (place / "app").rename(place / HOME.replace(".", "/"))
+        for path in (place / "sentiment_service").rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            for before, after in _RENAMED:
+                text = before.sub(after, text)
+            path.write_text(text, encoding="utf-8")
 
 
 class WheelOfThisMachine(bdist_wheel):
@@ -66,6 +89,10 @@ class WheelOfThisMachine(bdist_wheel):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.root_is_pure = False
+
+    def egg2dist(self, egginfo_path: str, distinfo_path: str) -> None:
+        super().egg2dist(egginfo_path, distinfo_path)
+        (Path(distinfo_path) / "top_level.txt").write_text(f"{HOME.partition('.')[0]}\n", encoding="utf-8")
 
     def get_tag(self) -> tuple[str, str, str]:
         platform = super().get_tag()[2]

@@ -18,20 +18,19 @@ from typing import IO
 from app.errors import DataError, OptionError
 from app.files.arguments import READ_NAMES, add_read_arguments, read_options
 from app.files.job import Job, say
-from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, layout_of
+from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
 from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
 from app.files.results import Summary
-from app.files.scorer import LocalScorer, Scorer
+from app.files.scorer import Scorer
 from app.files.table import BadRows, Table
 from app.files.writing import Style
-from app.process.cores import usable_cores
 from app.report.command import add_report_arguments, wanted
 from app.report.findings import Wanted
 from app.report.written import ReportOnWritten
+from app.sentiment import Prediction
 from app.settings import add_store_argument, choices_of, default_of
 from app.store import ModelStore
-from app.text.tokenizer import load_tokenizer
 
 _CONCURRENCY = 4
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help=f"{READ_NAMES}; patterns such as 'reviews/*.csv'; - for standard input",
+        help=f"{READ_NAMES}; patterns such as 'reviews/*.csv'; - for standard input; or one text, in quotes",
     )
     parser.add_argument(
         "--out",
@@ -104,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SentimentError: file, model, service or an option is not as it should be.
     """
+    if len(args.inputs) == 1 and is_text(args.inputs[0], args.format):
+        return _classify_text(args)
     options, report = read_options(args), _report(args)
     headers = dict(_header(given) for given in args.header)
     inputs = _expanded(args.inputs)
@@ -145,6 +146,19 @@ def _nowhere(folder: str, args: argparse.Namespace, inputs: Sequence[str]) -> st
     if STANDARD not in inputs:
         return f"{folder}/"
     return f"{folder}/scored.{Format.JSONL if args.format in _JSON else Format.CSV}"
+
+
+def _classify_text(args: argparse.Namespace) -> int:
+    """Say what one text is."""
+    say("no file of that name: taken as a text")
+    with closing(_scorer(args, dict(_header(given) for given in args.header))) as scorer:
+        [outcome] = scorer.start(args.inputs)()
+    if not isinstance(outcome, Prediction):
+        raise outcome
+    label, score = outcome.best(scorer.labels)
+    rating = "" if outcome.rating is None else f", rating {outcome.rating:.1f}"
+    print(f"{label} {score:.3f} ({outcome.judgement}{rating})")
+    return 0
 
 
 def _expanded(given: Sequence[str]) -> list[str]:
@@ -310,13 +324,10 @@ def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:
         from app.files.remote import RemoteScorer
 
         return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say)
-    from app.model.runtimes import load_predictors
+    from app.scoring import load_scorer
 
     model = ModelStore(args.store).open(args.model)
-    predictors = load_predictors(model, args.device, args.runtime, args.precision, args.threads or usable_cores())
-    first, config = predictors[0], model.config
-    identity = f"{model.reference}, {first.runtime} {first.precision} on {first.device}"
-    return LocalScorer(identity, config.labels, config.rating, load_tokenizer(model), config.thresholds, predictors)
+    return load_scorer(model, args.device, args.runtime, args.precision, args.threads)
 
 
 def _header(given: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.errors import SentimentError, SettingsError
+from app.version import PACKAGE, VERSION
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -26,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _TOOLS = {
-    "classify": ("app.classify", "label the texts of a file"),
-    "report": ("app.report.command", "a page about files that were labelled"),
-    "train": ("app.training.command", "train a network and store it as a new version"),
-    "train-reviews": ("app.training.reviews.command", "train the model for reviews of any kind"),
-    "evaluate": ("app.training.evaluate_command", "score a stored model on labelled texts"),
-    "models": ("app.models", "list, show, verify and import models"),
-    "keys": ("app.keys", "make and check API keys"),
-    "cache": ("app.purge", "delete what is kept in Redis"),
+    "classify": ("classify", "label the texts of a file"),
+    "report": ("report.command", "a page about files that were labelled"),
+    "train": ("training.command", "train a network and store it as a new version"),
+    "train-reviews": ("training.reviews.command", "train the model for reviews of any kind"),
+    "evaluate": ("training.evaluate_command", "score a stored model on labelled texts"),
+    "models": ("models", "list, show, verify and import models"),
+    "keys": ("keys", "make, list, check and revoke API keys"),
+    "cache": ("purge", "delete what is kept in Redis"),
 }
 _SCRIPTS = ("sentiment", "sentiment-service")
 """What an installed package is called by."""
@@ -80,8 +81,9 @@ def _explained(error: SentimentError, options: argparse.Namespace) -> str:
 
 def _missing(error: ModuleNotFoundError) -> str:
     """What to do about a library that is not installed; a module of our own that is missing is a defect."""
-    name = (error.name or "app").partition(".")[0]
-    if name == "app":
+    ours = PACKAGE.partition(".")[0]
+    name = (error.name or ours).partition(".")[0]
+    if name == ours:
         raise error
     return f"the package {name} is not installed; `pip install {_PACKAGES.get(name, name)}` in the same environment"
 
@@ -92,6 +94,7 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     script = Path(sys.argv[0]).name
     program = script if script in _SCRIPTS else "python -m app"
     parser = argparse.ArgumentParser(prog=program, description="A self-hosted sentiment service.")
+    parser.add_argument("--version", action="version", version=f"sentiment-service {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a model over HTTP", description=_serve.__doc__)
     for name in _FLAGS if chosen in (None, "serve") else ():
@@ -139,7 +142,7 @@ def _add_tools(commands: Any, chosen: str | None) -> None:
     for name, (place, text) in _TOOLS.items():
         parser = commands.add_parser(name, help=text)
         if chosen in (None, name):
-            module = importlib.import_module(place)
+            module = importlib.import_module(f"{PACKAGE}.{place}")
             module.add_arguments(parser)
             parser.set_defaults(run=module.run)
 

@@ -10,10 +10,13 @@ SentimentError
 ├── ServiceError             the service cannot answer now
 │   ├── OverloadedError        a bound is reached; carries ``retry_after`` seconds
 │   ├── DeadlineError          the answer would come too late
+│   ├── UnreachableError       nobody answers at the address of a service
+│   ├── RefusedError           a service will not answer this, however often it is asked: a key, a right, an address
 │   ├── EngineUnavailableError the engine is starting, restarting or gone
 │   ├── ExplainerUnavailableError what explains is gone; answers without explanations are still to be had
 │   └── InferenceError         the forward pass failed for this text
 ├── CheckpointError          a stored model is missing, damaged or inconsistent; names the file
+├── MissingPackageError      an extra of this package is not installed; names it
 ├── DataError                a corpus or data file is not as it should be; names the file
 └── SettingsError            a setting is malformed; names it
     └── OptionError            an option of one command or request is; each interface spells its name its own way
@@ -110,6 +113,26 @@ class DeadlineError(ServiceError):
     code: ClassVar[str] = "deadline_exceeded"
 
 
+class UnreachableError(ServiceError):
+    """Nobody answers at the address of a service."""
+
+    code: ClassVar[str] = "unreachable"
+
+
+class RefusedError(ServiceError):
+    """A service will not answer this request, however often it is asked.
+
+    Attributes:
+        status: of its HTTP answer: 401 for a key that is missing or unknown, 403 for one without the right.
+    """
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class EngineUnavailableError(ServiceError):
     """The engine is starting, restarting or gone."""
 
@@ -130,6 +153,18 @@ class InferenceError(ServiceError):
 
 class CheckpointError(SentimentError):
     """A stored model is missing, damaged or inconsistent. The message names the file."""
+
+
+class MissingPackageError(SentimentError):
+    """A package that one part of this software needs is not installed.
+
+    Args:
+        use: what needs which, as the beginning of a sentence.
+        extra: of this package, with which it is installed.
+    """
+
+    def __init__(self, use: str, extra: str) -> None:
+        super().__init__(f"{use}, which is not installed: install 'sentiment-service[{extra}]'")
 
 
 class DataError(SentimentError):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import hmac
+import json
 import logging
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,16 +171,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--scope", action="append", choices=SCOPES, help="default: classify; may be given twice")
     new.add_argument("--file", type=Path, help="append to this file instead of printing its line")
     new.set_defaults(action=_new)
-    check = actions.add_parser("check", help="say whether a file of keys is well-formed, before a service reads it")
     given = default_of("api_keys")
-    check.add_argument(
-        "file",
-        type=Path,
-        nargs="?",
-        default=None if given == "None" else given,
-        help="the file (default: $SENTIMENT_API_KEYS)",
-    )
+    default = None if given == "None" else Path(given)
+    said = "the file (default: $SENTIMENT_API_KEYS)"
+    check = actions.add_parser("check", help="say whether a file of keys is well-formed, before a service reads it")
+    check.add_argument("file", type=Path, nargs="?", default=default, help=said)
     check.set_defaults(action=_check)
+    listing = actions.add_parser("list", help="whose keys are in a file, and what they may do")
+    listing.add_argument("file", type=Path, nargs="?", default=default, help=said)
+    listing.add_argument("--json", action="store_true", help="one array of objects, for programs")
+    listing.set_defaults(action=_list)
+    revoke = actions.add_parser("revoke", help="take all keys of one name out of a file; a service notices it soon")
+    revoke.add_argument("--name", required=True, help="whose keys")
+    revoke.add_argument("--file", type=Path, default=default, help=said)
+    revoke.set_defaults(action=_revoke)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -192,13 +198,49 @@ def _check(options: argparse.Namespace) -> int:
     Raises:
         DataError: see ``KeyFile``.
     """
-    if options.file is None:
-        raise DataError("name a file of keys, or set SENTIMENT_API_KEYS")
-    keys = read_keys(options.file)
+    keys = _keys_in(options.file)
     for key in keys:
         print(f"{key.name}: {', '.join(sorted(key.scopes))}")
     print(f"{options.file}: ok, {len(keys)} keys")
     return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Say whose keys are in a file; the keys themselves nobody knows."""
+    keys = _keys_in(options.file)
+    if options.json:
+        print(json.dumps([{"name": key.name, "scopes": sorted(key.scopes)} for key in keys]))
+    else:
+        print("\n".join(f"{key.name}: {', '.join(sorted(key.scopes))}" for key in keys))
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    """Take keys out of a file, which is there before and after, whatever happens; comments stay."""
+    keys = _keys_in(options.file)
+    left = [key for key in keys if key.name != options.name]
+    if len(left) == len(keys):
+        raise DataError(f"{options.file}: no key of {options.name!r}; `keys list` says whose there are")
+    if not left:
+        raise DataError(f"{options.file}: no other key is in it, so nobody could call the service; make one first")
+    kept = {key.digest.hex() for key in left}
+    try:
+        lines = options.file.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = "".join(line for line in lines if not line.strip() or line.startswith("#") or line.split()[-1] in kept)
+        replacement = options.file.with_name(f".{options.file.name}.new")
+        shutil.copy2(options.file, replacement)  # with its rights
+        replacement.write_text(text, encoding="utf-8")
+        replacement.replace(options.file)
+    except OSError as error:
+        raise DataError(f"{options.file}: cannot be written ({error.strerror})") from error
+    print(f"{options.file}: {len(keys) - len(left)} keys of {options.name} revoked, {len(left)} left")
+    return 0
+
+
+def _keys_in(file: Path | None) -> list[Key]:
+    if file is None:
+        raise DataError("name a file of keys, or set SENTIMENT_API_KEYS")
+    return read_keys(file)
 
 
 def _new(options: argparse.Namespace) -> int:

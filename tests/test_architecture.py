@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "native": {"errors", "sentiment", "store"},
     "text": {"errors", "native", "sentiment", "store"},
     "model": {"errors", "native", "sentiment", "store", "text"},
-    "process": {"errors", "settings"},
+    "process": {"errors", "settings", "version"},
     "engine": {"errors", "metrics", "process", "sentiment"},
     "serving": {"engine", "errors", "metrics", "sentiment", "store", "text", "tracing"},
     "files": {"errors", "sentiment", "text"},
@@ -50,7 +50,8 @@ ROOMS: dict[str, set[str]] = {
     "models": {"errors", "model", "settings", "store", "text"},
     "purge": {"errors", "serving", "settings"},
     # Composition roots, where the branches meet.
-    "classify": {"errors", "files", "model", "process", "report", "settings", "store", "text"},
+    "scoring": {"files", "model", "process", "store", "text"},
+    "classify": {"errors", "files", "report", "scoring", "sentiment", "settings", "store"},
     "engine_process": {
         *("engine", "logs", "metrics", "model", "process", "sampling", "sentiment", "settings", "store", "tracing"),
     },
@@ -63,7 +64,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         *("classify", "engine_process", "errors", "explainer_process", "files", "keys", "logs", "main", "models"),
-        *("process", "purge", "report", "settings", "store", "tracing", "training"),
+        *("process", "purge", "report", "settings", "store", "tracing", "training", "version"),
     },
     "__main__": {"cli"},
 }
@@ -77,7 +78,7 @@ LIBRARIES: dict[str, set[str]] = {
     "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link", "app.http.auth.rate_counters"},
     "prometheus_client": {"app.metric_types", "app.metrics"},
     "limits": {"app.http.auth.guard", "app.http.auth.rate_counters", "app.settings"},
-    "httpx": {"app.files.remote"},
+    "httpx": {"app.files.exchange"},
     "pyarrow": {"app.files.compression", "app.files.parquet"},
     "openpyxl": {"app.files.spreadsheet"},
     "pydantic_settings": {"app.settings"},

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,23 @@ def test_texts_that_cannot_be_read_are_said(
     assert f"{unreadable} of 100 rows unreadable, " in said
     assert ("warning: 11 of 100 rows are hardly of words that the model knows" in said) == warned
     assert ("are the texts in 'review'" in said) == warned
+
+
+def test_a_text_in_quotes(tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is answered in one line, and said to be taken for one; the name of a file that is missing is not one."""
+    assert cli.main(command(tiny_store, "a good film. Very good!")) == 0
+    said = capsys.readouterr()
+    assert re.fullmatch(r"(positive|negative) 0\.\d{3} \((ok|unsure)\)\n", said.out)
+    assert said.err == "no file of that name: taken as a text\n"
+    assert cli.main(command(tiny_store, "… …")) == 1
+    assert "error: text must contain at least 1 word or number" in capsys.readouterr().err
+    for missing in ("my reviews.csv", "reviews", "my reviews/*.csv.gz"):
+        assert cli.main(command(tiny_store, missing)) == 1
+        assert "taken as a text" not in capsys.readouterr().err
+    source = tmp_path / "a good film"
+    source.write_text("text\ngood\n")
+    assert cli.main(command(tiny_store, source, "--format", "csv")) == 0
+    assert capsys.readouterr().out.startswith("text,label")
 
 
 def test_a_pipe(tiny_store: Path) -> None:
@@ -261,11 +279,11 @@ def test_nobody_at_the_address(
     tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Is said at once, and soon given up."""
-    monkeypatch.setattr("app.files.remote._CONTACT", 1.0)
+    monkeypatch.setattr("app.files.exchange._CONTACT", 1.0)
     source = write_reviews(tmp_path / "reviews.csv", 3)
     assert cli.main(command(tiny_store, source, "--url", "http://127.0.0.1:9")) == 1
     said = capsys.readouterr().err
-    assert "http://127.0.0.1:9 cannot be reached (ConnectError); trying again" in said
+    assert "http://127.0.0.1:9/models cannot be reached (ConnectError); trying again" in said
     assert "error: http://127.0.0.1:9/models cannot be reached" in said
 
 

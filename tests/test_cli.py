@@ -16,6 +16,7 @@ import pytest
 from app import cli
 from app.errors import CheckpointError, OptionError, SettingsError
 from app.settings import PREFIX, Settings
+from app.version import VERSION
 
 COMMANDS = ("serve", "classify", "report", "train", "evaluate", "models", "keys", "cache", "openapi")
 
@@ -31,6 +32,12 @@ def exit_status(*arguments: str) -> int:
         cli.main(arguments)
     assert isinstance(caught.value.code, int)
     return caught.value.code
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the name of the package."""
+    assert exit_status("--version") == 0
+    assert capsys.readouterr().out == f"sentiment-service {VERSION}\n"
 
 
 def test_help_lists_the_commands() -> None:

@@ -71,6 +71,29 @@ def examples() -> list[Example]:
 EXAMPLES = examples()
 
 
+class Program(NamedTuple):
+    """A program in Python, and what it prints."""
+
+    page: str
+    code: str
+    output: str
+
+
+def programs() -> list[Program]:
+    """Blocks of Python with a block of text right behind them."""
+    printed = {(page, block.start()): block[2] for page, block in blocks("text")}
+    found = [(page, block, printed.get((page, block.end()))) for page, block in blocks("python")]
+    return [
+        Program(page.name, block[2], output)
+        for page, block, output in found
+        if output is not None and page.name in PROGRAM_PAGES
+    ]
+
+
+PROGRAM_PAGES = {"README.md", "python.md"}
+PROGRAMS = programs()
+
+
 def is_run(command: str) -> bool:
     """Whether a command is run here."""
     words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
@@ -201,11 +224,29 @@ def test_commands_do_what_is_shown(example: Example, folder: Path, key: str, ser
         hold(json.loads(example.answer), real)
 
 
+@pytest.mark.parametrize("program", PROGRAMS, ids=[f"{one.page} {number}" for number, one in enumerate(PROGRAMS)])
+def test_programs_print_what_is_shown(program: Program, folder: Path, services: dict[bool, Service]) -> None:
+    """Each alone, to the last character."""
+    ended = subprocess.run(
+        [sys.executable, "-c", program.code.replace(ADDRESS, services[False].url)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == program.output
+
+
 def test_every_block_is_looked_after() -> None:
     """Whatever is shown as code is run, parsed or printed somewhere; every excuse is needed by some command."""
     languages = {block[1] for page in PAGES for block in FENCE.finditer(page.read_text())}
     assert languages <= {"", "json", "yaml", "python", "text"}
-    assert {page.name for page, _ in blocks("python")} == {"clients.md"}, "test_clients.py runs those"
+    # test_clients.py runs those of clients.md.
+    assert {page.name for page, _ in blocks("python")} == {"clients.md", *PROGRAM_PAGES}
+    assert len(PROGRAMS) == len([page for page, _ in blocks("python") if page.name in PROGRAM_PAGES])
     assert len(blocks("json")) == len([example for example in EXAMPLES if example.answer is not None])
     for _, block in blocks("yaml"):
         assert yaml.safe_load(block[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -149,6 +150,26 @@ def test_a_file_is_checked_before_it_is_used(
     monkeypatch.delenv("SENTIMENT_API_KEYS")
     assert cli.main(["keys", "check"]) == 1
     assert "SENTIMENT_API_KEYS" in capsys.readouterr().err
+
+
+def test_keys_are_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All keys of a name go, comments and the rights of the file stay; somebody is always left."""
+    path = tmp_path / "keys.txt"
+    for name in ("ann", "bob", "ann"):
+        assert cli.main(["keys", "new", "--name", name, "--file", str(path)]) == 0
+    path.write_text("# ours\n" + path.read_text())
+    capsys.readouterr()
+    assert cli.main(["keys", "list", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["ann: classify", "bob: classify", "ann: classify"]
+    assert cli.main(["keys", "revoke", "--name", "ann", "--file", str(path)]) == 0
+    assert "2 keys of ann revoked, 1 left" in capsys.readouterr().out
+    assert (path.read_text().startswith("# ours\nbob "), path.stat().st_mode & 0o777) == (True, 0o600)
+    assert cli.main(["keys", "list", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"name": "bob", "scopes": ["classify"]}]
+    for name, message in (("ann", "no key of 'ann'"), ("bob", "no other key is in it")):
+        assert cli.main(["keys", "revoke", "--name", name, "--file", str(path)]) == 1
+        assert message in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["keys.txt"]
 
 
 def test_every_key_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,10 @@ from tests.service import Service
 pytestmark = pytest.mark.extra
 
 ROOT = Path(__file__).parent.parent
-LIBRARIES = {f"app/{library.path.relative_to(ROOT / 'app')}" for library in (KERNEL, WORDS)}
+HOME = "sentiment_service/_app"
+"""Where ``app`` is in the wheel."""
+COMPILER = f"sentiment_service._{find_compiler.__module__}"
+LIBRARIES = {f"{HOME}/{library.path.relative_to(ROOT / 'app')}" for library in (KERNEL, WORDS)}
 LARGEST_WHEEL = 60_000_000
 BUILD_SDIST = "import setuptools.build_meta as b, sys; b.build_sdist(sys.argv[1])"
 
@@ -80,7 +83,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a source distribution of the committed and the uncommitted files unpacks to."""
     folder = tmp_path_factory.mktemp("sources")
     checkout = folder / "checkout"
-    for name in ("app", "model_store"):
+    for name in ("app", "sentiment_service", "model_store"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", ".build-*"))
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
@@ -110,21 +113,22 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A working directory with a package of the same name, which must not be taken for this one."""
+    """Somebody's project, with an ``app`` of its own, which nobody but its owner may import."""
     (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('somebody else')\n")
+    (tmp_path / "app" / "__init__.py").write_text("print('the owner of this folder imports it')\n")
     return tmp_path
 
 
 @contextmanager
-def serving(program: Path, cwd: Path) -> Iterator[Service]:
+def serving(command: list[str | Path], cwd: Path) -> Iterator[Service]:
     """A service that was started by typing its name."""
     output = cwd / "output.txt"
     # Explanations come last, and on a busy machine late.
     settings = {"SENTIMENT_PORT": "0", "SENTIMENT_SHUTDOWN_GRACE": "0", "SENTIMENT_TIMEOUT": "180"}
+    settings["PYTHONPATH"] = str(cwd)  # as many a project sets it
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [program, "serve"], cwd=cwd, env=clean_environment() | settings, stdout=file, stderr=subprocess.STDOUT
+            [*command, "serve"], cwd=cwd, env=clean_environment() | settings, stdout=file, stderr=subprocess.STDOUT
         )
     service = Service(process, output)
     try:
@@ -137,22 +141,26 @@ def serving(program: Path, cwd: Path) -> Iterator[Service]:
 
 
 def test_the_wheel_has_all_parts(wheel: Path) -> None:
-    """Every file of the package, the libraries, and the one model that is served; for this kind of machine."""
+    """Every file of both packages, the libraries, and the one model that is served; for this kind of machine; nothing
+    under a name that somebody else may have."""
     names = names_in(wheel)
-    files = (path for path in (ROOT / "app").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    assert {str(path.relative_to(ROOT)) for path in files if ".build-" not in str(path)} | LIBRARIES <= names
+    files = [path for path in (ROOT / "app").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    wanted = {f"{HOME}/{path.relative_to(ROOT / 'app')}" for path in files if ".build-" not in str(path)}
+    wanted |= {f"sentiment_service/{path.name}" for path in (ROOT / "sentiment_service").iterdir() if path.is_file()}
+    assert wanted | LIBRARIES <= names
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"sentiment_service"}
     served = ModelStore(ROOT / "model_store").open(Settings.model_fields["model"].default)
-    models = {name for name in names if name.startswith("app/model_store/")}
-    assert {Path(name).parent for name in models} == {Path("app/model_store") / served.reference}
+    models = {name for name in names if name.startswith(f"{HOME}/model_store/")}
+    assert {Path(name).parent for name in models} == {Path(HOME) / "model_store" / served.reference}
     assert wheel.stat().st_size < LARGEST_WHEEL
     assert wheel.stem.split("-")[2:4] == ["py3", "none"]
     assert wheel.stem.split("-")[4] != "any"
 
 
-@pytest.mark.parametrize("name", ["sentiment", "sentiment-service"])
-def test_it_serves(programs: Path, elsewhere: Path, name: str) -> None:
-    """By the compiled kernel, with its page and an explanation, under either name."""
-    with serving(programs / name, elsewhere) as service:
+@pytest.mark.parametrize("command", [["sentiment"], ["sentiment-service"], ["python", "-m", "sentiment_service"]])
+def test_it_serves(programs: Path, elsewhere: Path, command: list[str]) -> None:
+    """By the compiled kernel, with its page and an explanation, under each name; also where that is on the path."""
+    with serving([programs / command[0], *command[1:]], elsewhere) as service:
         document = {"text": "A wonderful little film, I loved every minute.", "explain": ["sentences", "curve"]}
         answer = httpx.post(f"{service.url}/classify", json=document, timeout=200)
         assert answer.status_code == 200, answer.text
@@ -165,6 +173,7 @@ def test_it_serves(programs: Path, elsewhere: Path, name: str) -> None:
         for file in ("page.js", "page.css", "icon.svg"):
             assert file in page.text
             assert httpx.get(f"{service.url}/page/{file}").status_code == 200
+        assert "the owner" not in service.output.read_text()
 
 
 def test_it_classifies_a_file(programs: Path, elsewhere: Path) -> None:
@@ -190,12 +199,39 @@ def test_it_classifies_a_file(programs: Path, elsewhere: Path) -> None:
     assert "--store" in ended.stderr
 
 
+PROJECT = """
+import sys
+import app
+from sentiment_service import Sentiment
+
+assert app.__file__.startswith(sys.argv[1]), app.__file__
+with Sentiment() as sentiment:
+    print([result.label for result in sentiment.classify(["A lovely film.", "Dull and far too long.", None])])
+    print(len(sentiment.explain("Dull plot. Nice end.").sentences))
+assert "torch" not in sys.modules
+assert [name for name in sys.modules if name.partition(".")[0] == "app"] == ["app"]
+"""
+
+
+def test_it_is_imported_beside_another_app(programs: Path, elsewhere: Path) -> None:
+    """Three lines in a project that has an ``app``: each gets its own, and nothing imports torch."""
+    (elsewhere / "project.py").write_text(PROJECT)
+    said = run(programs / "python", "project.py", elsewhere, cwd=elsewhere).splitlines()
+    assert said == ["the owner of this folder imports it", "['positive', 'negative', None]", "2"]
+
+
+def test_it_is_typed(programs: Path, elsewhere: Path) -> None:
+    """For whoever is as strict as can be, by what the wheel brings."""
+    shutil.copy(ROOT / "tests" / "typed_user.py", elsewhere / "user.py")
+    command = (sys.executable, "-m", "mypy", "--strict", "--python-executable", programs / "python", "user.py")
+    assert "no issues found in 1 source file" in run(*command, cwd=elsewhere)
+
+
 def test_without_a_compiler_it_is_built_of_python_alone(sources: Path, tmp_path: Path) -> None:
     """For any machine, and compiled later, where it is installed."""
     wheel = built(sources, tmp_path, CC="/absent/cc")
     assert wheel.stem.endswith("py3-none-any")
     assert not LIBRARIES & names_in(wheel)
     programs = installed(wheel, tmp_path / "environment")
-    assert run(programs / "python", "-P", "-m", "app.native.compiler", cwd=tmp_path).count("built with") == len(
-        LIBRARIES
-    )
+    command = (programs / "python", "-m", COMPILER)
+    assert run(*command, cwd=tmp_path).count("built with") == len(LIBRARIES)

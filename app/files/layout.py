@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from app.errors import DataError
 
@@ -101,3 +101,19 @@ def layout_of(path: str, given: str | None = None, fallback: Format | None = Non
     if written and chosen not in WRITTEN:
         raise DataError(f"{path}: results are written as {', '.join(WRITTEN)}, not as {chosen}", option)
     return Layout(chosen, compression)
+
+
+def is_text(path: str, given: str | None = None) -> bool:
+    """Whether what stands in the place of a path is a text itself: words, and neither a file nor the name of one."""
+    if len(path.split()) < 2:
+        return False
+    try:
+        if Path(path).exists():
+            return False
+    except OSError:
+        return True  # too long for a name
+    try:
+        layout_of(path, given)
+    except DataError:
+        return True
+    return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from app.files.results import ResultColumns, Summary
 from app.files.scorer import Scorer
@@ -13,6 +14,26 @@ from app.sentiment import Outcome
 
 _AHEAD = 2
 """Windows that are begun before the first of them is waited for, so that those who compute never wait."""
+
+W = TypeVar("W")
+T = TypeVar("T")
+
+
+def in_order(windows: Iterable[W], start: Callable[[W], Callable[[], T]]) -> Iterator[tuple[W, T]]:
+    """Each window with what came of it, while the next are computed.
+
+    Args:
+        windows: in the order they are wanted in; read no further ahead than need be.
+        start: begins with one; the call that it returns waits for what comes of it.
+    """
+    begun: deque[tuple[W, Callable[[], T]]] = deque()
+    for window in windows:
+        begun.append((window, start(window)))
+        if len(begun) > _AHEAD:
+            first, wait = begun.popleft()
+            yield first, wait()
+    for window, wait in begun:
+        yield window, wait()
 
 
 def score(
@@ -41,20 +62,19 @@ def score(
         ServiceError: see ``Scorer.start``.
     """
 
-    def finish(window: Window, wait: Callable[[], list[Outcome]]) -> int:
-        results = [columns.result(outcome) for outcome in wait()]
+    def to_do() -> Iterator[Window]:
+        done = summary.rows
+        for window in table.windows():
+            if done > 0:
+                done -= len(window)
+            else:
+                yield window
+
+    def start(window: Window) -> Callable[[], list[Outcome]]:
+        return scorer.start(texts_of(window, keep_na=keep_na))
+
+    for window, outcomes in in_order(to_do(), start):
+        results = [columns.result(outcome) for outcome in outcomes]
         summary.add(results, columns)
         write(encoder.encode(window, results))
-        return len(window)
-
-    done = summary.rows
-    begun: deque[tuple[Window, Callable[[], list[Outcome]]]] = deque()
-    for window in table.windows():
-        if done > 0:
-            done -= len(window)
-            continue
-        begun.append((window, scorer.start(texts_of(window, keep_na=keep_na))))
-        if len(begun) > _AHEAD:
-            yield finish(*begun.popleft())
-    while begun:
-        yield finish(*begun.popleft())
+        yield len(window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Protocol
@@ -120,6 +120,21 @@ def refusal(text: object) -> TextError | None:
     if not isinstance(text, str):
         return TextError("not a text")
     return BlankTextError() if not text or text.isspace() else None
+
+
+def cut(texts: Iterable[object], most: int, characters: int) -> Iterator[list[object]]:
+    """Texts in pieces, each of at most so many texts and, unless it is of one, so many characters."""
+    piece: list[object] = []
+    size = 0
+    for text in texts:
+        length = len(text) if isinstance(text, str) else 0
+        if piece and (len(piece) >= most or size + length > characters):
+            yield piece
+            piece, size = [], 0
+        piece.append(text)
+        size += length
+    if piece:
+        yield piece
 
 
 def _predict_or_split(predictor: Predictor, batch: Sequence[TokenIds[int]]) -> list[Scores | None]:

@@ -24,6 +24,7 @@ from types import FrameType
 from app.process.cores import usable_cores
 from app.process.pulse import LIFELINE_VARIABLE
 from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
+from app.version import PACKAGE
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,9 @@ CANNOT_SERVE = 78
 DRAIN_SIGNAL = signal.SIGUSR1
 """Tells a child that its end is near: new work is still taken, but nobody should send any."""
 
-PROGRAM: tuple[str, ...] = ("-m", "app") if Path(__file__).parents[2] == Path.cwd() else ("-P", "-m", "app")
-"""What children run, as arguments of the interpreter; -P, so that where it is an installed package, a folder ``app`` of
-whoever starts it is not taken for it."""
+PROGRAM: tuple[str, ...] = ("-m", PACKAGE) if Path(__file__).parents[2] == Path.cwd() else ("-P", "-m", PACKAGE)
+"""What children run, as arguments of the interpreter; -P, so that where it is an installed package, nothing in the
+folder of whoever starts it is taken for it."""
 
 START_SECONDS = 120.0
 """How long a child may take to its first sign of life: imports alone take a while on a busy machine."""

@@ -56,7 +56,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", 4318), Handler).serve_forever()
 """
 SPANS = "import pathlib; path = pathlib.Path('/tmp/spans'); print(path.exists() and b'forward' in path.read_bytes())"
-BFLOAT16 = "from app.native import binding; print('bfloat16' in binding.precisions())"
+USABLE_CORES = "from sentiment_service._app.process.cores import usable_cores; print(usable_cores())"
+BFLOAT16 = "from sentiment_service._app.native import binding; print('bfloat16' in binding.precisions())"
 
 
 def log_of(name: str) -> str:
@@ -168,11 +169,11 @@ def test_traces_of_the_slim_one(slim: str) -> None:
 def test_a_quota_is_seen(slim: str, cpus: str) -> None:
     """Whichever version of control groups the engine has; a part of a core is none."""
     with container(*ALONE, "--cpus", cpus, "--entrypoint", "sleep", command=["60"], image=SLIM) as name:
-        assert python_in(name, "from app.process.cores import usable_cores; print(usable_cores())") == "1"
+        assert python_in(name, USABLE_CORES) == "1"
 
 
 def test_the_image_is_the_package(image: str) -> None:
     """Its command is there under its own name."""
-    assert inspect(image, "{{json .Config.Entrypoint}}") == ["python", "-m", "app"]
+    assert inspect(image, "{{json .Config.Entrypoint}}") == ["python", "-m", "sentiment_service"]
     listed = docker("run", "--rm", *ALONE, "--entrypoint", "sentiment", image, "models", "list")
     assert listed.count("served by default") == 1

@@ -28,8 +28,9 @@ NOT_OURS = ("COPY /opt/torch /opt/venv", "COPY model_store ", "COPY /opt/model_s
 
 LEFT_OVERS = """
 import importlib.util, pathlib, shutil, sys
-from app.native import compiler
-site = pathlib.Path(compiler.__file__).parent.parent
+import sentiment_service
+from sentiment_service._app.native import compiler
+site = pathlib.Path(sentiment_service.__file__).parent.parent
 modules = ("pytest", "mypy", "ruff", "hypothesis", "ziglang", "sklearn", "matplotlib", "pip", "setuptools")
 print([
     *filter(shutil.which, ("cc", "gcc", "clang", "zig", "make")),
@@ -37,7 +38,7 @@ print([
     *map(str, site.rglob("tests")),
     *map(str, site.rglob(".build-*")),
     *(str(path) for path in (pathlib.Path("~root/.cache").expanduser(), pathlib.Path("/build")) if path.exists()),
-    *(f"not compiled: {path}" for path in (site / "app").rglob("*.py")
+    *(f"not compiled: {path}" for path in (site / "sentiment_service").rglob("*.py")
       if not pathlib.Path(importlib.util.cache_from_source(path)).exists()),
     *(f"not built: {library.path}" for library in (compiler.KERNEL, compiler.WORDS) if not library.is_current()),
 ])

@@ -138,7 +138,7 @@ def test_a_pod_serves_and_ends_without_a_loss(slim: str, network: str) -> None:
             ["docker", "exec", name, "touch", "/srv/written"], capture_output=True, text=True, timeout=60, check=False
         )
         assert "Read-only file system" in refused.stderr
-        cores = "from app.process.cores import usable_cores; print(usable_cores())"
+        cores = "from sentiment_service._app.process.cores import usable_cores; print(usable_cores())"
         assert int(python_in(name, cores)) <= service["resources"]["limits"]["cpu"]
 
         command = ["docker", "exec", network, "python", "-c", CLIENT]

@@ -1,0 +1,76 @@
+"""Texts scored by a running service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.errors import TextError
+from app.files.exchange import Entry, error_of
+from app.files.remote import RemoteService
+from app.sentiment import ExplanationKind
+from sentiment_service.result import Outcome, Result, Unclassified
+
+
+class Remote:
+    """A running service.
+
+    Args:
+        url: its address.
+        key: an API key, where it asks for one.
+        concurrency: most requests at once.
+        patience: seconds that a request is tried again before it is given up.
+
+    Raises:
+        ServiceError: that is no address.
+    """
+
+    def __init__(self, url: str, key: str | None, concurrency: int, patience: float) -> None:
+        self._service = RemoteService(url, concurrency, headers_of(key), patience)
+
+    def start(
+        self, texts: Sequence[object], deadline: float | None, stopped: threading.Event | None = None
+    ) -> Callable[[], list[Outcome]]:
+        """Begin with some texts; the call that is returned waits for the outcome of each, in order."""
+        wait = self._service.start(texts, deadline, stopped)
+        return lambda: list(map(outcome_of, wait()))
+
+    def explain(
+        self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
+    ) -> tuple[Result, dict[str, Any]]:
+        """What is said of a text, and why, as the HTTP answer has it."""
+        entry = self._service.carry(self._service.exchange.explain(text, kinds, deadline))
+        return result_of(entry), entry["explanation"]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._service.close()
+
+
+def headers_of(key: str | None) -> dict[str, str]:
+    """The headers that say who asks."""
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def outcome_of(entry: Entry | TextError) -> Outcome:
+    """What the service says of one text."""
+    if isinstance(entry, TextError):
+        return Unclassified(entry)
+    return Unclassified(error_of(entry["error"])) if "error" in entry else result_of(entry)
+
+
+def result_of(entry: Entry) -> Result:
+    """What the service says of a text that it has classified."""
+    return Result(
+        entry["label"],
+        entry["score"],
+        entry["scores"],
+        entry.get("rating"),
+        entry["unknown"],
+        entry["judgement"],
+        entry["tokens"],
+        entry["truncated"],
+        entry["model"],
+        entry["version"],
+    )
