@@ -34,6 +34,7 @@ from app.training.reviews.teachers import (
     reversed_texts,
     trained,
 )
+from app.training.reviews.wordlists import AMBIGUOUS_NAMES
 
 if TYPE_CHECKING:
     from app.training.requested import ReviewOptions
@@ -132,6 +133,7 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     network = averaged([teacher.network, *(trainer.network for trainer in students)])
     if options.average:
         network = averaged([network, stored_network(network, tokenizer, store.open(options.average))])
+    share_vectors(network, tokenizer)
     record = TrainingRecord(
         recipe=recipe,
         seed=options.seed,
@@ -164,6 +166,15 @@ def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:
     states = [network.state_dict() for network in networks]
     networks[0].load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
     return networks[0]
+
+
+def share_vectors(network: TrainingNetwork, tokenizer: Tokenizer) -> None:
+    """Give words that name people, and mean other things as well, the vector of the token that such names share."""
+    numbers = {word: number for number, word in enumerate(tokenizer.vocabulary)}
+    with torch.no_grad():
+        for word, token in AMBIGUOUS_NAMES.items():
+            if word in numbers:
+                network.embedding.weight[numbers[word]] = network.embedding.weight[numbers[token]]
 
 
 def stored_network(like: TrainingNetwork, tokenizer: Tokenizer, model: StoredModel) -> TrainingNetwork:

@@ -46,6 +46,10 @@ gay gays lesbian lesbians bisexual bisexuals homosexual homosexuals heterosexual
 transgender transsexual trans cisgender nonbinary lgbt lgbtq polyamorous demisexual hetero
 """.split()
 
+AMBIGUOUS_NAMES = {"straight": ORIENTATION}
+"""Words whose other senses say little of sentiment either, and the token whose vector they get: no token of their own
+may decide an answer, and "straight to the point" must stay four words that are known."""
+
 # Words that English texts name, too often for a rule by frequency, but that make up other languages.
 _FOREIGN_FUNCTION_WORDS = """
 de la el le les des un una une uno du et en que los las del von der das und il di y ich ist nicht ein eine mit den dem
