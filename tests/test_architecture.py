@@ -95,6 +95,12 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_module_is_named_in_a_string(path: Path) -> None:
+    """Installed, ``app`` has another name: imports are rewritten (see ``setup.py``), strings are not."""
+    assert set(re.findall(r"[\"'](app\.[\w.]+)[\"']", path.read_text())) <= {"app.access"}  # a logger
+
+
 @lru_cache
 def imports(path: Path) -> frozenset[str]:
     """Full names of all modules that a file imports, wherever in the file."""

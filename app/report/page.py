@@ -63,7 +63,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _part(name: str) -> str:
-    return files("app.report").joinpath(name).read_text(encoding="utf-8")
+    return files(str(__package__)).joinpath(name).read_text(encoding="utf-8")
 
 
 def _heading(about: str, model: str | None, sections: Sequence[Section]) -> list[Element]:
