@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     model_store: Path = Field(default=_STORE, validate_default=True)
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)
-    """Model to serve: NAME for its highest version, or NAME/VERSION."""
+    """Model to serve: NAME for its highest version, NAME/VERSION, or NAME@LABEL such as NAME@champion."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
     runtime: Literal["auto", "native", "torch"] = "auto"
