@@ -67,7 +67,7 @@ def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest
     model = ModelStore(root / "store").open("synthetic/1")
     assert written.test is not None
     assert written.test.accuracy > 0.8
-    assert {path.name for path in model.path.iterdir()} > {"README.md", "training.png", "roc.png", "length.png"}
+    assert {path.name for path in model.path.iterdir()} > {"README.md", "golden.json", "training.png", "roc.png"}
     assert all(path.stat().st_size < 60_000 for path in model.path.glob("*.png"))
     recorded = json.loads((model.path / METRICS_FILE).read_text())
     capsys.readouterr()
