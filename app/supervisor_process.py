@@ -61,11 +61,13 @@ def run_supervisor(
     store = ModelStore(settings.model_store)
     switching = Switching(store, parent.succession, generations.of, Served(model, label, now()))
     control = ControlServer(folder / CONTROL_SOCKET, switching.answer)
+    stop = threading.Event()
     if settings.follow_label and label is not None:
-        threading.Thread(target=switching.follow, args=(settings.model,), daemon=True, name="follow").start()
+        threading.Thread(target=switching.follow, args=(settings.model, stop), daemon=True, name="follow").start()
     try:
         return parent.run()
     finally:
+        stop.set()
         control.close()
 
 

@@ -120,12 +120,11 @@ class Switching:
         finally:
             self._busy.release()
 
-    def follow(self, reference: str) -> None:
-        """Serve what a label names, whenever that changes, for ever."""
+    def follow(self, reference: str, stop: threading.Event) -> None:
+        """Serve what a label names, whenever that changes, until told to stop."""
         path = self._store.root / parse_reference(reference).name / LABELS_FILE
-        seen = _stamp(path)
-        while True:
-            time.sleep(FOLLOW_SECONDS)
+        seen = None
+        while not stop.wait(FOLLOW_SECONDS):
             if (stamp := _stamp(path)) == seen:
                 continue
             seen = stamp

@@ -180,9 +180,9 @@ def test_a_model_is_changed_under_load_and_back(store: Path, tmp_path: Path) -> 
         assert {line for line in metrics.splitlines() if line.startswith("sentiment_model_info{")} == {
             line for line in metrics.splitlines() if line.startswith("sentiment_model_info{") and 'version="1"' in line
         }
-        for version in (1, 2):
-            answered = sum(found == version for _, _, found in load.answers)
-            label = f'model="tiny",version="{version}"'
+        for number in (1, 2):
+            answered = sum(found == number for _, _, found in load.answers)
+            label = f'model="tiny",version="{number}"'
             counted = sum(
                 float(line.rpartition(" ")[2])
                 for line in metrics.splitlines()

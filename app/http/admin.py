@@ -43,12 +43,13 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         return await _answered(request, switch, lambda asked, _: asked.served())
 
     @router.post("/admin/models/{name}/{version}/load", **LOAD)
-    async def load_model(request: Request, name: str, version: str) -> Response:
+    async def load_model(request: Request) -> Response:
         """Have a version served in the place of the one that is, without a lost request.
 
         The version is given by its number, or by a label such as champion. The answer comes when no new connection gets
         the version before any more; one that is refused changes nothing.
         """
+        name, version = (request.path_params[part] for part in ("name", "version"))
         reference = f"{name}{'/' if version.isdigit() else '@'}{version}"
         return await _answered(request, switch, lambda asked, who: asked.load(reference, who))
 

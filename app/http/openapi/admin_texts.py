@@ -46,13 +46,33 @@ _UNAVAILABLE = [
 
 SERVED: dict[str, Any] = {
     "tags": ["models"],
-    "operation_id": "servedModels",
+    "operation_id": "served_models",
     "response_model": AdminModels,
     "responses": {**example(_EXAMPLE), **responses([NO_KEYS, *_UNAVAILABLE])},
 }
 LOAD: dict[str, Any] = {
     **SERVED,
-    "operation_id": "loadModel",
+    "operation_id": "load_model",
+    "openapi_extra": {
+        "parameters": [
+            {
+                "name": "name",
+                "in": "path",
+                "required": True,
+                "description": "The model.",
+                "schema": {"type": "string"},
+                "example": "reviews-gru",
+            },
+            {
+                "name": "version",
+                "in": "path",
+                "required": True,
+                "description": "Number of a version, or a label.",
+                "schema": {"type": "string"},
+                "example": "champion",
+            },
+        ]
+    },
     "responses": {
         **example(_EXAMPLE),
         **responses(
