@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,7 +128,7 @@ def test_what_is_not_there_is_not_found(prepared: Prepared, reference: str, told
 
 @pytest.mark.parametrize("changes", [{"labels": ("bad", "good")}, {"rating": True}])
 def test_a_model_that_answers_otherwise_is_refused(
-    store: ModelStore, prepared: Prepared, changes: dict[str, object]
+    store: ModelStore, prepared: Prepared, changes: dict[str, Any]
 ) -> None:
     """Clients rely on labels, and on there being a rating or none."""
     add_checkpoint(store.root, **changes)
