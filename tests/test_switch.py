@@ -19,7 +19,7 @@ from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.checkpoints import WORDS, add_checkpoint
 from tests.service import Service, serving
-from tests.test_processes import until
+from tests.waiting import wait_until
 
 TEXTS = [f"the {first} film was {second}" for first in WORDS[:8] for second in WORDS[8:16]]
 PATIENCE = 240.0
@@ -36,12 +36,12 @@ class Load:
     """Clients that ask for known texts again and again, on new and on kept connections.
 
     Attributes:
-        answers: time before and after each request, and which version answered.
+        answers: when each request began, whether on a kept connection, and which version answered.
         faults: what was not as it should be.
     """
 
     def __init__(self, service: Service, headers: dict[str, str], expected: dict[int, dict[str, tuple[float, ...]]]):
-        self.answers: list[tuple[float, float, int]] = []
+        self.answers: list[tuple[float, bool, int]] = []
         self.faults: list[str] = []
         self._url = f"{service.url}/classify"
         self._headers = headers
@@ -61,21 +61,21 @@ class Load:
                         answer = client.post(self._url, json={"text": text})
                     else:
                         answer = httpx.post(self._url, json={"text": text}, headers=self._headers, timeout=60)
-                    self._check(text, answer, began)
+                    self._check(text, answer, began, kept)
                 except httpx.HTTPError as error:
                     self.faults.append(f"{'kept' if kept else 'new'}: {error!r}")
                 self._stop.wait(0.01)
         finally:
             client.close()
 
-    def _check(self, text: str, answer: httpx.Response, began: float) -> None:
+    def _check(self, text: str, answer: httpx.Response, began: float, kept: bool) -> None:
         if answer.status_code != 200:
             self.faults.append(f"{answer.status_code} {answer.text}")
             return
         found = answer.json()
         if tuple(found["scores"].values()) != pytest.approx(self._expected[found["version"]][text], abs=1e-6):
             self.faults.append(f"{text}: {found}")
-        self.answers.append((began, time.monotonic(), found["version"]))
+        self.answers.append((began, kept, found["version"]))
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -89,14 +89,14 @@ class Load:
             for thread in threads:
                 thread.join()
 
-    def begun_after(self, moment: float) -> list[int]:
-        """Versions that answered requests which began after a moment."""
-        return [version for began, _, version in list(self.answers) if began > moment]
+    def begun_after(self, moment: float, *, kept: bool) -> list[int]:
+        """Versions that answered requests which began after a moment, of one kind of connections."""
+        return [version for began, was_kept, version in list(self.answers) if began > moment and was_kept == kept]
 
     def wait_for(self, count: int) -> None:
         """Until so many more requests were answered."""
         goal = len(self.answers) + count
-        until(lambda: len(self.answers) >= goal or bool(self.faults), "nothing is answered", PATIENCE)
+        wait_until(lambda: len(self.answers) >= goal or bool(self.faults), "nothing is answered")
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +131,21 @@ def test_a_model_is_changed_under_load_and_back(store: Path, tmp_path: Path) -> 
 
         def kill_the_new_engine() -> None:
             [old] = service.children("engine")
-            until(lambda: len(service.children("engine")) == 2, "no second engine", PATIENCE)
+            wait_until(lambda: len(service.children("engine")) == 2, "no second engine")
             [new] = set(service.children("engine")) - {old}
             os.kill(new, signal.SIGKILL)
+
+        def only_answers(version: int, live: float) -> None:
+            """On new connections from that moment, on kept ones when those before have ended."""
+            wait_until(lambda: len(service.children("engine")) == 1, "the engine before never ended")
+            ended = time.monotonic()
+            for kept, moment in ((False, live), (True, ended)):
+
+                def answered(kept: bool = kept, moment: float = moment) -> bool:
+                    return bool(load.faults) or len(load.begun_after(moment, kept=kept)) > 20
+
+                wait_until(answered, "nothing is answered")
+                assert set(load.begun_after(moment, kept=kept)) == {version}
 
         with load.going_on():
             load.wait_for(50)
@@ -158,15 +170,12 @@ def test_a_model_is_changed_under_load_and_back(store: Path, tmp_path: Path) -> 
             live = time.monotonic()
             assert changed.json()["served"]["version"] == 2, changed.text
             assert changed.json()["served"]["label"] == "candidate"
-            # A kept connection may have had one more answer of the version before.
-            until(lambda: len(load.begun_after(live + 2)) > 50 or bool(load.faults), "nothing answered", PATIENCE)
-            assert set(load.begun_after(live + 2)) == {2}
+            only_answers(2, live)
 
             back = ask("1")
             live = time.monotonic()
             assert back.json()["served"]["version"] == 1, back.text
-            until(lambda: len(load.begun_after(live + 2)) > 50 or bool(load.faults), "nothing answered", PATIENCE)
-            assert set(load.begun_after(live + 2)) == {1}
+            only_answers(1, live)
         assert load.faults == []
 
         told = admin.get("/admin/models").json()["attempts"]
@@ -175,7 +184,6 @@ def test_a_model_is_changed_under_load_and_back(store: Path, tmp_path: Path) -> 
             ("tiny@candidate", "served"),
             ("tiny@candidate", "refused"),
         ]
-        until(lambda: len(service.children("engine")) == 1, "the engine before never ended", PATIENCE)
         metrics = admin.get("/metrics").text
         assert {line for line in metrics.splitlines() if line.startswith("sentiment_model_info{")} == {
             line for line in metrics.splitlines() if line.startswith("sentiment_model_info{") and 'version="1"' in line

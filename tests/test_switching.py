@@ -14,7 +14,7 @@ from app.process.succession import Generation, Succession, SuccessionError
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 from app.switching import Served, Switching
 from tests.checkpoints import add_checkpoint
-from tests.test_processes import until
+from tests.waiting import wait_until
 
 
 class Prepared:
@@ -155,7 +155,7 @@ def test_one_at_a_time(prepared: Prepared) -> None:
     first = threading.Thread(target=prepared.load, args=("tiny/2",))
     first.start()
     try:
-        until(lambda: prepared.asked, "never begun")
+        wait_until(lambda: prepared.asked, "never begun")
         assert prepared.load("other")["error"] == {
             "code": "load_under_way",
             "detail": "another model is just being loaded; GET /admin/models tells",
@@ -185,7 +185,7 @@ def test_a_label_is_followed(store: ModelStore, prepared: Prepared, monkeypatch:
         (store.root / "tiny" / "labels.json").write_text("{")
         (store.root / "tiny" / "labels.json").unlink()
         store.relabel("tiny", lambda labels: labels.moved("champion", 2, "label"))
-        until(lambda: prepared.switching.document()["served"]["version"] == 2, "never followed")
+        wait_until(lambda: prepared.switching.document()["served"]["version"] == 2, "never followed")
     finally:
         stop.set()
         thread.join()

@@ -21,7 +21,7 @@ from app.process.child import RETIRE_SIGNAL, START_SECONDS, Child
 
 logger = logging.getLogger(__name__)
 
-HAND_OVER_SECONDS = 10.0
+HAND_OVER_SECONDS = 30.0
 """How long is waited for the workers before to say that they take no new connections."""
 
 
