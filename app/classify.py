@@ -25,6 +25,7 @@ from app.files.results import Summary
 from app.files.scorer import Scorer
 from app.files.table import BadRows, Table
 from app.files.writing import Style
+from app.labels import REFERENCES
 from app.report.command import add_report_arguments, wanted
 from app.report.findings import Wanted
 from app.report.written import ReportOnWritten
@@ -66,9 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_read_arguments(parser.add_argument_group("how INPUT is read"), "INPUT", tuple(OnBadRow))
     local = parser.add_argument_group("scored by this machine")
     model = default_of("model")
-    local.add_argument(
-        "--model", default=model, help="NAME or NAME/VERSION (default: $SENTIMENT_MODEL, now %(default)s)"
-    )
+    local.add_argument("--model", default=model, help=f"{REFERENCES} (default: $SENTIMENT_MODEL, now %(default)s)")
     add_store_argument(local)
     local.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     for name in ("runtime", "precision"):

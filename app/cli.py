@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +116,7 @@ def _add_internal(commands: Any) -> None:
     worker.add_argument("--engine", type=Path, required=True)
     worker.add_argument("--explainer", type=Path, required=True)
     worker.add_argument("--pulse", type=int)
+    worker.add_argument("--succeeds", action="store_true")
     worker.set_defaults(run=_child(_worker))
     engine = commands.add_parser("_engine")
     engine.add_argument("--socket", type=Path, required=True)
@@ -152,9 +153,10 @@ def _serve(options: argparse.Namespace) -> int:
     environment variable SENTIMENT_*; the main ones are flags too."""
     from app import tracing
     from app.keys import read_keys
-    from app.process import sockets, supervisor
+    from app.process import sockets
     from app.settings import Settings, load_settings
     from app.store import ModelStore
+    from app.supervisor_process import bound, run_supervisor
 
     given = {name: value for name, value in vars(options).items() if name in Settings.model_fields}
     settings = load_settings(given)
@@ -164,11 +166,7 @@ def _serve(options: argparse.Namespace) -> int:
     if settings.api_keys is not None:
         read_keys(settings.api_keys)
     tracing.check()
-    try:
-        listener = sockets.bind(settings.host, settings.port)
-    except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one of a host
-        reason = getattr(error, "strerror", None) or "not the name of a host"
-        raise SentimentError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from error
+    listener = bound(settings)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"
@@ -176,26 +174,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"Starting {model.reference} on http://{address}", flush=True)
         ready = f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}"
         _say_when_ready(address, ready)
-        metrics_folder = folder / "metrics"
-        metrics_folder.mkdir()
-        # Resolved once: a newer version in the store is for the next start, and not for a child that is started again.
-        environment = _as_environment({**given, "model": model.reference})
-        grace, patience = settings.shutdown_grace, settings.drain_timeout
-        parent = supervisor.Supervisor(environment, grace, patience, listener, metrics_folder)
-        digest = ["--digest", model.digest]
-        socket_path = str(folder / "engine.sock")
-        silence = settings.engine_timeout
-        parent.add(supervisor.Child("engine-0", ["_engine", *digest, "--socket", socket_path], heartbeat=silence))
-        explainer_path = folder / "explainer.sock"
-        explainer = sockets.bind_local(explainer_path)
-        command = ["_explainer", *digest, "--listener", str(explainer.fileno())]
-        parent.add(supervisor.Child("explainer-0", command, wake=explainer))
-        command = ["_worker", *digest, "--listener", str(listener.fileno()), "--engine", socket_path]
-        command += ["--explainer", str(explainer_path)]
-        for number in range(settings.workers or supervisor.default_workers()):
-            fds = [listener.fileno()]
-            parent.add(supervisor.Child(f"worker-{number}", command, fds=fds, heartbeat=silence, drains=True))
-        return parent.run()
+        return run_supervisor(settings, _as_environment(given), model, listener, folder)
 
 
 def _say_when_ready(address: str, message: str) -> None:
@@ -224,7 +203,7 @@ def _child(run: Callable[[Settings, argparse.Namespace], int]) -> Callable[[argp
     status that says so to the supervisor."""
 
     def run_child(options: argparse.Namespace) -> int:
-        from app.process.supervisor import CANNOT_SERVE
+        from app.process.child import CANNOT_SERVE
         from app.settings import load_settings
 
         try:
@@ -232,19 +211,30 @@ def _child(run: Callable[[Settings, argparse.Namespace], int]) -> Callable[[argp
             logs.configure(settings.log_level, settings.log_format)
             return run(settings, options)
         except SentimentError as error:
-            logger.critical("cannot serve: %s", error)
+            fault = str(error)
         except ModuleNotFoundError as error:
-            logger.critical("cannot serve: %s", _missing(error))
+            fault = _missing(error)
+        logger.critical("cannot serve: %s", fault)
+        _leave_fault(options, fault)
         return CANNOT_SERVE
 
     return run_child
+
+
+def _leave_fault(options: argparse.Namespace, fault: str) -> None:
+    """Tell the supervisor why this process cannot serve, beside the engine's socket."""
+    from app.process.sockets import fault_file
+
+    if (engine := getattr(options, "engine", None) or getattr(options, "socket", None)) is not None:
+        with suppress(OSError):
+            fault_file(engine).write_text(fault, encoding="utf-8")
 
 
 def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from app.main import run_worker
 
     sockets = (options.listener, options.engine, options.explainer)
-    return run_worker(settings, options.digest, *sockets, options.pulse)
+    return run_worker(settings, options.digest, *sockets, options.pulse, succeeds=options.succeeds)
 
 
 def _engine(settings: Settings, options: argparse.Namespace) -> int:

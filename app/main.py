@@ -26,12 +26,15 @@ from app.engine.admission import QueueLimits
 from app.engine.client import RemoteEngine
 from app.engine.interface import Engine, ServedModel
 from app.errors import SentimentError
+from app.http.admin import ModelSwitch
 from app.http.application import build_application
 from app.http.server.connection_limits import ConnectionLimits
 from app.http.server.protocol import ServiceProtocol
 from app.http.server.server import LINGER_SECONDS, DrainingServer
-from app.process.pulse import beat, collect_seldom, end_with_parent
-from app.process.supervisor import DRAIN_SIGNAL, default_workers
+from app.process.child import DRAIN_SIGNAL, RETIRE_SIGNAL
+from app.process.control import CONTROL_SOCKET, ControlClient
+from app.process.pulse import beat, collect_seldom, end_with_parent, say_retired
+from app.process.supervisor import default_workers
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.explainer_link import RemoteExplainer
@@ -68,6 +71,9 @@ def create_app(
     pulse: int | None = None,
     rate_file: Path | None = None,
     opened: Opened | None = None,
+    switch: ModelSwitch | None = None,
+    *,
+    succeeds: bool = False,
 ) -> FastAPI:
     """The HTTP application.
 
@@ -78,6 +84,9 @@ def create_app(
         pulse: where a supervisor looks for signs of life, which then also sends ``DRAIN_SIGNAL`` before the end.
         rate_file: where HTTP workers count together against rate limits; None where this is the only one.
         opened: the model and its tokenizer; None opens what the settings name.
+        switch: who can have another model served; None: nobody here.
+        succeeds: whether others serve, until this process gives its first sign of life: nothing is accepted, and none
+            given, before the engine is there.
 
     Raises (when the application starts):
         CheckpointError: the model is missing, damaged or inconsistent.
@@ -99,8 +108,11 @@ def create_app(
             shared.start()
         holder.append(_classifier(model, tokenizer, actual, shared, settings))
         explanations.append(_explanations(model, explainer, settings))
+        starting = asyncio.create_task(_start(actual, model))
+        if succeeds:
+            await starting
         background = [
-            asyncio.create_task(_start(actual, model)),
+            starting,
             asyncio.create_task(sampling.sample([sampling.process_probe()])),
         ]
         if pulse is not None:
@@ -128,6 +140,7 @@ def create_app(
         lambda: holder[0] if holder else None,
         lambda: explanations[0] if explanations else None,
         counters=counters,
+        switch=switch,
     )
 
 
@@ -194,7 +207,16 @@ async def _start(engine: Engine, model: StoredModel) -> None:
     logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
 
 
-def run_worker(settings: Settings, digest: str, listener: int, engine: Path, explainer: Path, pulse: int | None) -> int:
+def run_worker(
+    settings: Settings,
+    digest: str,
+    listener: int,
+    engine: Path,
+    explainer: Path,
+    pulse: int | None,
+    *,
+    succeeds: bool,
+) -> int:
     """One HTTP worker process, until SIGTERM. Started by the supervisor.
 
     Args:
@@ -204,6 +226,7 @@ def run_worker(settings: Settings, digest: str, listener: int, engine: Path, exp
         engine: Unix socket of the engine.
         explainer: Unix socket of the explainer.
         pulse: file descriptor to write signs of life to.
+        succeeds: see ``create_app``.
 
     Returns:
         Exit status.
@@ -225,9 +248,9 @@ def run_worker(settings: Settings, digest: str, listener: int, engine: Path, exp
     remote = RemoteEngine(engine, share, served)
     explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
     # In the folder that the processes of this service share, and that goes with it.
-    rates = engine.with_name("rates")
-    application = create_app(settings, remote, explaining, pulse, rates, opened)
-    return run_server(application, settings, listener)
+    rates, control = engine.with_name("rates"), ControlClient(engine.with_name(CONTROL_SOCKET))
+    application = create_app(settings, remote, explaining, pulse, rates, opened, control, succeeds=succeeds)
+    return run_server(application, settings, listener, pulse)
 
 
 def worker_count(settings: Settings) -> int:
@@ -256,8 +279,8 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
-    """Serve an application on an inherited socket until SIGTERM, then drain."""
+def run_server(app: FastAPI, settings: Settings, listener: int, pulse: int | None = None) -> int:
+    """Serve an application on an inherited socket until SIGTERM or ``RETIRE_SIGNAL``, then drain."""
     protocol = partial(
         ServiceProtocol,
         fast_path=app.state.fast_path,
@@ -277,7 +300,9 @@ def run_server(app: FastAPI, settings: Settings, listener: int) -> int:
         timeout_graceful_shutdown=math.ceil(max(0, settings.drain_timeout - LINGER_SECONDS)),
         backlog=2048,
     )
-    server = DrainingServer(config, lambda: app.state.fast_path.draining)
+    retired = (lambda: None) if pulse is None else partial(say_retired, pulse)
+    server = DrainingServer(config, lambda: app.state.fast_path.draining, retired)
+    signal.signal(RETIRE_SIGNAL, lambda *_: server.retire())
     # Not uvicorn's ``fd``, which takes every socket for a Unix one and so leaves Nagle's algorithm on.
     server.run(sockets=[socket.socket(fileno=listener)])
     return 0 if server.started else 1

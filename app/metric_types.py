@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import collections
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 
@@ -78,7 +80,7 @@ class MetricsBuffer:
 class LabelledCollector(Collector):
     """Shows a registry with labels added to some metrics.
 
-    One service serves one model as long as it runs, so its name is added where metrics are read: it costs what counts
+    A process serves one model as long as it runs, so its name is added where metrics are read: it costs what counts
     nothing, and cannot be forgotten there.
 
     Args:
@@ -99,3 +101,61 @@ class LabelledCollector(Collector):
                     sample._replace(labels={**sample.labels, **self._labels}) for sample in family.samples
                 ]
             yield family
+
+
+class GenerationFiles(NamedTuple):
+    """Files of the metrics of processes that serve one model.
+
+    Attributes:
+        labels: name it.
+        files: of all of them.
+        serves: whether they still do.
+    """
+
+    labels: Mapping[str, str]
+    files: list[str]
+    serves: bool
+
+
+class GenerationsCollector(Collector):
+    """Shows what all processes wrote in the multiprocess mode: summed up, and where it depends on the model, by model.
+
+    Args:
+        generations: of processes, the ones of old included.
+        by_model: names of the metrics that are shown by model, as their families are called.
+        info: name of the gauge that says what is served, which only those say who do.
+    """
+
+    def __init__(self, generations: Sequence[GenerationFiles], by_model: frozenset[str], info: str) -> None:
+        self._generations = generations
+        self._by_model = by_model
+        self._info = info
+
+    def collect(self) -> Iterator[Metric]:
+        generations = self._generations
+        everything = {family.name: family for family in _merged(chain.from_iterable(it.files for it in generations))}
+        everything.pop(self._info, None)
+        serving = chain.from_iterable(it.files for it in generations if it.serves)
+        gauges = (file for file in serving if "gauge_" in file)
+        everything |= {family.name: family for family in _merged(gauges) if family.name == self._info}
+        for name in self._by_model & set(everything):
+            everything[name].samples = []
+        for labels, files in self._files_by_labels().items():
+            for family in _merged(files):
+                if family.name in self._by_model:
+                    own = everything[family.name].samples
+                    own += [sample._replace(labels={**sample.labels, **dict(labels)}) for sample in family.samples]
+        yield from everything.values()
+
+    def _files_by_labels(self) -> dict[tuple[tuple[str, str], ...], list[str]]:
+        """One model may be served, and finished with by others that served it before."""
+        files: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for generation in self._generations:
+            files.setdefault(tuple(generation.labels.items()), []).extend(generation.files)
+        return files
+
+
+def _merged(files: Iterable[str]) -> Iterable[Metric]:
+    """What several processes wrote, as one process would have written it."""
+    merged: Iterable[Metric] = MultiProcessCollector.merge(list(files))  # type: ignore[no-untyped-call]
+    return merged

@@ -9,32 +9,33 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
 import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import (
     REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
-    multiprocess,
     values,
 )
 
-from app.metric_types import BatchHistogram, LabelledCollector, MetricsBuffer
+from app.atomic import replace_file
+from app.metric_types import BatchHistogram, GenerationFiles, GenerationsCollector, LabelledCollector, MetricsBuffer
 from app.reference import read_reference
-from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
+from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
 
 __all__ = ["CONTENT_TYPE", "render"]
 
 # Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
 # where its predecessor stopped. The supervisor sets both variables before anything imports the library.
-if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+if METRICS_VARIABLE in os.environ:
     _FILE = os.environ.get(ROLE_VARIABLE, str(os.getpid()))
     values.ValueClass = values.MultiProcessValue(lambda: _FILE)  # type: ignore[no-untyped-call]
 
@@ -48,6 +49,10 @@ _REQUEST_SECONDS = (0.0001, 0.00025, *_SECONDS)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 _DIGEST_CHARACTERS = 12
+_INFO = "sentiment_model_info"
+"""What is served is said by those alone who serve, not by others that still finish what they have."""
+_SHOWN_FILE = "shown.json"
+"""Beside the files of a generation of processes: what they serve, and whether they still do."""
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
@@ -190,7 +195,7 @@ MODEL_MISMATCHES = Counter(
     ["link"],
 )
 MODEL_INFO = Gauge(
-    "sentiment_model_info",
+    _INFO,
     "1; the labels say what is served.",
     ["model", "version", "digest", "architecture", "runtime", "precision", "device"],
     multiprocess_mode="livemax",
@@ -261,13 +266,34 @@ def serve(model: StoredModel, routes: Iterable[str]) -> None:
             REQUESTS.labels(route, "POST", status)
 
 
+def show(folder: Path, model: StoredModel, *, serves: bool) -> None:
+    """Have the metrics of a generation of processes shown from now on.
+
+    Args:
+        folder: of their files.
+        model: what they answer with.
+        serves: whether they still do. Their counters are shown for good, but what is served is said by others.
+    """
+    document = {"model": model.name, "version": str(model.version), "serves": serves}
+    replace_file(folder / _SHOWN_FILE, json.dumps(document))
+
+
+def _generations() -> list[GenerationFiles]:
+    """The files of all processes, by generation; those of one that never served are not shown."""
+    own = Path(os.environ[METRICS_VARIABLE])
+    found = []
+    for shown in sorted(own.parent.glob(f"*/{_SHOWN_FILE}")):
+        labels = json.loads(shown.read_bytes())
+        serves = labels.pop("serves")
+        found.append(GenerationFiles(labels, sorted(map(str, shown.parent.glob("*.db"))), serves))
+    return found or [GenerationFiles(_served, sorted(map(str, own.glob("*.db"))), serves=True)]
+
+
 def render() -> bytes:
     """The exposition text of all processes. Blocking: reads files in multiprocess mode."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if METRICS_VARIABLE not in os.environ:
         return generate_latest(LabelledCollector(REGISTRY, _BY_MODEL, _served))
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    text = generate_latest(LabelledCollector(registry, _BY_MODEL, _served))
+    text = generate_latest(GenerationsCollector(_generations(), _BY_MODEL, _INFO))
     # The library makes tuples that end in CPython's free lists, where nobody asks for so many of their sizes. Only a
     # full collection clears those, and serving processes hardly ever come to one (see process/pulse.py).
     gc.collect()

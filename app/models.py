@@ -1,4 +1,4 @@
-"""``python -m app models``: list, show, verify and import versions of the model store.
+"""``python -m app models``: list, show, verify, label and import versions of the model store.
 
 torch is imported only where somebody else's tensors are read.
 """
@@ -9,10 +9,11 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.errors import CheckpointError
+from app.labels import CHAMPION, REFERENCES, Change, Labels
 from app.settings import add_store_argument, default_of
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 
@@ -25,11 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("list", parents=[shared], help="all versions, with size and test accuracy")
     listing.set_defaults(action=_list, served=default_of("model"))
     show = commands.add_parser("show", parents=[shared], help="configuration and figures of one version")
-    show.add_argument("reference", metavar="MODEL", help="NAME or NAME/VERSION")
+    show.add_argument("reference", metavar="MODEL", help=REFERENCES)
     show.set_defaults(action=_show)
     verify = commands.add_parser("verify", parents=[shared], help="check checksums, shapes, values and scores")
-    verify.add_argument("reference", metavar="MODEL", nargs="?", help="NAME or NAME/VERSION (default: the whole store)")
+    verify.add_argument("reference", metavar="MODEL", nargs="?", help=f"{REFERENCES} (default: all)")
     verify.set_defaults(action=_verify)
+    _add_label_arguments(commands)
     importing = commands.add_parser("import", help="store a PyTorch state dict as a new version")
     add_store_argument(importing, writes=True)
     importing.add_argument("name", metavar="NAME", help="name in the model store")
@@ -37,6 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     importing.add_argument("--config", type=Path, required=True, help="configuration, as config.json in the store")
     importing.add_argument("--vocabulary", type=Path, required=True, help="words by id, .txt or .json")
     importing.set_defaults(action=_import)
+
+
+def _add_label_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("name", metavar="NAME", help="of the model")
+    add_store_argument(shared, writes=True)
+    label = commands.add_parser("label", parents=[shared], help="call a version by a label, such as champion")
+    label.add_argument("version", metavar="VERSION", type=int, help="which of its versions")
+    label.add_argument("label", metavar="LABEL", help="champion, candidate, or a name of your own")
+    label.add_argument("--remove", action="store_true", help="take the label from that version instead")
+    label.set_defaults(action=_label)
+    promote = commands.add_parser("promote", parents=[shared], help="make the candidate the champion")
+    promote.set_defaults(action=_promote)
+    back = commands.add_parser("roll-back", parents=[shared], help="make the champion before this one champion again")
+    back.set_defaults(action=_roll_back)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +95,7 @@ def _list(args: argparse.Namespace) -> int:
     if not rows:
         print(f"{args.store}: no models")
         return 0
-    print(table(("name", "version", "architecture", "parameters", "size", "test accuracy", ""), rows))
+    print(table(("name", "version", "architecture", "parameters", "size", "test accuracy", "called", ""), rows))
     return 0
 
 
@@ -88,10 +105,8 @@ def _row(store: ModelStore, name: str, version: int, served: str) -> tuple[str, 
         count = parameters(model)
     except CheckpointError as error:
         # One damaged version must not hide the others.
-        return name, str(version), "damaged", "", "", "", str(error)
+        return name, str(version), "damaged", "", "", "", "", str(error)
     accuracy = model.metrics.get("test", {}).get("accuracy")
-    highest = version == store.versions(name)[-1]
-    default = served == model.reference or (served == name and highest)
     return (
         name,
         str(version),
@@ -99,8 +114,24 @@ def _row(store: ModelStore, name: str, version: int, served: str) -> tuple[str, 
         f"{count:,}",
         f"{model.size / 1e6:.1f} MB",
         "" if accuracy is None else f"{accuracy:.5f}",
-        "served by default" if default else "",
+        ", ".join(_labels_of(store, name, version)),
+        "served by default" if _is(store, served, name, version) else "",
     )
+
+
+def _is(store: ModelStore, reference: str, name: str, version: int) -> bool:
+    try:
+        return store.resolve(reference) == (name, version)
+    except CheckpointError:
+        return False
+
+
+def _labels_of(store: ModelStore, name: str, version: int) -> list[str]:
+    try:
+        return store.labels(name).of(version)
+    except CheckpointError as error:
+        # As with a damaged version: the list goes on.
+        return [str(error)]
 
 
 def _references(store: ModelStore) -> list[tuple[str, int]]:
@@ -108,10 +139,12 @@ def _references(store: ModelStore) -> list[tuple[str, int]]:
 
 
 def _show(args: argparse.Namespace) -> int:
-    model = ModelStore(args.store).open(args.reference)
-    metrics = model.metrics
+    store = ModelStore(args.store)
+    model = store.open(args.reference)
+    metrics, labels = model.metrics, store.labels(model.name)
     rows = [
         ("model", model.reference),
+        *((("called", ", ".join(called)),) if (called := labels.of(model.version)) else ()),
         ("folder", str(model.path)),
         ("digest", model.digest),
         ("parameters", f"{parameters(model):,}"),
@@ -121,8 +154,14 @@ def _show(args: argparse.Namespace) -> int:
     rows += [(name, _plain(metrics[name])) for name in ("date", "command", "seed") if name in metrics]
     for part in ("data", "training", "calibration", "validation", "test", "machine"):
         rows += [(f"{part} {name}", _plain(value)) for name, value in metrics.get(part, {}).items() if _shown(value)]
+    rows += [("changed", _told(change)) for change in labels.history if model.version in (change.before, change.after)]
     print(table(("", ""), rows).lstrip("\n"))
     return 0
+
+
+def _told(change: Change) -> str:
+    before, after = (str(version or "none") for version in (change.before, change.after))
+    return f"{change.time:%Y-%m-%d %H:%M:%SZ} {change.label} from {before} to {after} ({change.how})"
 
 
 def _shown(value: object) -> bool:
@@ -158,6 +197,47 @@ def _verify(args: argparse.Namespace) -> int:
         else:
             print(f"{model.reference}: ok, {len(model.sums)} files")
     return 1 if failed else 0
+
+
+def _label(args: argparse.Namespace) -> int:
+    """Set a label on a version that passes its checks, or take it away."""
+    store = ModelStore(args.store)
+    if args.remove:
+        return _changed(store, args.name, lambda labels: _removed(labels, args))
+    model = store.open(f"{args.name}/{args.version}")
+    return _changed(store, args.name, lambda labels: labels.moved(args.label, model.version, "label"))
+
+
+def _removed(labels: Labels, args: argparse.Namespace) -> Labels:
+    found = labels.labels.get(args.label)
+    if found != args.version:
+        there = f"it names version {found}" if found else "there is no such label"
+        raise CheckpointError(f"{args.name}/{args.version}: does not have the label {args.label!r}; {there}")
+    return labels.moved(args.label, None, "remove")
+
+
+def _promote(args: argparse.Namespace) -> int:
+    return _changed(ModelStore(args.store), args.name, Labels.promoted)
+
+
+def _roll_back(args: argparse.Namespace) -> int:
+    return _changed(ModelStore(args.store), args.name, Labels.rolled_back)
+
+
+def _changed(store: ModelStore, name: str, change: Callable[[Labels], Labels]) -> int:
+    """Change labels, and say how; the new champion must pass its checks."""
+
+    def checked(before: Labels) -> Labels:
+        after = change(before)
+        champion = after.labels.get(CHAMPION)
+        if champion is not None and champion != before.labels.get(CHAMPION):
+            store.open(f"{name}/{champion}")
+        return after
+
+    store.resolve(name)
+    for label, version in store.relabel(name, checked).labels.items():
+        print(f"{name}@{label}: version {version}")
+    return 0
 
 
 def _import(args: argparse.Namespace) -> int:

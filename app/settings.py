@@ -18,6 +18,8 @@ from app.errors import OptionError, SettingsError
 from app.redis_address import fault_of_redis_url
 
 PREFIX = "SENTIMENT_"
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Set by the supervisor for its children: the folder of their metrics' files. The name is the metrics library's."""
 RESTARTED_VARIABLE = "PROCESS_RESTARTED"
 """Set by the supervisor for a child that replaces one that died."""
 CORPUS_VARIABLE = "SENTIMENT_CORPUS"
@@ -33,7 +35,9 @@ Access = Literal["auto", "public", "admin", "off"]
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-_OWN = frozenset({"classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v2"})
+_OWN = frozenset(
+    {"admin", "classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v2"}
+)
 """First parts of the service's own paths."""
 
 
@@ -58,7 +62,9 @@ class Settings(BaseSettings):
     model_store: Path = Field(default=_STORE, validate_default=True)
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)
-    """Model to serve: NAME for its highest version, or NAME/VERSION."""
+    """Model to serve: NAME for its highest version, NAME/VERSION, or NAME@LABEL such as NAME@champion."""
+    follow_label: bool = False
+    """Whether another model is served as soon as the label in SENTIMENT_MODEL names it; else it is by request alone."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
     runtime: Literal["auto", "native", "torch"] = "auto"

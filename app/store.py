@@ -6,22 +6,22 @@
 - ``model.safetensors``  the weights; never a pickle
 - ``tokenizer.json``     the vocabulary
 - ``metrics.json``       what the version scored, on what, when, with which command
+- ``golden.json``        a few texts with their token ids and scores (see ``golden``), compared at every load; optional
 - ``README.md``          the model card, with its plots beside it
 - ``SHA256SUMS``         one line per file, in the format of ``sha256sum``; checked at every load
 
-Versions are whole numbers and never change once written. Writing is atomic: a temporary folder beside the version is
-filled, flushed to disk and renamed.
+and beside the versions ``labels.json`` names some of them (see ``labels``). Versions are whole numbers and never change
+once written. Writing is atomic: a temporary folder beside the version is filled, flushed to disk and renamed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +30,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.atomic import flush, flush_folder
 from app.errors import CheckpointError
+from app.labels import NAME, Labels, change_labels, checked_name, parse_reference, read_labels
 from app.sentiment import Thresholds
 
 CONFIG_FILE = "config.json"
@@ -40,9 +42,6 @@ METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
 SUMS_FILE = "SHA256SUMS"
 REQUIRED_FILES = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_REFERENCE = re.compile(rf"(?P<name>{_NAME.pattern})(?:/(?P<version>[1-9][0-9]{{0,8}}))?")
 
 Pooling = Literal["last", "mean", "max"]
 Architecture = Literal["gru", "lstm", "rnn"]
@@ -220,7 +219,7 @@ class ModelStore:
 
     def versions(self, name: str) -> list[int]:
         """Versions of a model, lowest first; empty where there is no such model."""
-        folder = self.root / _checked_name(name)
+        folder = self.root / checked_name(name)
         if not folder.is_dir():
             return []
         return sorted(int(entry.name) for entry in folder.iterdir() if re.fullmatch(r"[1-9][0-9]{0,8}", entry.name))
@@ -229,33 +228,54 @@ class ModelStore:
         """All model names with their versions."""
         if not self.root.is_dir():
             return {}
-        names = sorted(entry.name for entry in self.root.iterdir() if _NAME.fullmatch(entry.name))
+        names = sorted(entry.name for entry in self.root.iterdir() if NAME.fullmatch(entry.name))
         return {name: versions for name in names if (versions := self.versions(name))}
 
+    def labels(self, name: str) -> Labels:
+        """The labels of a model; see ``read_labels``."""
+        return read_labels(self.root / checked_name(name))
+
+    def resolve(self, reference: str) -> tuple[str, int]:
+        """Name and version that ``name`` (its highest version), ``name/version`` or ``name@label`` stands for now.
+
+        Raises:
+            CheckpointError: no such model, version or label.
+        """
+        name, version, label = parse_reference(reference)
+        versions = self.versions(name)
+        if not versions:
+            there = ", ".join(self.models()) or "none; --store names another store"
+            raise CheckpointError(f"{self.root}: no model {name!r}; there are: {there}")
+        if label is not None:
+            labels = self.labels(name).labels
+            version = labels.get(label)
+            if version is None:
+                there = ", ".join(f"{known} (version {number})" for known, number in labels.items()) or "none"
+                raise CheckpointError(f"{self.root / name}: no label {label!r}; there are: {there}")
+        if version is not None and version not in versions:
+            which = f", which is {label!r}" if label else ""
+            raise CheckpointError(f"{self.root / name}: no version {version}{which}; there are: {versions}")
+        return name, versions[-1] if version is None else version
+
     def open(self, reference: str, digest: str | None = None) -> StoredModel:
-        """Open ``name`` (its highest version) or ``name/version``.
+        """Open a version. See ``resolve``.
 
         Args:
             reference: which.
             digest: what its digest has to be; None: anything.
 
         Raises:
-            CheckpointError: no such model or version, or one that fails its checks.
+            CheckpointError: no such version, or one that fails its checks.
         """
-        match = _REFERENCE.fullmatch(reference)
-        if match is None:
-            raise CheckpointError(f"model {reference!r}: must be NAME or NAME/VERSION, in lower case")
-        name, version = match["name"], match["version"]
-        versions = self.versions(name)
-        if not versions:
-            there = ", ".join(self.models()) or "none; --store names another store"
-            raise CheckpointError(f"{self.root}: no model {name!r}; there are: {there}")
-        if version and int(version) not in versions:
-            raise CheckpointError(f"{self.root / name}: no version {version}; there are: {versions}")
-        model = open_version(self.root / name / (version or str(versions[-1])))
+        name, version = self.resolve(reference)
+        model = open_version(self.root / name / str(version))
         if digest not in (None, model.digest):
             raise CheckpointError(f"{model.path}: changed since the service started, which must be started again")
         return model
+
+    def relabel(self, name: str, change: Callable[[Labels], Labels]) -> Labels:
+        """Change the labels of a model, which nobody else does meanwhile; what they are then. See ``change_labels``."""
+        return change_labels(self.root / checked_name(name), change)
 
     @contextmanager
     def new_version(self, name: str) -> Iterator[Path]:
@@ -263,7 +283,7 @@ class ModelStore:
 
         The block writes the files; checksums are added here. Two writers at once get different versions.
         """
-        folder = self.root / _checked_name(name)
+        folder = self.root / checked_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
         try:
@@ -273,9 +293,9 @@ class ModelStore:
             # Whatever wrote a file may have made it private; a version is for everybody who reads the store.
             for entry in temporary.iterdir():
                 entry.chmod(0o644)
-            _flush(temporary)
+            flush(temporary)
             _rename_to_next(temporary, folder, self.versions(name))
-            _flush_folder(folder)
+            flush_folder(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -316,12 +336,6 @@ def _read_sums(path: Path) -> dict[str, str]:
     return sums
 
 
-def _checked_name(name: str) -> str:
-    if _NAME.fullmatch(name) is None:
-        raise CheckpointError(f"model name {name!r}: must be 1 to 64 of a-z, 0-9, '-' and '_'")
-    return name
-
-
 def _rename_to_next(temporary: Path, folder: Path, versions: list[int]) -> None:
     version = versions[-1] + 1 if versions else 1
     while True:
@@ -333,18 +347,3 @@ def _rename_to_next(temporary: Path, folder: Path, versions: list[int]) -> None:
             if not (folder / str(version)).exists():
                 raise
             version += 1
-
-
-def _flush(folder: Path) -> None:
-    for entry in folder.iterdir():
-        with entry.open("rb") as file:
-            os.fsync(file.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,7 +23,7 @@ class Local:
     """A model in this process.
 
     Args:
-        model: NAME or NAME/VERSION; None: as ``sentiment classify`` chooses.
+        model: NAME, NAME/VERSION or NAME@LABEL; None: as ``sentiment classify`` chooses.
         model_store: the folder it is in; None: likewise.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.

@@ -40,7 +40,8 @@ class Sentiment:
         key: an API key, where the service asks for one.
         concurrency: most requests to the service at once.
         patience: seconds that a request is tried again while the service is full or away; ``Retry-After`` is honoured.
-        model: NAME or NAME/VERSION of a model in this process; None: ``$SENTIMENT_MODEL``, else the default one.
+        model: NAME, NAME/VERSION or NAME@LABEL of a model in this process; None: ``$SENTIMENT_MODEL``, else the default
+            one.
         model_store: folder of its models; None: ``$SENTIMENT_MODEL_STORE``, else the folder ``model_store`` where there
             is one, else what is installed with this package.
         device: ``auto``, ``cpu`` or ``cuda``, in this process.

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
 from app.metric_types import BatchHistogram, LabelledCollector, MetricsBuffer
-from app.process.supervisor import Supervisor
+from app.process.child import Child
 
 ROOT = Path(__file__).parent.parent
 OURS = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
@@ -147,7 +147,9 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
         output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         if not restarted:
             assert "gauge_livesum_worker-3.db" in {path.name for path in tmp_path.iterdir()}
-            Supervisor({}, 0, 0, metrics=tmp_path)._clear_gauges("worker-3")
+            ended = subprocess.Popen([sys.executable, "-c", ""])
+            ended.wait()
+            Child("worker-3", [], metrics=tmp_path, process=ended).collected(0)
     assert "77.0" not in output
     assert '"left"' not in output
     assert "\nsentiment_requests_in_flight 0.0\n" in output
@@ -161,7 +163,9 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
 def test_what_rules_and_dashboards_ask_for_by_name_is_there_from_the_start(tmp_path: Path) -> None:
     """Of a series that begins with its first event ``rate`` misses the event: a burst of errors would not be seen."""
     routes = sorted(
-        path for path, item in json.loads((ROOT / "docs/openapi.json").read_text())["paths"].items() if "post" in item
+        path
+        for path, item in json.loads((ROOT / "docs/openapi.json").read_text())["paths"].items()
+        if "post" in item and not path.startswith("/admin/")
     )
     code = (
         "from types import SimpleNamespace; from app import metrics; metrics.begin_process(); "
@@ -262,3 +266,41 @@ def test_what_a_loop_left_is_written_by_the_next(registry: CollectorRegistry) ->
     assert registry.get_sample_value("texts_total") == 0
     asyncio.run(count())
     assert registry.get_sample_value("texts_total") == 2
+
+
+def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
+    """What depends on the model is shown by model, whichever processes counted it, and the rest summed up; of those
+    who only finish what they have nobody hears what is served, and nothing of those who never served."""
+    code = (
+        "import os; from pathlib import Path; from types import SimpleNamespace; from app import metrics; "
+        "config = SimpleNamespace(architecture='gru'); "
+        "served = dict(name='m', version={version}, digest='d' * 32, metrics=dict(), reference='m', config=config); "
+        "model = SimpleNamespace(**served); metrics.serve(model, []); metrics.PREDICTIONS.labels('good').inc({texts}); "
+        "metrics.CONFIDENCE.observe(0.7); metrics.COMPUTED.inc({texts}); metrics.CONNECTIONS.set(1); "
+        "metrics.set_model_info(model, 'native', 'float32', 'cpu'); "
+        "{shown} and metrics.show(Path(os.environ['PROMETHEUS_MULTIPROC_DIR']), model, serves={serves}); "
+        "print(metrics.render().decode())"
+    )
+    output = ""
+    for folder, version, texts, shown, serves in (
+        ("unmet", 3, 100, False, False),
+        ("m-1.0", 1, 2, True, False),
+        ("m-2.0", 2, 5, True, False),
+        ("m-2.1", 2, 7, True, True),
+    ):
+        (tmp_path / folder).mkdir()
+        environment = {
+            **os.environ,
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / folder),
+            "SENTIMENT_PROCESS_ROLE": "worker-0",
+        }
+        command = [sys.executable, "-c", code.format(version=version, texts=texts, shown=shown, serves=serves)]
+        output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert 'sentiment_predictions_total{label="good",model="m",version="1"} 2.0\n' in output
+    assert 'sentiment_predictions_total{label="good",model="m",version="2"} 12.0\n' in output
+    assert 'sentiment_confidence_count{model="m",version="2"} 2.0\n' in output
+    assert "\nsentiment_computed_texts_total 14.0\n" in output
+    assert "\nsentiment_connections 3.0\n" in output
+    assert output.count("\nsentiment_model_info{") == 1
+    assert 'version="2"} 1.0' in output[output.index("\nsentiment_model_info{") :].splitlines()[1]
+    assert 'version="3"' not in output

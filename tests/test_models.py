@@ -8,7 +8,7 @@ import torch
 
 from app import models
 from app.errors import CheckpointError
-from app.store import WEIGHTS_FILE, write_config
+from app.store import WEIGHTS_FILE, ModelStore, write_config
 from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN
 from tests.checkpoints import WORDS, add_checkpoint, tiny_config, tiny_network
 
@@ -60,6 +60,55 @@ def test_show(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["model"] == "tiny/1"
     assert shown["architecture"] == "gru"
     assert shown["labels"] == "negative, positive"
+
+
+def test_labels_are_set_moved_and_shown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way of a candidate to champion and back, as an operator goes it."""
+    in_store = ("--store", str(store))
+    assert run("label", "tiny", "1", "champion", *in_store) == 0
+    assert run("label", "tiny", "2", "candidate", *in_store) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["tiny@candidate: version 2", "tiny@champion: version 1"]
+    assert run("promote", "tiny", *in_store) == 0
+    assert ModelStore(store).open("tiny@champion").version == 2
+    assert run("roll-back", "tiny", *in_store) == 0
+    assert ModelStore(store).open("tiny@champion").version == 1
+    capsys.readouterr()
+    assert run("list", *in_store) == 0
+    assert "champion" in capsys.readouterr().out.splitlines()[1]
+    assert run("show", "tiny@champion", *in_store) == 0
+    shown = capsys.readouterr().out
+    assert "champion from 2 to 1 (roll-back)" in shown
+    assert run("label", "tiny", "1", "champion", "--remove", *in_store) == 0
+    assert ModelStore(store).labels("tiny").labels == {}
+
+
+def test_what_is_served_by_a_label_is_listed(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIMENT_MODEL", "tiny@champion")
+    run("label", "tiny", "1", "champion", "--store", str(store))
+    capsys.readouterr()
+    run("list", "--store", str(store))
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("served by default")
+    assert "served" not in second
+
+
+def test_only_a_version_that_passes_its_checks_gets_a_label(store: Path) -> None:
+    """And one that was damaged since is not promoted."""
+    in_store = ("--store", str(store))
+    with pytest.raises(CheckpointError, match="no version 7"):
+        run("label", "tiny", "7", "candidate", *in_store)
+    run("label", "tiny", "2", "candidate", *in_store)
+    (store / "tiny" / "2" / WEIGHTS_FILE).write_bytes(b"damaged")
+    for arguments in (("promote", "tiny"), ("label", "tiny", "2", "champion")):
+        with pytest.raises(CheckpointError, match=WEIGHTS_FILE):
+            run(*arguments, *in_store)
+    with pytest.raises(CheckpointError, match=r"tiny/1: does not have the label 'candidate'; it names version 2"):
+        run("label", "tiny", "1", "candidate", "--remove", *in_store)
+    with pytest.raises(CheckpointError, match="there is no such label"):
+        run("label", "tiny", "1", "other", "--remove", *in_store)
+    assert ModelStore(store).labels("tiny").labels == {"candidate": 2}
 
 
 def test_verify_passes_and_names_what_fails(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

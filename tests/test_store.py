@@ -135,7 +135,26 @@ def test_the_sums_are_what_sha256sum_checks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../x", "a/../b", "/etc", "a/b/c", "A", "a b", "a\x00", "-a", ".new-x", "m/0", "m/01", "m/x"],
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/../b",
+        "/etc",
+        "a/b/c",
+        "A",
+        "a b",
+        "a\x00",
+        "-a",
+        ".new-x",
+        "m/0",
+        "m/01",
+        "m/x",
+        "m@",
+        "m@1",
+        "m@a/1",
+    ],
 )
 def test_references_outside_the_store_are_refused(tmp_path: Path, name: str) -> None:
     store = ModelStore(tmp_path)
@@ -152,6 +171,24 @@ def test_an_unknown_model_or_version_says_what_there_is(tmp_path: Path) -> None:
         store.open("n")
     with pytest.raises(CheckpointError, match=r"no version 2; there are: \[1\]"):
         store.open("m/2")
+
+
+def test_a_label_stands_for_its_version(tmp_path: Path) -> None:
+    """As long as it names it; where there is none, or none such, the message says what there is."""
+    store = ModelStore(tmp_path)
+    for _ in range(3):
+        _write(store, "m")
+    with pytest.raises(CheckpointError, match=r"no label 'champion'; there are: none"):
+        store.open("m@champion")
+    store.relabel("m", lambda labels: labels.moved("champion", 2, "label"))
+    assert store.open("m@champion").reference == "m/2"
+    assert store.open("m").reference == "m/3"
+    with pytest.raises(CheckpointError, match=r"no label 'candidate'; there are: champion \(version 2\)"):
+        store.open("m@candidate")
+    store.relabel("m", lambda labels: labels.moved("champion", 9, "label"))
+    with pytest.raises(CheckpointError, match=r"no version 9, which is 'champion'; there are: \[1, 2, 3\]"):
+        store.open("m@champion")
+    assert store.models() == {"m": [1, 2, 3]}
 
 
 @pytest.mark.parametrize(

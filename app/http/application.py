@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import SentimentError, ServiceError
+from app.http.admin import ModelSwitch
 from app.http.fast_path import FastPath
 from app.http.handler import CLASSIFY_PATH, ClassifyEndpoint
 from app.http.headers import BrowserHeaders
@@ -48,6 +49,7 @@ def build_application(
     classifier: Callable[[], Classifier | None],
     explanations: Callable[[], Explanations | None] = lambda: None,
     counters: RateCounters | None = None,
+    switch: ModelSwitch | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -57,6 +59,7 @@ def build_application(
         classifier: gives the classifier, or None while there is none.
         explanations: gives what explains, or None while there is none.
         counters: count texts where there is a rate limit.
+        switch: who can have another model served; None: nobody here.
 
     Raises:
         DataError: the file of API keys is missing or malformed.
@@ -82,7 +85,7 @@ def build_application(
     origins = None if settings.cors_origins is None else OriginHeaders(settings.cors_origins)
     app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins)
     endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
-    router = build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings))
+    router = build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings), switch)
     app.state.inference_routes = _posts_of(router)
     app.include_router(router)
     if app.openapi_url:
@@ -102,7 +105,11 @@ def build_application(
 def _posts_of(router: APIRouter) -> list[str]:
     """Templates of the routes that take POST: those that answer texts."""
     return sorted(
-        {route.path for route in router.routes if isinstance(route, Route) and "POST" in (route.methods or ())}
+        {
+            route.path
+            for route in router.routes
+            if isinstance(route, Route) and "POST" in (route.methods or ()) and not route.path.startswith("/admin/")
+        }
     )
 
 

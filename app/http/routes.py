@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from app import metrics
 from app.errors import CheckpointError, EngineUnavailableError
+from app.http.admin import ModelSwitch, add_admin_routes
 from app.http.compat.routes import add_compat_routes
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
 from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
@@ -29,7 +30,11 @@ from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
 
 
 def build_router(
-    classifier: Callable[[], Classifier | None], settings: Settings, classify: ASGIApp, files: ASGIApp
+    classifier: Callable[[], Classifier | None],
+    settings: Settings,
+    classify: ASGIApp,
+    files: ASGIApp,
+    switch: ModelSwitch | None = None,
 ) -> APIRouter:
     """All routes.
 
@@ -38,6 +43,7 @@ def build_router(
         settings: limits and the model store.
         classify: the ASGI application behind ``POST /classify``.
         files: the one behind ``POST /files``.
+        switch: who can have another model served; None: nobody here.
     """
     router = APIRouter()
 
@@ -67,6 +73,7 @@ def build_router(
             media_type="application/json",
         )
 
+    add_admin_routes(router, switch)
     add_compat_routes(router, classifier, settings)
 
     @router.get("/health/live", **LIVE)

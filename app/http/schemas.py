@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -169,6 +169,35 @@ class ModelsResponse(BaseModel):
     """All versions in the model store."""
 
     models: list[ModelEntry]
+
+
+class ServedVersion(BaseModel):
+    """What answers."""
+
+    model: str
+    version: int
+    digest: Annotated[str, Field(description="Of everything that decides a score.")]
+    label: Annotated[str | None, Field(description="By which it was asked for.")]
+    since: Annotated[str, Field(description="RFC 3339, UTC.")]
+
+
+class LoadAttempt(BaseModel):
+    """One time that another version was to be served."""
+
+    asked: Annotated[str, Field(description="NAME/VERSION or NAME@LABEL.")]
+    by: Annotated[str, Field(description="Name of the key, or `label` where a label was moved.")]
+    at: str
+    outcome: Literal["under way", "served", "refused"]
+    version: Annotated[str | None, Field(description="NAME/VERSION, once known.")] = None
+    reason: Annotated[str | None, Field(description="Why it was refused.")] = None
+    seconds: Annotated[float | None, Field(description="How long it took.")] = None
+
+
+class AdminModels(BaseModel):
+    """What is served, and the last attempts to serve something else, newest first."""
+
+    served: ServedVersion
+    attempts: list[LoadAttempt]
 
 
 class FileColumns(BaseModel):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
+from app.golden import check_scores
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Predictor, Scores
 from app.store import WEIGHTS_FILE, StoredModel
 
@@ -39,7 +40,7 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
         threads: threads of all predictors together, at least 1.
 
     Raises:
-        CheckpointError: the weights are unusable; names their file.
+        CheckpointError: the weights are unusable, or the golden texts have other scores; names the file.
         SettingsError: the combination is not to be had here.
     """
     device = resolve_device(device)
@@ -52,6 +53,7 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
     except OverflowError as error:
         raise CheckpointError(f"{model.path / WEIGHTS_FILE}: {error}") from error
     _warm_up(predictors[0], model)
+    check_scores(model, predictors[0])
     return predictors
 
 

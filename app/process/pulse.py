@@ -16,6 +16,9 @@ BEAT_SECONDS = 0.25
 LIFELINE_VARIABLE = "LIFELINE_FD"
 """Set by the supervisor for its children: a file descriptor that reports end of file when the supervisor is gone."""
 
+RETIRED = b"-"
+"""A sign of life that also says that no new connections are taken any more."""
+
 _LIFELINE_SECONDS = 5.0
 _OBJECTS = 20_000
 """New objects after which it is looked for. A request of hundreds of texts makes thousands, and all end with it."""
@@ -34,6 +37,12 @@ async def beat(pulse: int, alive: Callable[[], bool] = lambda: True) -> None:
             with suppress(BlockingIOError):
                 os.write(pulse, b".")
         await asyncio.sleep(BEAT_SECONDS)
+
+
+def say_retired(pulse: int) -> None:
+    """Tell the supervisor that this process takes no new connections any more."""
+    with suppress(BlockingIOError):
+        os.write(pulse, RETIRED)
 
 
 def end_with_parent() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from app.errors import SettingsError
 
 _BACKLOG = 2048
-_LONGEST_NAME = len("/explainer.sock")
+_LONGEST_NAME = len("/explainer-9999.sock")
 _LONGEST_PATH = 107
 """Bytes of a Unix socket's path that Linux takes (``man 7 unix``)."""
 
@@ -34,6 +34,11 @@ def bind(host: str, port: int) -> socket.socket:
         raise
     listener.set_inheritable(True)
     return listener
+
+
+def fault_file(engine: Path) -> Path:
+    """Where a process that cannot serve says why, by the Unix socket of its engine."""
+    return engine.with_suffix(".fault")
 
 
 def bind_local(path: Path) -> socket.socket:

@@ -11,39 +11,21 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+from app.process.child import CANNOT_SERVE, DRAIN_SIGNAL, Child
 from app.process.cores import usable_cores
-from app.process.pulse import LIFELINE_VARIABLE
-from app.settings import RESTARTED_VARIABLE, ROLE_VARIABLE
+from app.process.succession import Succession
 from app.version import PACKAGE
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = 5
-FAILURE_WINDOW = 60.0
-"""A supervisor gives up when one of its children fails ``MAX_FAILURES`` times within so many seconds."""
-
-CANNOT_SERVE = 78
-"""Exit status of a child that would fail at every further start too (EX_CONFIG of sysexits.h)."""
-
-DRAIN_SIGNAL = signal.SIGUSR1
-"""Tells a child that its end is near: new work is still taken, but nobody should send any."""
-
 PROGRAM: tuple[str, ...] = ("-m", PACKAGE) if Path(__file__).parents[2] == Path.cwd() else ("-P", "-m", PACKAGE)
 """What children run, as arguments of the interpreter; -P, so that where it is an installed package, nothing in the
 folder of whoever starts it is taken for it."""
-
-START_SECONDS = 120.0
-"""How long a child may take to its first sign of life: imports alone take a while on a busy machine."""
 
 LONGEST_REST = 30.0
 """Most seconds before a failed child that is started on demand is started again."""
@@ -55,57 +37,6 @@ _STALL_SECONDS = 1.0
 stands still."""
 
 
-@dataclass
-class Child:
-    """One process that is kept alive.
-
-    Attributes:
-        role: its name in logs and metrics, such as ``worker-0``.
-        command: arguments after ``python -m app``.
-        fds: file descriptors it inherits.
-        heartbeat: seconds without a sign of life after which it is killed; None: it gives none.
-        wake: a listening Unix socket that it inherits; it is started when somebody connects, may end when it has
-            nothing to do, and its failures are no reason to give up. None: it always runs.
-        drains: whether it understands ``DRAIN_SIGNAL``.
-    """
-
-    role: str
-    command: Sequence[str]
-    fds: Sequence[int] = ()
-    heartbeat: float | None = None
-    wake: socket.socket | None = None
-    drains: bool = False
-    process: subprocess.Popen[bytes] | None = None
-    pulse: int = -1
-    started: float = 0.0
-    last_beat: float = 0.0
-    beaten: bool = False
-    ending: bool = False
-    rest: float = 0.0
-    failures: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs, as far as is known: a dead one counts until its status is collected.
-
-        ``Popen.poll``, and ``kill`` and ``terminate`` with it, would collect it too, and who starts it again would not
-        hear of its death.
-        """
-        return self.process is not None and self.process.returncode is None
-
-    def send(self, number: int) -> None:
-        """Send it a signal, where it runs."""
-        if self.process is not None and self.alive:
-            os.kill(self.process.pid, number)
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether it failed in a way or so often that another start is pointless."""
-        if self.wake is None and self.process is not None and self.process.returncode == CANNOT_SERVE:
-            return True
-        return len(self.failures) == MAX_FAILURES and self.failures[-1] - self.failures[0] < FAILURE_WINDOW
-
-
 class Supervisor:
     """Runs children until told to stop.
 
@@ -115,7 +46,7 @@ class Supervisor:
         patience: seconds that each stage of an orderly end may take after that.
         listener: the listening socket that children inherit. Closed when the end begins: connections that nobody
             accepts are refused only when nobody holds it any more.
-        metrics: folder of the metrics' files, which children are told; None: they keep none.
+        longest_request: seconds that workers, in whose place others have come, may take to finish what they have.
     """
 
     def __init__(
@@ -124,25 +55,27 @@ class Supervisor:
         grace: float,
         patience: float,
         listener: socket.socket | None = None,
-        metrics: Path | None = None,
+        longest_request: float = 60.0,
     ) -> None:
         self._environment = dict(environment)
         self._grace = grace
         self._patience = patience
         self._listener = listener
-        self._metrics = metrics
-        if metrics is not None:
-            self._environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         self._looked = time.monotonic()
         self._asleep = 0.0
-        self._children: list[Child] = []
+        self.succession = Succession(self._start, patience, longest_request)
         self._signals: list[int] = []
+        self._ending = False
         # Children hold the reading end: it reports end of file when this process is gone, however it ended.
         self._lifeline_read, self._lifeline_write = os.pipe()
 
     def add(self, child: Child) -> None:
-        """Add a child; children end in the reverse of this order."""
-        self._children.append(child)
+        """Add a child to the generation that serves first; children end in the reverse of this order."""
+        self.succession.serving.children.append(child)
+
+    @property
+    def _children(self) -> list[Child]:
+        return self.succession.children
 
     def run(self) -> int:
         """Start all children and keep them alive until a signal.
@@ -161,6 +94,8 @@ class Supervisor:
         try:
             while not self._signals and not self._given_up():
                 self._look_after()
+            self._ending = True
+            self.succession.abandon()
             # SIGINT comes from a person at a terminal, who need not wait for load balancers.
             if self._signals in ([signal.SIGTERM], [signal.SIGHUP]):
                 self._announce_end()
@@ -193,10 +128,12 @@ class Supervisor:
         self._reap()
         self._wake()
         self._watch_heartbeats()
+        if not self._ending:
+            self.succession.step(self._now())
         time.sleep(_TICK)
 
     def _given_up(self) -> bool:
-        hopeless = [child for child in self._children if child.hopeless]
+        hopeless = self.succession.given_up()
         for child in hopeless:
             logger.critical("%s cannot be kept running, giving up", child.role)
         return bool(hopeless)
@@ -212,28 +149,7 @@ class Supervisor:
             self._look_after()
 
     def _start(self, child: Child) -> None:
-        environment = {**os.environ, **self._environment, ROLE_VARIABLE: child.role}
-        fds = [*child.fds, self._lifeline_read]
-        if child.wake is not None:
-            fds.append(child.wake.fileno())
-        if child.process is not None and (child.wake is None or child.process.returncode):
-            environment[RESTARTED_VARIABLE] = "1"
-        environment[LIFELINE_VARIABLE] = str(self._lifeline_read)
-        command = [sys.executable, *PROGRAM, *child.command]
-        pulse_write = -1
-        if child.heartbeat is not None:
-            if child.pulse >= 0:
-                os.close(child.pulse)
-            child.pulse, pulse_write = os.pipe()
-            os.set_blocking(child.pulse, False)
-            fds.append(pulse_write)
-            command += ["--pulse", str(pulse_write)]
-        # Not in the terminal's foreground group: Ctrl-C is for the supervisor, which ends the others in order.
-        child.process = subprocess.Popen(command, env=environment, pass_fds=fds, process_group=0)  # noqa: S603
-        child.started = child.last_beat = self._now()
-        child.beaten = False
-        if pulse_write >= 0:
-            os.close(pulse_write)
+        child.start(PROGRAM, self._environment, self._lifeline_read, self._now())
 
     def _reap(self) -> None:
         """Collect dead children, and as process 1 orphans too, and start children again."""
@@ -246,16 +162,8 @@ class Supervisor:
                 return
             for child in self._children:
                 if child.process is not None and child.process.pid == pid:
-                    child.process.returncode = os.waitstatus_to_exitcode(status)
-                    self._clear_gauges(child.role)
+                    child.collected(os.waitstatus_to_exitcode(status))
                     self._replace(child)
-
-    def _clear_gauges(self, role: str) -> None:
-        """Remove what a child that has ended said of itself; its counters stay, and its successor goes on with them."""
-        if self._metrics is not None:
-            # As ``mark_process_dead`` of the metrics library does; every gauge counts living processes only.
-            for file in self._metrics.glob(f"gauge_live*_{role}.db"):
-                file.unlink()
 
     def _replace(self, child: Child) -> None:
         assert child.process is not None  # noqa: S101 - the caller found it by its process id
@@ -266,7 +174,7 @@ class Supervisor:
             return
         child.failures.append(self._now())
         logger.error("%s ended with status %s", child.role, child.process.returncode)
-        if not child.hopeless:
+        if not child.hopeless and self.succession.keeps(child):
             self._start(child)
 
     def _lay_down(self, child: Child, status: int) -> None:
@@ -302,13 +210,7 @@ class Supervisor:
     def _watch_heartbeats(self) -> None:
         now = self._now()
         for child in self._children:
-            if child.heartbeat is None or not child.alive:
-                continue
-            with suppress(BlockingIOError):
-                if os.read(child.pulse, 4096):
-                    child.last_beat, child.beaten = now, True
-            limit = child.heartbeat if child.beaten else max(child.heartbeat, START_SECONDS)
-            if now - child.last_beat > limit:
+            if child.listen(now):
                 logger.error("%s gives no sign of life, killing it", child.role)
                 child.send(signal.SIGKILL)
                 child.last_beat = now

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar, cast
 
 from app.errors import CheckpointError, NoWordsError
+from app.golden import check_ids
 from app.native.words import compiled_vocabulary
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
 from app.store import CONFIG_FILE, TOKENIZER_FILE, StoredModel
@@ -297,10 +298,10 @@ def build_vocabulary(texts: Iterable[str], size: int) -> list[str]:
 
 
 def load_tokenizer(model: StoredModel) -> Tokenizer:
-    """The tokenizer of a stored version, checked against its configuration.
+    """The tokenizer of a stored version, checked against its configuration and its golden texts.
 
     Raises:
-        CheckpointError: unreadable, or not the one the configuration describes.
+        CheckpointError: unreadable, or not the one the configuration describes or the golden texts were encoded by.
     """
     path = model.path / TOKENIZER_FILE
     config = model.config
@@ -311,4 +312,5 @@ def load_tokenizer(model: StoredModel) -> Tokenizer:
         )
     if len(tokenizer) != config.vocabulary_size:
         raise CheckpointError(f"{path}: {len(tokenizer)} words, {CONFIG_FILE} says {config.vocabulary_size}")
+    check_ids(model, lambda text: tokenizer.encode(text).ids)
     return tokenizer

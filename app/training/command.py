@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import DataError
+from app.errors import CheckpointError, DataError
 from app.files.arguments import READ_NAMES, add_read_arguments, read_options
 from app.files.options import OnBadRow
+from app.labels import CANDIDATE, CHAMPION, checked_label, parse_reference
 from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE, add_store_argument
 from app.store import ModelStore
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a stored model as a teacher too: soft labels where there are no labels, and the first one's "
         "word vectors; several count alike",
     )
+    add_label_argument(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
     parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
 
@@ -76,6 +78,38 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     group.add_argument("--label-column", default="label", help="the labels (default: %(default)s)")
     add_read_arguments(group, "--data", (OnBadRow.ERROR, OnBadRow.SKIP))
     return group
+
+
+def add_label_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that gives the new version a label. What is served is decided by people, not by training."""
+
+    def label(given: str) -> str:
+        if given == CHAMPION:
+            raise argparse.ArgumentTypeError(
+                f"training makes no {CHAMPION}; `models promote` makes the {CANDIDATE} that"
+            )
+        try:
+            return checked_label(given)
+        except CheckpointError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    parser.add_argument("--label", type=label, help=f"call the new version by a label, such as {CANDIDATE}")
+
+
+def set_label(written: WrittenVersion, store: ModelStore, label: str | None) -> None:
+    """Give a version just written its label, if any."""
+    if label is not None:
+        store.relabel(written.model.name, lambda labels: labels.moved(label, written.model.version, "label"))
+        print(f"{written.model.name}@{label}: version {written.model.version}")
+
+
+def pinned(store: ModelStore, reference: str) -> str:
+    """A reference that means the same later: in the place of a label the version that it names now.
+
+    Raises:
+        CheckpointError: no such model or label.
+    """
+    return "{}/{}".format(*store.resolve(reference)) if parse_reference(reference).label else reference
 
 
 def corpus_path(given: Path | None) -> Path | None:
@@ -102,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
     judged = written.test or written.validation
     split = "test" if written.test else "validation"
     print(f"{written.model.path}: {split} accuracy {judged.accuracy:.5f} on {judged.texts:,} texts")
+    set_label(written, ModelStore(options.store), args.label)
     return 0
 
 
@@ -137,7 +172,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
         resume=args.resume,
         finish=args.finish,
         balanced=args.balanced,
-        peers=tuple(args.peer),
+        peers=tuple(pinned(ModelStore(args.store), peer) for peer in args.peer),
         read=read_options(args),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import DataError
 from app.files.arguments import READ_NAMES, read_options
+from app.labels import REFERENCES
 from app.process.cores import usable_cores
 from app.settings import add_store_argument, choices_of
 from app.store import METRICS_FILE, ModelStore
@@ -22,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
-    parser.add_argument("model", metavar="MODEL", help="NAME (its highest version) or NAME/VERSION")
+    parser.add_argument("model", metavar="MODEL", help=REFERENCES)
     add_store_argument(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from app.golden import write_golden
 from app.model.checkpoint import load_network, save_checkpoint
 from app.model.networks import SentimentNetwork
 from app.model.torch_predictor import TorchPredictor
@@ -91,6 +92,7 @@ def write_version(
         config, calibration = _calibrate(folder, network.config, tokenizer, splits, record.device)
         predictor = TorchPredictor(load_network(folder, config), record.device)
         outcome = judge(predictor, tokenizer, config.labels, splits.validation)
+        write_golden(folder, predictor, lambda text: tokenizer.encode(text).ids)
         validation, test, split = measure(outcome), None, "validation"
         if splits.test is not None:
             outcome = judge(predictor, tokenizer, config.labels, splits.test)

@@ -1,4 +1,4 @@
-"""How many cores there are to compute on."""
+"""How many cores there are to compute on, and how much memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.process.cores import usable_cores
+from app.process.cores import free_memory, usable_cores
 
 
 @pytest.fixture
@@ -100,3 +100,37 @@ def test_what_cannot_be_read_bounds_nothing(machine: Path, text: str) -> None:
     (machine / "mountinfo").write_text(text)
     assert usable_cores(machine) == 8
     assert usable_cores(machine / "absent") == 8
+
+
+def meminfo(machine: Path, available: int) -> Path:
+    path = machine / "meminfo"
+    path.write_text(f"MemTotal:       9000 kB\nMemAvailable:   {available} kB\nHugePages_Total:       0\n")
+    return path
+
+
+def test_free_memory_is_the_least_of_machine_and_groups(machine: Path) -> None:
+    """What a group holds of files counts as free; a group without a limit does not count."""
+    proc = version_2(machine, "/a/b")
+    group = machine / "cgroup" / "a"
+    (group / "b").mkdir(parents=True)
+    (group / "memory.max").write_text("1000000\n")
+    (group / "memory.current").write_text("900000\n")
+    (group / "memory.stat").write_text("anon 800000\ninactive_file 50000\n")
+    (group / "b" / "memory.max").write_text("max\n")
+    (group / "b" / "memory.current").write_text("900000\n")
+    assert free_memory(proc, meminfo(machine, 8000)) == 150_000
+    assert free_memory(proc, meminfo(machine, 100)) == 102_400
+
+
+def test_free_memory_honours_version_1(machine: Path) -> None:
+    proc = version_1(machine, "/elsewhere")
+    group = machine / "memory" / "elsewhere"
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text("1000000\n")
+    (group / "memory.usage_in_bytes").write_text("400000\n")
+    (group / "memory.stat").write_text("total_inactive_file 1000\n")
+    assert free_memory(proc, meminfo(machine, 8000)) == 601_000
+
+
+def test_without_anything_known_memory_is_no_obstacle(tmp_path: Path) -> None:
+    assert free_memory(tmp_path, tmp_path / "meminfo") == float("inf")

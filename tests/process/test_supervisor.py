@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.process import sockets, supervisor
-from app.process.supervisor import CANNOT_SERVE, MAX_FAILURES
+from app.process.child import CANNOT_SERVE, MAX_FAILURES, Child
 from tests.waiting import LIMIT, wait_until
 
 PARENT = """
@@ -279,7 +279,7 @@ def test_who_asks_for_a_child_that_dies_again_and_again_is_turned_away(tmp_path:
     """At once, while it rests; after a first death they wait for the short rest to be over."""
     listener = sockets.bind_local(tmp_path / "wake")
     parent = supervisor.Supervisor({}, grace=0.0, patience=0.0)
-    child = supervisor.Child("wanted-0", [], wake=listener, started=time.monotonic() + 60, rest=1.0)
+    child = Child("wanted-0", [], wake=listener, started=time.monotonic() + 60, rest=1.0)
     parent.add(child)
     with listener, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "wake"))

@@ -25,6 +25,7 @@ from app.training.losses import adversarial_perturbation, class_weights, loss
 from app.training.pretraining import Pretrainer
 from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
 from app.training.requested import TrainOptions
+from tests.checkpoints import add_checkpoint
 from tests.training.synthetic import options, tiny_recipe, write_corpus
 
 SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "brier", "nll", "confusion")
@@ -66,7 +67,7 @@ def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest
     model = ModelStore(root / "store").open("synthetic/1")
     assert written.test is not None
     assert written.test.accuracy > 0.8
-    assert {path.name for path in model.path.iterdir()} > {"README.md", "training.png", "roc.png", "length.png"}
+    assert {path.name for path in model.path.iterdir()} > {"README.md", "golden.json", "training.png", "roc.png"}
     assert all(path.stat().st_size < 60_000 for path in model.path.glob("*.png"))
     recorded = json.loads((model.path / METRICS_FILE).read_text())
     capsys.readouterr()
@@ -158,8 +159,29 @@ def test_ctrl_c_says_how_to_go_on(
     assert (root / "run" / STATE_FILE).exists()
     with pytest.raises(DataError, match="a run is there already"):
         _command(command, *arguments)
-    assert _command(command, *arguments, "--finish") == 0
-    assert ModelStore(root / "store").models() == {"imdb-gru": [1]}
+    assert _command(command, *arguments, "--finish", "--label", "candidate") == 0
+    store = ModelStore(root / "store")
+    assert store.models() == {"imdb-gru": [1]}
+    assert store.labels("imdb-gru").labels == {"candidate": 1}
+
+
+@pytest.mark.parametrize(("label", "told"), [("champion", "training makes no champion"), ("No", "a letter first")])
+def test_training_makes_no_champion(label: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is said before anything is trained."""
+    with pytest.raises(SystemExit):
+        _command(command, "--label", label)
+    assert told in capsys.readouterr().err
+
+
+def test_a_label_of_a_teacher_becomes_its_version(root: Path) -> None:
+    """The command that trains the same again means the same teacher after the label has moved."""
+    store = ModelStore(root / "store")
+    add_checkpoint(store.root, "peer")
+    store.relabel("peer", lambda labels: labels.moved("champion", 1, "label"))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    arguments = ["--store", str(store.root), "--device", "cpu", "--peer", "peer@champion", "--peer", "other"]
+    assert command.options_of(parser.parse_args(arguments)).peers == ("peer/1", "other")
 
 
 def test_pretraining_is_continued_and_its_time_recorded(

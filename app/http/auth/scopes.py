@@ -11,6 +11,8 @@ _PUBLIC = ""
 _METRICS, _DOCS = "metrics", "docs"
 """Settings that say who may read."""
 _SCOPES = {
+    "/admin/models": ADMIN,
+    "/admin/models/{name}/{version}/load": ADMIN,
     "/classify": CLASSIFY,
     "/files": CLASSIFY,
     "/files/columns": CLASSIFY,

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
@@ -26,11 +27,27 @@ class DrainingServer(uvicorn.Server):
     Args:
         config: uvicorn's.
         draining: whether the end is near; clients are then told to connect anew, elsewhere if they can.
+        retired: called after ``retire``, once no new connections are taken.
     """
 
-    def __init__(self, config: uvicorn.Config, draining: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        draining: Callable[[], bool] = lambda: False,
+        retired: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
         self._draining = draining
+        self._retired = retired
+        self._retires = self._hurried = False
+
+    def retire(self) -> None:
+        """End because others serve in this one's place: they accept, and what is here may take its time."""
+        self._retires = self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hurried = self._retires
+        super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         ends = await super().on_tick(counter)
@@ -44,15 +61,24 @@ class DrainingServer(uvicorn.Server):
             self.server_state.default_headers = [*headers, CLOSE_HEADER]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        waiting = _accept_all(sockets or [])
+        waiting = [] if self._retires else _accept_all(sockets or [])
         for server in self.servers:
             server.close()
         self._announce_close()
+        if self._retires:
+            for listener in sockets or []:
+                listener.close()
+            self._retired()
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         deadline = time.monotonic() + min(LINGER_SECONDS, self.config.timeout_graceful_shutdown or 0)
         while self.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(_POLL_SECONDS)
+        if self._retires:
+            for open_one in list(self.server_state.connections):
+                open_one.shutdown()
+            while self.server_state.connections and not self._hurried:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(_POLL_SECONDS)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE, add_store_argument
 from app.store import CARD_FILE, ModelStore
-from app.training.command import INTERRUPTED, corpus_path, require_extra
+from app.training.command import INTERRUPTED, add_label_argument, corpus_path, pinned, require_extra, set_label
 from app.training.requested import ReviewOptions
 
 
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where the state of the run is kept, from which the same command goes on (default: runs/NAME)",
     )
+    add_label_argument(parser)
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
 
@@ -68,23 +69,25 @@ def run(args: argparse.Namespace) -> int:
     require_extra()
     from app.training.reviews.assembly import train_reviews
 
+    store = ModelStore(args.store)
     options = ReviewOptions(
         name=args.name,
         corpus=corpus_path(args.corpus),
         data=tuple(args.data),
         development=tuple(args.dev),
-        peers=tuple(args.peer),
-        start=args.start,
-        average=args.average,
+        peers=tuple(pinned(store, peer) for peer in args.peer),
+        start=pinned(store, args.start),
+        average=pinned(store, args.average) if args.average else args.average,
         store=args.store,
         run=args.folder or Path("runs") / args.name,
         seed=args.seed,
         threads=args.threads or usable_cores(),
     )
     try:
-        written = train_reviews(options, ModelStore(options.store))
+        written = train_reviews(options, store)
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on from {options.run}", file=sys.stderr)
         return INTERRUPTED
     print(f"{written.model.path}: written, with its card {CARD_FILE}")
+    set_label(written, store, args.label)
     return 0
