@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from app.process.supervisor import START_SECONDS
+from app.process.child import START_SECONDS
 from app.settings import Settings
 from app.version import VERSION
 from deploy.settings_schema import CHART, OWN_VALUES, SCHEMA, settings_schema
