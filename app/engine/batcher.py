@@ -1,9 +1,9 @@
 """The micro-batcher: texts of all callers, merged into batches whenever the device is free.
 
-A batch begins with the text that has waited longest and is filled within a size cap and a token budget (texts times
-the longest text): with the next oldest, or, where a predictor pads, with neighbours in length, so that little of it is
-padding; texts older than an age cap are taken before better neighbours. Nothing waits for a batch to fill: under load
-batches grow by themselves, because texts arrive while the device computes.
+A batch begins with the text that has waited longest and is filled within a size cap and a token budget: with the next
+oldest, or, where a predictor pads (there the budget is of texts times the longest), with neighbours in length, so that
+little of it is padding; texts older than an age cap are taken before better neighbours. Nothing waits for a batch to
+fill: under load batches grow by themselves, because texts arrive while the device computes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,7 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
                 await until(lambda: remote.ready)
                 if future is None:
                     [future] = apart(remote, [text(4)], FAR)
-                await until(lambda server=server: in_flight(server))
+                await until(partial(in_flight, server))
                 assert remote._connection is not None
                 assert server._server is not None
                 server._server.close()
