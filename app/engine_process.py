@@ -78,7 +78,7 @@ async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None)
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()
     metrics.ENGINE_READY.set(1)
-    server = EngineServer(batcher, ServedModel(model.reference, digest), coalesce=settings.cache)
+    server = EngineServer(batcher, ServedModel(model.reference, digest))
     await server.serve(path)
     info = batcher.info
     metrics.QUEUE_LIMIT_SECONDS.set(settings.max_queue_seconds)

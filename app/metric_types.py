@@ -53,12 +53,12 @@ class MetricsBuffer:
 
     def observe(self, histogram: BatchHistogram, amount: float) -> None:
         """Observe an amount."""
+        self.observe_all(histogram, [amount])
+
+    def observe_all(self, histogram: BatchHistogram, amounts: list[float]) -> None:
+        """Observe amounts."""
         self._flush_soon()
-        amounts = self._amounts.get(histogram)
-        if amounts is None:
-            self._amounts[histogram] = [amount]
-        else:
-            amounts.append(amount)
+        self._amounts.setdefault(histogram, []).extend(amounts)
 
     def _flush_soon(self) -> None:
         loop = asyncio.get_running_loop()

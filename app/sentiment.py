@@ -8,9 +8,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
-from app.errors import ServiceError, TextError
+from app.errors import NoWordsError, ServiceError, TextError
 
 PAD_ID = 0
 """Id of the padding token; its embedding never reaches a score."""
@@ -22,8 +22,6 @@ TokenIds = array
 """Token ids of one text as ``array('i')`` (32-bit signed), oldest word first, already truncated, never padded."""
 
 TOKEN_TYPECODE = "i"
-
-SCORE_TYPECODE = "d"
 
 ExplanationKind = Literal["sentences", "tokens", "curve"]
 """What can be explained: the sentiment of each sentence, what each token did, the score as the text is read."""
@@ -49,8 +47,8 @@ class Encoding(NamedTuple):
     foreign: int
 
 
-class TextTable(NamedTuple):
-    """Token ids of several texts in one piece: many texts cost little more than one.
+class TextBatch(NamedTuple):
+    """Token ids of one text or of several, in one piece: the unit that goes from the tokenizer to the predictor.
 
     Attributes:
         ids: token ids of all texts, one text's behind the other's.
@@ -62,11 +60,13 @@ class TextTable(NamedTuple):
 
     def texts(self) -> list[TokenIds[int]]:
         """The token ids of each text."""
+        if len(self.lengths) == 1:
+            return [self.ids]
         ends = list(accumulate(self.lengths))
         return [self.ids[end - length : end] for length, end in zip(self.lengths, ends, strict=True)]
 
 
-class EncodingTable(NamedTuple):
+class EncodedTexts(NamedTuple):
     """Several texts after tokenizing; see ``Encoding``. A text without words has no tokens.
 
     Attributes:
@@ -83,10 +83,20 @@ class EncodingTable(NamedTuple):
     unknown: list[int]
     foreign: list[int]
 
-    def with_words(self) -> EncodingTable:
+    def each(self) -> list[Encoding | NoWordsError]:
+        """The encoding of each text, or that it has no words."""
+        found: list[Encoding | NoWordsError] = []
+        at = 0
+        for kept, tokens, *counts in zip(*self[1:], strict=True):
+            ids = self.ids[at : at + kept]
+            found.append(Encoding(ids, tokens, tokens > kept, *counts) if tokens else NoWordsError())
+            at += kept
+        return found
+
+    def with_words(self) -> EncodedTexts:
         """The same without the texts that have no tokens."""
         rows = [row for row in zip(*self[1:], strict=True) if row[0]]
-        return EncodingTable(self.ids, *map(list, zip(*rows, strict=True))) if rows else self
+        return EncodedTexts(self.ids, *map(list, zip(*rows, strict=True))) if rows else self
 
 
 Judgement = Literal["ok", "unsure", "unreadable"]
@@ -159,18 +169,8 @@ class Scores(NamedTuple):
     computed: tuple[float, float] | None = None
 
 
-class ScoreTable(NamedTuple):
-    """What the network computed for B texts. A text whose numbers are not finite has no scores.
-
-    Attributes:
-        probabilities: class probabilities, one text's behind the other's: (B * classes,) as ``array('d')``.
-        ratings: expected star ratings (B,) as ``array('d')``; empty where the checkpoint has no such output.
-        computed: see ``Scores``.
-    """
-
-    probabilities: array[float]
-    ratings: array[float]
-    computed: tuple[float, float] | None = None
+BatchScores: TypeAlias = Sequence[Scores | None]
+"""Scores of each text of a batch, in order; None for a text whose forward pass failed."""
 
 
 def prediction_of(
@@ -205,11 +205,14 @@ class Predictor(Protocol):
         runtime: what computes, for instance ``torch``.
         precision: arithmetic, for instance ``float32``.
         device: where, for instance ``cpu`` or ``cuda:0``.
+        pads: whether texts of a batch are padded to the longest, so that like lengths are worth looking for. One that
+            does not pad may be called from several threads at once.
     """
 
     runtime: str
     precision: str
     device: str
+    pads: bool
 
     def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
         """Scores of B texts, each of 1 to ``max_tokens`` tokens: exactly one per text, in order.
@@ -217,13 +220,4 @@ class Predictor(Protocol):
         Raises:
             MemoryError: the batch does not fit into the device's memory; a smaller one may.
         """
-        ...
-
-
-@runtime_checkable
-class TablePredictor(Predictor, Protocol):
-    """A predictor for which texts of unlike lengths cost no more than texts of like lengths."""
-
-    def predict_table(self, table: TextTable) -> ScoreTable:
-        """Scores of B texts. See ``predict``. May be called from several threads at once."""
         ...

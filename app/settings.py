@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of the forward pass; 0 means as many as there are usable cores."""
     cache: bool = True
-    """Whether results are cached and identical texts in flight are computed once; off for measurements."""
+    """Whether results are cached, and each worker has identical texts in flight computed once; off for measurements."""
     cache_size: int = Field(default=10_000, ge=1, le=10_000_000)
     """Results kept in each process' own least-recently-used cache."""
     redis_url: str | None = Field(default=None, repr=False)
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(default=64, ge=1, le=8_192)
     """Most texts in one micro-batch."""
     max_batch_tokens: int = Field(default=16_384, ge=1, le=100_000_000)
-    """Token budget of one micro-batch: its texts times the length of its longest."""
+    """Token budget of one micro-batch: its texts times the longest of them, or where nothing is padded its tokens."""
     max_batch_age: float = Field(default=0.1, ge=0, le=60)
     """Seconds after which a waiting text is no longer passed over for others of better length, where padding costs."""
     max_queue: int = Field(default=5_000, ge=1, le=1_000_000)

@@ -13,12 +13,11 @@ import httpx
 from fastapi import FastAPI
 
 from app.engine.interface import EngineInfo
-from app.engine.tables import gather
 from app.engine.ticket import Ticket
 from app.errors import BlankTextError, EngineUnavailableError, NoWordsError, OverloadedError, TextTooLongError
 from app.http.application import build_application
 from app.http.auth.rate_counters import RateCounters
-from app.sentiment import Outcome, Prediction, Scores, ScoreTable, TextTable, TokenIds
+from app.sentiment import Outcome, Prediction, Scores, TextBatch, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
 from app.serving.pending import Listener
@@ -116,7 +115,7 @@ class HandEngine:
     ready = True
 
     def __init__(self) -> None:
-        self.waiting: list[Ticket] = []
+        self.waiting: dict[Ticket, list[int]] = {}
         self.texts: list[TokenIds[int]] = []
         self.automatic = False
 
@@ -129,23 +128,24 @@ class HandEngine:
     def drain_seconds(self, texts: int) -> float:
         return 1.0
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[Ticket]:
-        tickets = [Ticket() for _ in texts]
-        self.texts += texts
-        self.waiting += tickets
+    def submit(self, batch: TextBatch, deadline: float) -> Ticket:
+        ticket = Ticket()
+        self.texts += batch.texts()
+        self.waiting[ticket] = batch.lengths
         if self.automatic:
             self.compute()
-        return tickets
-
-    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
-        whole = Ticket[ScoreTable]()
-        gather(self.submit(table.texts(), deadline), whole)
-        return whole
+        return ticket
 
     def compute(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for ticket, ids in zip(waiting, self.texts[-len(waiting) :], strict=True):
-            ticket.set_result(Scores((1 / len(ids), 1 - 1 / len(ids))))
+        while self.waiting:
+            self.compute_next()
+
+    def compute_next(self, fails: int | None = None) -> None:
+        """Compute what has waited longest; all but the text at one place, where one fails."""
+        ticket = next(iter(self.waiting))
+        lengths = self.waiting.pop(ticket)
+        scores = [Scores((1 / length, 1 - 1 / length)) for length in lengths]
+        ticket.set_result([None if place == fails else row for place, row in enumerate(scores)])
 
 
 class FakeExplainer:

@@ -22,7 +22,7 @@ from app.engine import frames
 from app.errors import NoWordsError
 from app.http.problems import Problem
 from app.http.schemas import ClassifyRequest, parse_request
-from app.sentiment import JUDGEMENTS, Thresholds, prediction_of
+from app.sentiment import JUDGEMENTS, TextBatch, Thresholds, prediction_of
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
 from app.text.tokenizer import PAD_TOKEN, PREPROCESSINGS, UNKNOWN_TOKEN, Tokenizer
 
@@ -195,14 +195,16 @@ def test_frames_of_rubbish(pieces: list[bytes], kind: int) -> None:
 )
 def test_submissions_that_were_tampered_with(texts: list[array[int]], deadline: float, at: int, bytes_: bytes) -> None:
     """Some bytes changed in a whole submission: it is refused, or read as one whose lengths add up."""
-    frame = bytearray(frames.submit(range(len(texts)), texts, 0.5, deadline)[5:])
+    frame = bytearray(
+        frames.submit(range(len(texts)), [TextBatch(ids, [len(ids)]) for ids in texts], 0.5, deadline)[5:]
+    )
     start = min(at, len(frame) - 1)
     frame[start : start + len(bytes_)] = bytes_[: len(frame) - start]
     try:
         read = frames.read_submit(memoryview(bytes(frame)))
     except NOT_A_FRAME:
         return
-    assert len(read.ids) == len(read.texts)
-    assert math.fsum(map(len, read.texts)) * 4 <= len(frame)
+    assert len(read.ids) == len(read.batches)
+    assert math.fsum(len(batch.ids) for batch in read.batches) * 4 <= len(frame)
     with pytest.raises(NOT_A_FRAME):
         frames.read_submit(memoryview(bytes(frame) + b"\x00"))

@@ -6,11 +6,10 @@ import asyncio
 import itertools
 import logging
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from app import metrics
 from app.engine import frames
@@ -19,7 +18,7 @@ from app.engine.interface import EngineInfo, ServedModel
 from app.engine.ticket import Ticket
 from app.errors import EngineUnavailableError
 from app.process.pulse import BEAT_SECONDS
-from app.sentiment import SCORE_TYPECODE, Scores, ScoreTable, TextTable, TokenIds
+from app.sentiment import Scores, TextBatch
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +35,15 @@ _AWAY_RETRY_SECONDS = 2.0
 """About the time a restart takes."""
 
 
-class _Pending(Ticket[Any]):
-    """One text, or one table of texts, that the engine owes an answer for."""
+class _Pending(Ticket):
+    """A batch that the engine owes an answer for."""
 
-    __slots__ = ("_release", "attempts", "deadline", "ids", "number", "table", "texts")
+    __slots__ = ("_release", "attempts", "batch", "deadline", "number")
 
-    def __init__(
-        self,
-        number: int,
-        ids: TokenIds[int],
-        deadline: float,
-        release: Callable[[_Pending], None],
-        table: TextTable | None = None,
-    ) -> None:
+    def __init__(self, number: int, batch: TextBatch, deadline: float, release: Callable[[_Pending], None]) -> None:
         super().__init__()
         self.number = number
-        self.ids = ids
-        self.table = table
-        self.texts = 1 if table is None else len(table.lengths)
+        self.batch = batch
         self.deadline = deadline
         self.attempts = 0
         self._release = release
@@ -87,7 +77,7 @@ class RemoteEngine:
         self._connection: _Connection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._greeted = asyncio.Event()
-        self._outbox: dict[int, _Pending] = {}
+        self._outbox: list[_Pending] = []
         self._cancelled: list[int] = []
         self._others = 0
         self._texts_per_second = 0.0
@@ -132,54 +122,41 @@ class RemoteEngine:
         """See ``Engine.drain_seconds``."""
         return drain_seconds(self._pending_texts + self._others + texts, self._texts_per_second)
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> Sequence[Ticket]:
+    def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         """Queue texts. See ``Engine.submit``."""
-        done = self._done
-        new = [_Pending(next(self._numbers) & 0xFFFFFFFF, ids, deadline, done) for ids in texts]
-        self._pending |= {pending.number: pending for pending in new}
-        self._pending_texts += len(texts)
-        self._pending_tokens += sum(map(len, texts))
-        self._send_soon(new)
-        return new
-
-    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
-        """Queue texts that belong together. See ``Engine.submit_table``."""
-        pending = _Pending(next(self._numbers) & 0xFFFFFFFF, table.ids, deadline, self._done, table)
+        pending = _Pending(next(self._numbers) & 0xFFFFFFFF, batch, deadline, self._done)
         self._pending[pending.number] = pending
-        self._pending_texts += pending.texts
-        self._pending_tokens += len(table.ids)
+        self._pending_texts += len(batch.lengths)
+        self._pending_tokens += len(batch.ids)
         self._send_soon([pending])
         return pending
 
-    def _send_soon(self, texts: Sequence[_Pending]) -> None:
+    def _send_soon(self, batches: Sequence[_Pending]) -> None:
         """Texts of requests that arrive together leave in one frame."""
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox |= {pending.number: pending for pending in texts}
+        self._outbox += batches
 
     def _flush(self) -> None:
-        outbox, self._outbox = self._outbox, {}
+        outbox, self._outbox = self._outbox, []
         if self._connection is None or not self._greeted.is_set():
             return  # the next greeting sends everything that waits
-        entries = [pending for pending in outbox.values() if not pending.done()]
-        for pending in entries:
+        # Twice where it waited for a greeting that came before this turn.
+        batches = [pending for pending in dict.fromkeys(outbox) if not pending.done()]
+        if not batches:
+            return
+        for pending in batches:
             pending.attempts += 1
-        singles = [pending for pending in entries if pending.table is None]
-        if singles:
-            # Tickets are cancelled when their callers give up; the engine's own deadline is only a backstop.
-            deadline = max(pending.deadline for pending in singles)
-            numbers = [pending.number for pending in singles]
-            texts = [pending.ids for pending in singles]
-            self._connection.write(frames.submit(numbers, texts, time.monotonic(), deadline))
-        for pending in entries:
-            if pending.table is not None:
-                frame = frames.submit_table(pending.number, pending.table, time.monotonic(), pending.deadline)
-                self._connection.write(frame)
+        # Tickets are cancelled when their callers give up; the engine's own deadline is only a backstop.
+        deadline = max(pending.deadline for pending in batches)
+        numbers = [pending.number for pending in batches]
+        frame = frames.submit(numbers, [pending.batch for pending in batches], time.monotonic(), deadline)
+        self._connection.write(frame)
 
     def _done(self, pending: _Pending) -> None:
         del self._pending[pending.number]
-        self._pending_texts -= pending.texts
-        self._pending_tokens -= len(pending.ids)
+        self._pending_texts -= len(pending.batch.lengths)
+        self._pending_tokens -= len(pending.batch.ids)
         if not pending.cancelled() or not pending.attempts:
             return
         if not self._cancelled:
@@ -266,22 +243,21 @@ class RemoteEngine:
         self._heard = time.monotonic()
         if not self._ready:
             self._set_ready(ready=True)
-        answered = sum(self._pending[entry[0]].texts for entry in entries if entry[0] in self._pending)
+        answered = sum(len(self._pending[number].batch.lengths) for number, _ in entries if number in self._pending)
         self._others = max(0, queued - self._pending_texts + answered)
-        for number, *answer in entries:
+        for number, answer in entries:
             pending = self._pending.get(number)
             if pending is None:
                 continue
-            if len(answer) == 1:
-                error = frames.ERRORS.get(answer[0], EngineUnavailableError)
+            if isinstance(answer, str):
+                error = frames.ERRORS.get(answer, EngineUnavailableError)
                 pending.set_exception(error("the engine could not classify this text", retry_after=1.0))
-            elif pending.table is not None:
-                probabilities, ratings, *computed = answer
-                table = ScoreTable(array(SCORE_TYPECODE, probabilities), array(SCORE_TYPECODE, ratings))
-                pending.set_result(table._replace(computed=tuple(computed)) if computed else table)
             else:
-                probabilities, rating, *computed = answer
-                pending.set_result(Scores(tuple(probabilities), rating, tuple(computed) or None))
+                pending.set_result([row and _scores(*row) for row in answer])
+
+
+def _scores(probabilities: list[float], rating: float | None, *computed: float) -> Scores:
+    return Scores(tuple(probabilities), rating, (computed[0], computed[1]) if computed else None)
 
 
 class _Connection(asyncio.Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from app.engine import frames
 from app.engine.batcher import MicroBatcher
@@ -14,7 +15,6 @@ from app.engine.interface import ServedModel
 from app.engine.ticket import Ticket
 from app.errors import EngineUnavailableError, InferenceError, ServiceError
 from app.process.pulse import BEAT_SECONDS
-from app.sentiment import ScoreTable, TokenIds
 
 logger = logging.getLogger(__name__)
 
@@ -24,41 +24,17 @@ _MOST_QUIET_SECONDS = 0.25
 _BETWEEN_QUIETS = 2.0
 
 
-class _Shared:
-    """One text in the batcher, with everybody in any worker who waits for it."""
-
-    __slots__ = ("ticket", "waiting")
-
-    def __init__(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        self.waiting: list[tuple[_Connection, int]] = []
-        ticket.add_done_callback(self._deliver)
-
-    def _deliver(self, ticket: Ticket) -> None:
-        for connection, number in self.waiting:
-            connection.deliver(number, ticket)
-
-    def leave(self, connection: _Connection, number: int) -> None:
-        """One waiter less; a text that nobody waits for is given up."""
-        self.waiting.remove((connection, number))
-        if not self.waiting:
-            self.ticket.cancel()
-
-
 class EngineServer:
     """Serves a micro-batcher on a Unix socket.
 
     Args:
         batcher: the engine, started before ``serve``.
         model: what it computes, for the greeting.
-        coalesce: whether identical texts in flight are computed once, whichever workers they came through.
     """
 
-    def __init__(self, batcher: MicroBatcher, model: ServedModel, *, coalesce: bool) -> None:
+    def __init__(self, batcher: MicroBatcher, model: ServedModel) -> None:
         self.batcher = batcher
         self.model = model
-        self._coalesce = coalesce
-        self._in_flight: dict[bytes, _Shared] = {}
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._beats: asyncio.Task[None] | None = None
@@ -108,25 +84,8 @@ class EngineServer:
         if now < self._quiet_until:
             self.batcher.pause_until(min(now + _QUIET_SECONDS, self._quiet_until))
 
-    def submit(self, texts: list[TokenIds[int]], deadline: float) -> list[_Shared]:
-        """Submit texts, each shared with an identical one already in flight. All or none.
 
-        Admission was the workers' affair: the sum of their bounds is the bound here.
-
-        Raises:
-            ServiceError: the batcher is closing.
-        """
-        if not self._coalesce:
-            return [_Shared(ticket) for ticket in self.batcher.submit(texts, deadline)]
-        keys = [text.tobytes() for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._in_flight}
-        for key, ticket in zip(new, self.batcher.submit(list(new.values()), deadline), strict=True):
-            self._in_flight[key] = _Shared(ticket)
-            ticket.add_done_callback(lambda _, key=key: self._in_flight.pop(key, None))  # type: ignore[misc]
-        return [self._in_flight[key] for key in keys]
-
-
-def _failure(ticket: Ticket[Any]) -> str:
+def _failure(ticket: Ticket) -> str:
     """The code of what a ticket without scores came to."""
     if ticket.cancelled():
         return EngineUnavailableError.code
@@ -140,8 +99,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: EngineServer) -> None:
         self._server = server
         self._reader = frames.FrameReader(self._handle)
-        self._texts: dict[int, _Shared] = {}
-        self._tables: dict[int, Ticket[ScoreTable]] = {}
+        self._tickets: dict[int, Ticket] = {}
         self._outbox: list[list[object]] = []
         self._transport: asyncio.Transport | None = None
 
@@ -155,7 +113,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._server.left(self)
-        self._cancel([*self._texts, *self._tables])
+        self._cancel(list(self._tickets))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -168,8 +126,6 @@ class _Connection(asyncio.Protocol):
     def _handle(self, kind: int, body: memoryview) -> None:
         if kind == frames.SUBMIT:
             self._submit(frames.read_submit(body))
-        elif kind == frames.TABLE:
-            self._submit_table(frames.read_table(body))
         elif kind == frames.CANCEL:
             self._server.heard(time.monotonic())
             self._cancel(frames.read_cancel(body))
@@ -177,54 +133,29 @@ class _Connection(asyncio.Protocol):
             raise frames.FrameError(f"kind {kind}")
 
     def _submit(self, submission: frames.Submission) -> None:
+        """Hand batches on. Admission was the workers' affair: the sum of their bounds is the bound here."""
         self._server.heard(submission.sent)
-        try:
-            texts = self._server.submit(submission.texts, submission.deadline)
-        except ServiceError as error:
-            for number in submission.ids:
+        for number, batch in zip(submission.ids, submission.batches, strict=True):
+            try:
+                ticket = self._server.batcher.submit(batch, submission.deadline)
+            except ServiceError as error:
                 self._answer([number, error.code])
-            return
-        for number, shared in zip(submission.ids, texts, strict=True):
-            self._texts[number] = shared
-            shared.waiting.append((self, number))
-
-    def _submit_table(self, submission: frames.TableSubmission) -> None:
-        self._server.heard(submission.sent)
-        number = submission.number
-        try:
-            ticket = self._server.batcher.submit_table(submission.table, submission.deadline)
-        except ServiceError as error:
-            self._answer([number, error.code])
-            return
-        self._tables[number] = ticket
-        ticket.add_done_callback(lambda ticket: self._deliver_table(number, ticket))
-
-    def _deliver_table(self, number: int, ticket: Ticket[ScoreTable]) -> None:
-        del self._tables[number]
-        scores = ticket.scores
-        if scores is None:
-            self._answer([number, _failure(ticket)])
-            return
-        numbers = [scores.probabilities.tobytes(), scores.ratings.tobytes()]
-        self._answer([number, *numbers, *(scores.computed or ())])
+                continue
+            self._tickets[number] = ticket
+            ticket.add_done_callback(partial(self._deliver, number))
 
     def _cancel(self, ids: list[int]) -> None:
         for number in ids:
-            if number in self._tables:
-                self._tables[number].cancel()
-                continue
-            shared = self._texts.pop(number, None)
-            if shared is not None:
-                shared.leave(self, number)
+            if number in self._tickets:
+                self._tickets[number].cancel()
 
-    def deliver(self, number: int, ticket: Ticket) -> None:
-        """Tell the worker what became of a text."""
-        del self._texts[number]
-        scores = ticket.scores
-        if scores is not None:
-            self._answer([number, scores.probabilities, scores.rating, *(scores.computed or ())])
-        else:
+    def _deliver(self, number: int, ticket: Ticket) -> None:
+        """Tell the worker what became of a batch."""
+        del self._tickets[number]
+        if ticket.scores is None:
             self._answer([number, _failure(ticket)])
+        else:
+            self._answer([number, [row and (*row[:2], *(row.computed or ())) for row in ticket.scores]])
 
     def _answer(self, entry: list[object]) -> None:
         """Collect the answers of one batch into one frame."""

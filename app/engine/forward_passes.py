@@ -52,14 +52,14 @@ class ForwardPasses:
         """From now on, in the running event loop, so many are computed at once."""
         self._threads = ComputeThreads(threads)
 
-    def begin(self, compute: Callable[[], _Computed]) -> asyncio.Future[_Computed]:
-        """Hand one over. Whoever does has to wait for it by ``end``."""
+    def hand_over(self, compute: Callable[[], _Computed]) -> asyncio.Future[_Computed]:
+        """Hand one over. Whoever does has to wait for it by ``wait_for``."""
         assert self._threads is not None  # noqa: S101 - nothing is handed over before the start
         computing = self._threads.submit(compute)
         self._under_way[computing] = time.monotonic()
         return computing
 
-    async def end(self, computing: asyncio.Future[_Computed]) -> _Computed:
+    async def wait_for(self, computing: asyncio.Future[_Computed]) -> _Computed:
         """What one computed, or the error it raised."""
         try:
             return await computing
@@ -74,9 +74,9 @@ class ForwardPasses:
         if inline:
             meanwhile()
             return compute()
-        computing = self.begin(compute)
+        computing = self.hand_over(compute)
         meanwhile()
-        return await self.end(computing)
+        return await self.wait_for(computing)
 
     async def prove(self, predictor: Predictor) -> None:
         """After a text failed alone, see whether one that was computed before still can be: then it was the text.
@@ -86,7 +86,7 @@ class ForwardPasses:
         """
         for _ in range(_TRIALS):
             try:
-                await self.end(self.begin(partial(predict, predictor, [self.known])))
+                await self.wait_for(self.hand_over(partial(predict, predictor, [self.known])))
             except Exception as error:
                 cause = error
                 await asyncio.sleep(_TRIAL_SECONDS)

@@ -8,13 +8,12 @@ deadlines are values of the machine-wide monotonic clock.
 kind     body
 ======== ======================================================================================================
 HELLO    engine to worker, once, when ready: MessagePack map of model, digest, runtime, precision, device
-SUBMIT   ``count:u32 sent:f64 deadline:f64``, then per text ``id:u32 tokens:u32``, then all token ids as i32
-TABLE    ``id:u32 sent:f64 deadline:f64 texts:u32``, then tokens of each text as u32, then all token ids as i32: texts
-         that are computed and answered together
+SUBMIT   ``batches:u32 sent:f64 deadline:f64``, then per batch ``id:u32 texts:u32``, then tokens of each text as u32,
+         then all token ids as i32
 CANCEL   ids as u32
-RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, probabilities, rating]``, where traces are
-         asked for followed by the times the forward pass began and ended, or ``[id, code]``; empty in a sign of life.
-         Of a table, probabilities and ratings are those of all texts as f64
+RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, scores]`` or ``[id, code]``, empty in a
+         sign of life. Scores are a list of ``[probabilities, rating]`` of each text, where traces are asked for with
+         the times the forward pass began and ended, or nil for a text that failed alone
 ======== ======================================================================================================
 """
 
@@ -28,9 +27,9 @@ from typing import Any, NamedTuple
 import msgpack
 
 from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError, ServiceError
-from app.sentiment import TOKEN_TYPECODE, TextTable, TokenIds
+from app.sentiment import TOKEN_TYPECODE, TextBatch
 
-HELLO, SUBMIT, CANCEL, RESULT, TABLE = range(1, 6)
+HELLO, SUBMIT, CANCEL, RESULT = range(1, 5)
 
 ERRORS: dict[str, type[ServiceError]] = {
     error.code: error for error in (DeadlineError, EngineUnavailableError, InferenceError, OverloadedError)
@@ -43,7 +42,6 @@ MAX_FRAME = 256 * 1024 * 1024
 _HEADER = struct.Struct("<IB")
 _SUBMIT = struct.Struct("<Idd")
 _RESULT = struct.Struct("<Id")
-_TABLE = struct.Struct("<IddI")
 _ID_BYTES = 4
 
 
@@ -52,19 +50,10 @@ class FrameError(Exception):
 
 
 class Submission(NamedTuple):
-    """A decoded SUBMIT frame: ids and token ids of each text, when it was sent, one deadline for all."""
+    """A decoded SUBMIT frame: ids and texts of each batch, when it was sent, one deadline for all."""
 
     ids: list[int]
-    texts: list[TokenIds[int]]
-    sent: float
-    deadline: float
-
-
-class TableSubmission(NamedTuple):
-    """A decoded TABLE frame."""
-
-    number: int
-    table: TextTable
+    batches: list[TextBatch]
     sent: float
     deadline: float
 
@@ -130,13 +119,15 @@ def read_hello(body: memoryview) -> dict[str, str]:
     return decoded
 
 
-def submit(ids: Sequence[int], texts: Sequence[TokenIds[int]], sent: float, deadline: float) -> bytes:
+def submit(ids: Sequence[int], batches: Sequence[TextBatch], sent: float, deadline: float) -> bytes:
     """A SUBMIT frame."""
-    heads = array("I")
-    for number, text in zip(ids, texts, strict=True):
+    heads, lengths = array("I"), array("I")
+    for number, batch in zip(ids, batches, strict=True):
         heads.append(number)
-        heads.append(len(text))
-    return _frame(SUBMIT, _SUBMIT.pack(len(ids), sent, deadline), heads.tobytes(), *(text.tobytes() for text in texts))
+        heads.append(len(batch.lengths))
+        lengths.extend(batch.lengths)
+    head = _SUBMIT.pack(len(ids), sent, deadline)
+    return _frame(SUBMIT, head, heads.tobytes(), lengths.tobytes(), *[batch.ids.tobytes() for batch in batches])
 
 
 def read_submit(body: memoryview) -> Submission:
@@ -145,42 +136,34 @@ def read_submit(body: memoryview) -> Submission:
     Raises:
         FrameError: the lengths do not add up.
     """
-    count, sent, deadline = _SUBMIT.unpack_from(body)
-    at = _SUBMIT.size + 2 * _ID_BYTES * count
-    heads = array("I", bytes(body[_SUBMIT.size : at]))
-    texts = []
-    for length in heads[1::2]:
-        text = array(TOKEN_TYPECODE)
-        text.frombytes(body[at : at + length * text.itemsize])
-        at += length * text.itemsize
-        texts.append(text)
-    if at != len(body) or len(texts) != count:
+    try:
+        count, sent, deadline = _SUBMIT.unpack_from(body)
+    except struct.error as error:
+        raise FrameError("a submission is cut off") from error
+    at = _SUBMIT.size
+    heads, at = _numbers(body, at, 2 * count)
+    lengths, at = _numbers(body, at, sum(heads[1::2]))
+    batches, first = [], 0
+    for texts in heads[1::2]:
+        found = lengths[first : first + texts].tolist()
+        ids = array(TOKEN_TYPECODE)
+        end = at + _ID_BYTES * sum(found)
+        if end > len(body):
+            raise FrameError("lengths of a submission do not add up")
+        ids.frombytes(body[at:end])
+        batches.append(TextBatch(ids, found))
+        first, at = first + texts, end
+    if at != len(body):
         raise FrameError("lengths of a submission do not add up")
-    return Submission(list(heads[::2]), texts, sent, deadline)
+    return Submission(heads[::2].tolist(), batches, sent, deadline)
 
 
-def submit_table(number: int, table: TextTable, sent: float, deadline: float) -> bytes:
-    """A TABLE frame."""
-    head = _TABLE.pack(number, sent, deadline, len(table.lengths))
-    return _frame(TABLE, head, array("I", table.lengths).tobytes(), table.ids.tobytes())
-
-
-def read_table(body: memoryview) -> TableSubmission:
-    """Decode a TABLE frame.
-
-    Raises:
-        FrameError: the lengths do not add up.
-    """
-    number, sent, deadline, count = _TABLE.unpack_from(body)
-    at = _TABLE.size + _ID_BYTES * count
-    if at > len(body):
-        raise FrameError("a table is cut off")
-    lengths = array("I", bytes(body[_TABLE.size : at])).tolist()
-    if at + _ID_BYTES * sum(lengths) != len(body):
-        raise FrameError("lengths of a table do not add up")
-    ids = array(TOKEN_TYPECODE)
-    ids.frombytes(body[at:])
-    return TableSubmission(number, TextTable(ids, lengths), sent, deadline)
+def _numbers(body: memoryview, at: int, count: int) -> tuple[array[int], int]:
+    """So many u32 from a place on, and where they end."""
+    end = at + _ID_BYTES * count
+    if end > len(body):
+        raise FrameError("lengths of a submission do not add up")
+    return array("I", bytes(body[at:end])), end
 
 
 def cancel(ids: Sequence[int]) -> bytes:

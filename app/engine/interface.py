@@ -6,12 +6,11 @@ a local socket. Callers see the same ``Engine``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine.ticket import Ticket
-from app.sentiment import ScoreTable, TextTable, TokenIds
+from app.sentiment import TextBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +69,19 @@ class Engine(Protocol):
         """Seconds in which what waits and so many texts more are computed, by the measured rate; at least 1."""
         ...
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> Sequence[Ticket]:
-        """Queue texts that ``admit`` let pass.
+    def submit(self, batch: TextBatch, deadline: float) -> Ticket:
+        """Queue texts that ``admit`` let pass: one, or several that are wanted and answered together.
 
         Args:
-            texts: token ids of each text, each at least one token long.
+            batch: their token ids.
             deadline: ``time.monotonic()`` after which nobody wants the answer.
 
         Returns:
-            One ticket per text. Cancelling one tells the engine that its text need not be computed. A ticket fails
+            The promise of their scores. Cancelling it tells the engine that the texts need not be computed. It fails
             with a ``ServiceError``.
 
         Raises:
             EngineUnavailableError: the engine is gone for good.
-        """
-        ...
-
-    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
-        """Queue texts that ``admit`` let pass, to be computed and answered together. See ``submit``.
-
-        Nothing else can join them on their way, and one that fails alone is answered with numbers that are not finite.
         """
         ...
 

@@ -1,4 +1,8 @@
-"""What waits for the device: single texts by age and length, tables by age, and what of them makes the next batch."""
+"""What waits for the device, by age and by length, and what of it makes the next batch of the device.
+
+What is submitted waits in parts. Where a predictor pads, each text is a part, so that texts of like lengths meet; where
+none does, a part is as much of what was submitted as fits a batch, since each object beside a text costs time.
+"""
 
 from __future__ import annotations
 
@@ -6,98 +10,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import attrgetter
 
 from app import metrics
 from app.engine.admission import QueueLimits
-from app.engine.tables import TableEntry, TableQueue
 from app.engine.ticket import Ticket
 from app.errors import DeadlineError
-from app.sentiment import TextTable, TokenIds
+from app.sentiment import Scores, TextBatch, TokenIds
 
-_length = attrgetter("length")
+_BUCKET_TOKENS = 8
 _LEAST_SHARE = 16
 """Texts below which what waits is not worth dividing among predictors."""
 _LOOKS = 4
-"""Waiting texts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
-_BUCKET_TOKENS = 8
-
-
-class Entry(Ticket):
-    """One waiting text, and the promise of its scores; cancelled when nobody waits for it any more.
-
-    Args:
-        ids: its token ids.
-        deadline: ``time.monotonic()`` after which nobody wants it.
-        arrived: ``time.monotonic()`` when it came.
-        given_up: called when it is cancelled.
-    """
-
-    __slots__ = ("_on_given_up", "arrived", "bucket", "deadline", "ids", "length")
-
-    def __init__(
-        self, ids: TokenIds[int], deadline: float, arrived: float, given_up: Callable[[Entry], None] | None = None
-    ) -> None:
-        super().__init__()
-        self.ids = ids
-        self.length = len(ids)
-        self.bucket = -(-self.length // _BUCKET_TOKENS)
-        self.deadline = deadline
-        self.arrived = arrived
-        self._on_given_up = given_up
-
-    def on_done(self) -> None:
-        if self._given_up and self._on_given_up is not None:
-            self._on_given_up(self)
-
-
-class LengthQueue:
-    """Waiting texts. Every operation is constant-time in their number.
-
-    Attributes:
-        tokens: tokens of all of them together.
-    """
-
-    def __init__(self) -> None:
-        self.tokens = 0
-        self._by_age: OrderedDict[int, Entry] = OrderedDict()
-        self._by_length: dict[int, OrderedDict[int, Entry]] = {}
-
-    def __len__(self) -> int:
-        return len(self._by_age)
-
-    def add(self, entry: Entry) -> None:
-        """Append a text."""
-        self._by_age[id(entry)] = entry
-        bucket = self._by_length.get(entry.bucket)
-        if bucket is None:
-            bucket = self._by_length[entry.bucket] = OrderedDict()
-        bucket[id(entry)] = entry
-        self.tokens += entry.length
-
-    def remove(self, entry: Entry) -> None:
-        """Take a text out, wherever it stands; nothing happens where it is out already."""
-        if self._by_age.pop(id(entry), None) is None:
-            return
-        self.tokens -= entry.length
-        bucket = self._by_length[entry.bucket]
-        del bucket[id(entry)]
-        if not bucket:
-            del self._by_length[entry.bucket]
-
-    def oldest(self) -> Entry | None:
-        """The text that has waited longest."""
-        return next(iter(self._by_age.values()), None)
-
-    def by_age(self, most: int) -> Iterator[Entry]:
-        """Texts, oldest first, at most so many; those taken meanwhile are seen all the same."""
-        return iter(list(islice(self._by_age.values(), most)))
-
-    def neighbours(self, entry: Entry) -> Iterator[Entry]:
-        """Texts, nearest in length first, oldest first among equals. Those taken meanwhile are not seen again."""
-        center = entry.bucket
-        for bucket in sorted(self._by_length, key=lambda length: (abs(length - center), length > center)):
-            yield from list(self._by_length.get(bucket, {}).values())
+"""Waiting parts looked at for one batch, in its largest sizes: a long queue must not make every batch slower."""
+_LIST_TEXTS = 8
+"""Texts from which on a part is of a long list, which every thread takes of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +36,128 @@ class BatchLimits:
     queue: QueueLimits
 
 
+class Entry(Ticket):
+    """Texts that were submitted together, and the promise of their scores.
+
+    Args:
+        texts: token ids of each.
+        deadline: ``time.monotonic()`` after which nobody wants them.
+        arrived: ``time.monotonic()`` when they came.
+        given_up: called when they are cancelled.
+
+    Attributes:
+        parts: what of them waits.
+    """
+
+    __slots__ = ("_given_up_to", "_left", "_rows", "arrived", "deadline", "parts")
+
+    def __init__(
+        self, texts: Sequence[TokenIds[int]], deadline: float, arrived: float, given_up: Callable[[Entry], None]
+    ) -> None:
+        super().__init__()
+        self.deadline = deadline
+        self.arrived = arrived
+        self.parts: list[Part] = []
+        self._rows: list[Scores | None] = [None] * len(texts)
+        self._left = len(texts)
+        self._given_up_to = given_up
+
+    def computed(self, first: int, scores: Sequence[Scores | None]) -> None:
+        """Take the scores of some texts, of which the first has this place; done when all have theirs."""
+        self._rows[first : first + len(scores)] = scores
+        self._left -= len(scores)
+        if not self._left:
+            self.set_result(self._rows)
+
+    def on_done(self) -> None:
+        if self._given_up:
+            self._given_up_to(self)
+        self.parts = []  # they know the entry, and would be garbage in a cycle
+
+
+class Part:
+    """Texts of one entry that are computed in one batch.
+
+    Args:
+        entry: whose they are.
+        first: place of the first of them there.
+        texts: token ids of each.
+    """
+
+    __slots__ = ("bucket", "entry", "first", "longest", "texts", "tokens")
+
+    def __init__(self, entry: Entry, first: int, texts: Sequence[TokenIds[int]]) -> None:
+        self.entry = entry
+        self.first = first
+        self.texts = texts
+        lengths = list(map(len, texts))
+        self.longest = max(lengths)
+        self.tokens = sum(lengths)
+        self.bucket = -(-self.longest // _BUCKET_TOKENS)
+
+    def split(self) -> list[Part]:
+        """A part for each text."""
+        return [Part(self.entry, self.first + place, [ids]) for place, ids in enumerate(self.texts)]
+
+
+class LengthQueue:
+    """Waiting parts. Every operation is constant-time in their number.
+
+    Attributes:
+        texts: texts of all of them together.
+        tokens: tokens of all of them together.
+        lists: how many of them are of long lists.
+    """
+
+    def __init__(self) -> None:
+        self.texts = self.tokens = self.lists = 0
+        self._by_age: OrderedDict[Part, None] = OrderedDict()
+        self._by_length: dict[int, OrderedDict[Part, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_age)
+
+    def add(self, part: Part) -> None:
+        """Append a part."""
+        self._by_age[part] = None
+        bucket = self._by_length.get(part.bucket)
+        if bucket is None:
+            bucket = self._by_length[part.bucket] = OrderedDict()
+        bucket[part] = None
+        self._count(part, 1)
+
+    def remove(self, part: Part) -> bool:
+        """Take a part out, wherever it stands; whether it was there."""
+        if part not in self._by_age:
+            return False
+        del self._by_age[part]
+        bucket = self._by_length[part.bucket]
+        del bucket[part]
+        if not bucket:
+            del self._by_length[part.bucket]
+        self._count(part, -1)
+        return True
+
+    def _count(self, part: Part, sign: int) -> None:
+        self.texts += sign * len(part.texts)
+        self.tokens += sign * part.tokens
+        self.lists += sign * (len(part.texts) >= _LIST_TEXTS)
+
+    def oldest(self) -> Part | None:
+        """The part that has waited longest."""
+        return next(iter(self._by_age), None)
+
+    def by_age(self, most: int) -> Iterator[Part]:
+        """Parts, oldest first, at most so many; those taken meanwhile are seen all the same."""
+        return iter(list(islice(self._by_age, most)))
+
+    def neighbours(self, part: Part) -> Iterator[Part]:
+        """Parts, nearest in length first, oldest first among equals. Those taken meanwhile are not seen again."""
+        center = part.bucket
+        for bucket in sorted(self._by_length, key=lambda length: (abs(length - center), length > center)):
+            yield from list(self._by_length.get(bucket, {}))
+
+
 class WaitingTexts:
     """Texts that wait, and the batches drawn from them.
 
@@ -118,133 +166,106 @@ class WaitingTexts:
 
     Attributes:
         predictors: how many draw; what waits is divided among them.
-        by_length: whether batches of like length are worth passing over older texts; otherwise none is that fits.
+        padded: whether batches are, so that like lengths are worth passing over older texts.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
         self.predictors = 1
-        self.by_length = True
+        self.padded = True
         self._limits = limits
         self._queue = LengthQueue()
-        self._tables = TableQueue()
-        self._table_was_last = False
 
     def __len__(self) -> int:
-        return len(self._queue) + self._tables.texts
-
-    @property
-    def singles(self) -> int:
-        """Single texts that wait, without the tables."""
-        return len(self._queue)
+        return self._queue.texts
 
     @property
     def tokens(self) -> int:
         """Tokens of all that waits."""
-        return self._queue.tokens + self._tables.tokens
+        return self._queue.tokens
 
-    def add(self, texts: Sequence[TokenIds[int]], deadline: float, now: float) -> list[Entry]:
-        """Append texts, to be drawn in batches of like length."""
-        forget = self._forget
-        entries = [Entry(ids, deadline, now, forget) for ids in texts]
-        for entry in entries:
-            self._queue.add(entry)
-        self._tell_depth()
-        return entries
+    @property
+    def lists(self) -> bool:
+        """Whether long lists wait."""
+        return self._queue.lists > 0
 
-    def add_table(self, table: TextTable, deadline: float, now: float) -> TableEntry:
-        """Append a table, to be drawn as it is."""
-        entry = TableEntry(table, deadline, now, self._forget_table)
-        self._tables.add(entry)
+    def add(self, batch: TextBatch, deadline: float, now: float) -> Entry:
+        """Append texts."""
+        texts = batch.texts()
+        entry = Entry(texts, deadline, now, self._forget)
+        entry.parts = list(self._parts(entry, texts))
+        for part in entry.parts:
+            self._queue.add(part)
         self._tell_depth()
         return entry
 
+    def _parts(self, entry: Entry, texts: Sequence[TokenIds[int]]) -> Iterator[Part]:
+        most = 1 if self.padded else self._limits.max_batch_size
+        first = tokens = 0
+        for place, ids in enumerate(texts):
+            if place > first and (place - first == most or tokens + len(ids) > self._limits.max_batch_tokens):
+                yield Part(entry, first, texts[first:place])
+                first, tokens = place, 0
+            tokens += len(ids)
+        yield Part(entry, first, texts[first:])
+
     def _forget(self, entry: Entry) -> None:
-        """Take a text whose caller is gone out of the queue before it costs anything."""
-        before = len(self._queue)
-        self._queue.remove(entry)
-        if len(self._queue) < before:
-            metrics.DROPPED.labels("cancelled").inc()
+        """Take texts whose caller is gone out of the queue before they cost anything."""
+        self._drop(entry, "cancelled")
+
+    def _drop(self, entry: Entry, reason: str) -> None:
+        dropped = sum(len(part.texts) for part in entry.parts if self._queue.remove(part))
+        if dropped:
+            metrics.DROPPED.labels(reason).inc(dropped)
             self._tell_depth()
 
-    def _forget_table(self, entry: TableEntry) -> None:
-        if self._tables.remove(entry):
-            metrics.DROPPED.labels("cancelled").inc(len(entry.table.lengths))
-            self._tell_depth()
-
-    def draw(self, now: float) -> list[Entry]:
-        """Take the next batch out of the queue, shortest text first; empty where nothing waits."""
+    def draw(self, now: float) -> list[Part]:
+        """Take the next batch out of the queue, shortest texts first; empty where nothing waits."""
         first = self._take_oldest(now)
         if first is None:
             return []
-        batch, longest = [first], first.length
+        batch, texts, tokens, longest = [first], len(first.texts), first.tokens, first.longest
         # Towards the end of what waits, batches get smaller, so that all predictors finish at about the same time.
-        share = max(_LEAST_SHARE, -(-len(self._queue) // self.predictors))
+        share = max(_LEAST_SHARE, -(-self._queue.texts // self.predictors))
         size = min(self._limits.max_batch_size, share)
-        for entry in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
-            # The longest only grows: where one more as long does not fit, nothing does.
-            if len(batch) >= size or longest * (len(batch) + 1) > self._limits.max_batch_tokens:
+        for part in islice(self._candidates(first, now), _LOOKS * self._limits.max_batch_size):
+            if texts >= size:
                 break
-            if entry.done() or max(longest, entry.length) * (len(batch) + 1) > self._limits.max_batch_tokens:
+            count = texts + len(part.texts)
+            cost = max(longest, part.longest) * count if self.padded else tokens + part.tokens
+            if part.entry.done() or count > size or cost > self._limits.max_batch_tokens:
                 continue
-            self._queue.remove(entry)
-            if not self._expired(entry, now):
-                batch.append(entry)
-                longest = max(longest, entry.length)
+            if self._expired(part.entry, now) or not self._queue.remove(part):
+                continue
+            batch.append(part)
+            texts, tokens, longest = count, tokens + part.tokens, max(longest, part.longest)
         self._tell_depth()
-        return sorted(batch, key=_length)
+        return sorted(batch, key=_longest)
 
-    def draw_table(self, now: float, *, alone: bool = False) -> TableEntry | None:
-        """Take the next table out of the queue; not twice in a row where single texts wait too.
-
-        Args:
-            now: ``time.monotonic()``.
-            alone: only where no single text waits.
-        """
-        if alone and len(self._queue):
-            return None
-        if not self._tables or (self._table_was_last and len(self._queue)):
-            self._table_was_last = self._table_was_last and alone
-            return None
-        while (entry := self._tables.take()) is not None:
-            if entry.wanted(now):
+    def _candidates(self, first: Part, now: float) -> Iterator[Part]:
+        for part in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
+            if self.padded and now - part.entry.arrived <= self._limits.max_batch_age:
                 break
-            self.drop_table(entry)
-        self._table_was_last = entry is not None
-        self._tell_depth()
-        return entry
-
-    @staticmethod
-    def drop_table(entry: TableEntry) -> None:
-        """Count a table that was drawn and is wanted no more, and tell whoever waits that it is late."""
-        metrics.DROPPED.labels("cancelled" if entry.done() else "deadline").inc(len(entry.table.lengths))
-        if not entry.done():
-            entry.set_exception(_late())
-
-    def _candidates(self, first: Entry, now: float) -> Iterator[Entry]:
-        for entry in self._queue.by_age(_LOOKS * self._limits.max_batch_size):
-            if self.by_length and now - entry.arrived <= self._limits.max_batch_age:
-                break
-            yield entry
-        if self.by_length:
+            yield part
+        if self.padded:
             yield from self._queue.neighbours(first)
 
-    def _take_oldest(self, now: float) -> Entry | None:
-        while (entry := self._queue.oldest()) is not None:
-            self._queue.remove(entry)
-            if not entry.done() and not self._expired(entry, now):
-                return entry
+    def _take_oldest(self, now: float) -> Part | None:
+        while (part := self._queue.oldest()) is not None:
+            if not self._expired(part.entry, now):
+                self._queue.remove(part)
+                return part
         return None
 
     def _expired(self, entry: Entry, now: float) -> bool:
         if entry.deadline > now:
             return False
-        metrics.DROPPED.labels("deadline").inc()
-        entry.set_exception(_late())
+        self._drop(entry, "deadline")
+        entry.set_exception(DeadlineError("the deadline passed while the text was waiting"))
         return True
 
     def _tell_depth(self) -> None:
         metrics.QUEUE_DEPTH.set(len(self))
 
 
-def _late() -> DeadlineError:
-    return DeadlineError("the deadline passed while the text was waiting")
+def _longest(part: Part) -> int:
+    return part.longest

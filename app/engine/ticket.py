@@ -1,4 +1,4 @@
-"""The promise of one text's scores: an asyncio future without the event loop's part in it.
+"""The promise of a batch's scores: an asyncio future without the event loop's part in it.
 
 A future tells who waits for it through the event loop, one callback and one turn each. A request of hundreds of texts
 would spend more on that than on its forward pass. A ticket calls back at once, and costs one object.
@@ -8,40 +8,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any, Generic
 
-from typing_extensions import TypeVar
+from app.sentiment import BatchScores
 
-from app.sentiment import Scores
-
-Result = TypeVar("Result", default=Scores)
-Callback = Callable[["Ticket[Any]"], object]
+Callback = Callable[["Ticket"], object]
 
 
-class Ticket(Generic[Result]):
-    """What becomes of one text: scores, an error, or nothing because it was given up.
+class Ticket:
+    """What becomes of a batch of texts: scores, an error, or nothing because it was given up.
 
-    Has the methods of a future that are needed here, and can be awaited. Belongs to one thread. Texts that travel
-    together, as a table, have one ticket.
+    Has the methods of a future that are needed here, and can be awaited. Belongs to one thread.
 
     Attributes:
-        scores: the scores, as soon as there are any.
+        scores: the scores of each text, as soon as all are there.
     """
 
     __slots__ = ("_callbacks", "_error", "_given_up", "scores")
 
     def __init__(self) -> None:
-        self.scores: Result | None = None
+        self.scores: BatchScores | None = None
         self._error: Exception | None = None
         self._given_up = False
         self._callbacks: list[Callback] | None = None
 
-    def __await__(self) -> Generator[asyncio.Future[None], None, Result]:
-        """Wait for the scores. A waiter that is cancelled gives the text up."""
+    def __await__(self) -> Generator[asyncio.Future[None], None, BatchScores]:
+        """Wait for the scores. A waiter that is cancelled gives the texts up."""
         if not self.done():
             waiter = asyncio.get_running_loop().create_future()
 
-            def wake(_: Ticket[Any]) -> None:
+            def wake(_: Ticket) -> None:
                 if not waiter.done():
                     waiter.set_result(None)
 
@@ -54,18 +49,18 @@ class Ticket(Generic[Result]):
         return self.result()
 
     def done(self) -> bool:
-        """Whether it is known what became of the text."""
+        """Whether it is known what became of the texts."""
         return self.scores is not None or self._error is not None or self._given_up
 
     def cancelled(self) -> bool:
-        """Whether the text was given up."""
+        """Whether the texts were given up."""
         return self._given_up
 
-    def result(self) -> Result:
+    def result(self) -> BatchScores:
         """The scores.
 
         Raises:
-            CancelledError: the text was given up.
+            CancelledError: the texts were given up.
             Exception: the error.
         """
         if self.scores is None:
@@ -76,26 +71,26 @@ class Ticket(Generic[Result]):
         """The error; None where there is none.
 
         Raises:
-            CancelledError: the text was given up.
+            CancelledError: the texts were given up.
         """
         if self._given_up:
             raise asyncio.CancelledError
         return self._error
 
-    def set_result(self, scores: Result) -> None:
-        """The text has its scores."""
+    def set_result(self, scores: BatchScores) -> None:
+        """The texts have their scores."""
         if not self.done():
             self.scores = scores
             self._finish()
 
     def set_exception(self, error: Exception) -> None:
-        """The text has failed."""
+        """The texts have failed, all of them."""
         if not self.done():
             self._error = error
             self._finish()
 
     def cancel(self) -> bool:
-        """Give the text up; whether that was still possible."""
+        """Give the texts up; whether that was still possible."""
         if self.done():
             return False
         self._given_up = True
@@ -149,7 +144,7 @@ class DeferredTicket(Ticket):
         if self.cancelled() and self._source is not None:
             self._source.cancel()
 
-    def _take_over(self, source: Ticket[Any]) -> None:
+    def _take_over(self, source: Ticket) -> None:
         if source.scores is not None:
             self.set_result(source.scores)
         elif source.cancelled():

@@ -120,7 +120,7 @@ class FastPath:
         except Problem:
             return None
         try:
-            started = classifier.begin(asked.text)
+            started = classifier.start(asked.text)
         except ServiceError as error:
             return self.refuse(connection, head, error)
         if started is None:

@@ -146,7 +146,7 @@ class FastRequest:
         """Answer when the text is computed, or failed, or so many seconds have passed."""
         self._pending = pending
         self._timer = self._deadlines.watch(self, seconds)
-        pending.ticket.add_done_callback(self.complete)
+        pending.batch.ticket.add_done_callback(self.complete)
 
     def complete(self, _: object = None) -> None:
         """Answer, whatever has become of the text."""
@@ -194,7 +194,7 @@ class FastRequest:
         if self._task is not None:
             self._task.cancel()
         if (pending := self._give_up()) is not None:
-            pending.ticket.remove_done_callback(self.complete)
+            pending.batch.ticket.remove_done_callback(self.complete)
             self._classifier.leave(pending)
         self._over(499)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sentiment import SCORE_TYPECODE, Scores, ScoreTable, TextTable, TokenIds
+from app.sentiment import Scores, TokenIds
 from app.store import ModelConfig
 
 
@@ -21,6 +20,7 @@ class LogitsPredictor(ABC):
     """
 
     config: ModelConfig
+    pads = False
 
     @abstractmethod
     def logits(self, batch: Sequence[TokenIds[int]]) -> NDArray[np.float64]:
@@ -48,12 +48,6 @@ class LogitsPredictor(ABC):
         return [
             Scores(tuple(row), rating) for row, rating in zip(probabilities.tolist(), ratings.tolist(), strict=True)
         ]
-
-    def predict_table(self, table: TextTable) -> ScoreTable:
-        """See ``predict``."""
-        probabilities, ratings = self._scores(self.logits(table.texts()))
-        rated = b"" if ratings is None else ratings.tobytes()
-        return ScoreTable(array(SCORE_TYPECODE, probabilities.tobytes()), array(SCORE_TYPECODE, rated))
 
     def _scores(self, logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Probabilities (B, classes) and, where there are any, ratings (B,) of logits."""

@@ -29,6 +29,7 @@ class TorchPredictor:
     """
 
     runtime = "torch"
+    pads = True
 
     def __init__(self, network: SentimentNetwork, device: str = "cpu", precision: str = "float32") -> None:
         self.config = network.config

@@ -9,9 +9,8 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from app.errors import NoWordsError
 from app.native.compiler import WORDS
-from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
+from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, EncodedTexts
 
 _INT64 = "q"
 _ID_BYTES = array(TOKEN_TYPECODE).itemsize
@@ -50,56 +49,26 @@ class CompiledVocabulary:
     def __del__(self) -> None:
         self._library.words_free(getattr(self, "_words", None))
 
-    def encode(self, texts: Sequence[bytes], most: int, head: int) -> list[Encoding | NoWordsError]:
-        """Token ids of texts that ``plain`` of their preprocessing returned; an error for one without words.
+    def encode(self, texts: Sequence[bytes], most: int, head: int) -> EncodedTexts:
+        """Token ids of texts that ``plain`` of their preprocessing returned.
 
         Args:
             texts: as the preprocessing prepares them.
             most: most ids kept of a text.
             head: how many of these are taken from the start of a text that has more.
         """
-        table = self.encode_table(texts, most, head)
-        results: list[Encoding | NoWordsError] = []
-        at = 0
-        rows = zip(table.kept, table.tokens, table.words, table.unknown, table.foreign, strict=True)
-        for kept, tokens, *counts in rows:
-            ids = table.ids[at : at + kept]
-            results.append(Encoding(ids, tokens, tokens > kept, *counts) if tokens else NoWordsError())
-            at += kept
-        return results
-
-    def encode_one(self, text: bytes, most: int, head: int) -> Encoding | NoWordsError:
-        """``encode`` of one text, without what several need."""
-        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * len(text))), array(_INT64, bytes(_COUNTS_BYTES))
-        self._call(text, array(_INT64, [len(text)]), most, head, ids, counts)
-        tokens, kept, words, unknown, foreign = counts
-        del ids[kept:]
-        return Encoding(ids, tokens, tokens > kept, words, unknown, foreign) if tokens else NoWordsError()
-
-    def encode_table(self, texts: Sequence[bytes], most: int, head: int) -> EncodingTable:
-        """Token ids of texts in one piece. See ``encode``."""
         lengths = list(map(len, texts))
         ends = array(_INT64, accumulate(lengths))
         room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
         ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES * len(lengths)))
-        self._call(b"".join(texts), ends, most, head, ids, counts)
-        tokens, kept, words, unknown, foreign = (counts[at::_COUNTS].tolist() for at in range(_COUNTS))
-        del ids[sum(kept) :]
-        return EncodingTable(ids, kept, tokens, words, unknown, foreign)
-
-    def _call(self, texts: bytes, ends: array[int], most: int, head: int, ids: array[int], counts: array[int]) -> None:
-        """Fill ``ids`` and ``counts`` for texts that end at ``ends``."""
+        places = [numbers.buffer_info()[0] for numbers in (ends, ids, counts)]
         self._encode(
-            self._words,
-            texts,
-            ends.buffer_info()[0],
-            len(ends),
-            UNKNOWN_ID,
-            most,
-            head,
-            ids.buffer_info()[0],
-            counts.buffer_info()[0],
+            self._words, b"".join(texts), places[0], len(lengths), UNKNOWN_ID, most, head, places[1], places[2]
         )
+        found = counts.tolist()
+        kept = found[1::_COUNTS]
+        del ids[sum(kept) :]
+        return EncodedTexts(ids, kept, found[0::_COUNTS], found[2::_COUNTS], found[3::_COUNTS], found[4::_COUNTS])
 
 
 def compiled_vocabulary(

@@ -14,7 +14,7 @@ from app.sentiment import JUDGEMENTS, Outcome, Prediction
 from app.serving.cache import KeyMaker, MemoryCache
 from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS
-from app.serving.pending import Listener, PendingText, Request, outcome_of, trace_request, wait_for_all
+from app.serving.pending import Listener, PendingText, Request, trace_request, wait_for_all
 from app.serving.redis_cache import Found, RedisCache
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
@@ -70,8 +70,7 @@ class Classifier:
         self._key_info: EngineInfo | None = None
         self._in_flight = 0
         labels = model.config.labels
-        self._thresholds = model.config.thresholds
-        self._dispatcher = Dispatcher(engine, tokenizer, len(labels), self._thresholds, limits.timeout, self._keep)
+        self._dispatcher = Dispatcher(engine, tokenizer, model.config.thresholds, limits.timeout, self._keep)
         self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
         self._judgement_counters = {name: metrics.TEXTS_JUDGED.labels(name) for name in JUDGEMENTS}
         self._predicted = metrics.TEXTS.labels("predicted")
@@ -96,7 +95,7 @@ class Classifier:
         """The same model and engine without caches and with bounds of its own, for texts that will not come again."""
         return Classifier(self.model, self._tokenizer, self._engine, self._limits)
 
-    def begin(self, text: str) -> Prediction | PendingText | None:
+    def start(self, text: str) -> Prediction | PendingText | None:
         """Answer one text from this process' cache, or start it, without waiting for anything.
 
         Returns:
@@ -124,8 +123,8 @@ class Classifier:
         if key is not None and self._shared is not None and self._shared.in_use:
             metrics.buffered.count(self._memory_misses)
             self._in_flight += 1
-            return self._dispatcher.begin_elsewhere(key, text, self._ask_shared)
-        pending = self._dispatcher.begin(key, text)
+            return self._dispatcher.look_up_or_submit(key, text, self._ask_shared)
+        pending = self._dispatcher.submit_one(key, text)
         if pending is not None and key is not None:
             metrics.buffered.count(self._memory_misses)
             if self._shared is not None:
@@ -134,18 +133,18 @@ class Classifier:
         return pending
 
     def finish(self, pending: PendingText) -> Outcome:
-        """The outcome of a pending text of ``begin``; one that is not done is given up, with a ``DeadlineError``."""
+        """The outcome of a pending text of ``start``; one that is not done is given up, with a ``DeadlineError``."""
         try:
-            outcome = outcome_of(pending, self._thresholds)
+            outcome = pending.outcome()
         finally:
-            self._dispatcher.leave(pending)
+            self._dispatcher.leave(pending.batch)
             self._in_flight -= 1
         self._count_one(outcome)
         return outcome
 
     def leave(self, pending: PendingText) -> None:
-        """Give up a pending text of ``begin`` whose caller is gone."""
-        self._dispatcher.leave(pending)
+        """Give up a pending text of ``start`` whose caller is gone."""
+        self._dispatcher.leave(pending.batch)
         self._in_flight -= 1
 
     def admit(self, texts: int, tokens: int) -> None:
@@ -184,25 +183,18 @@ class Classifier:
             if early is not None:
                 early(found)
 
-        request = Request(texts, [None] * len(texts), [self._refuse(text) for text in texts], {}, [], arrived)
+        request = Request(texts, [None] * len(texts), [self._refuse(text) for text in texts], arrived)
         if self._memory is not None:
             await self._look_up(request, self._memory)
         started = time.monotonic()
         try:
             await self._dispatcher.dispatch(request)
-            await wait_for_all(request.tickets(), deadline)
+            await wait_for_all([batch.ticket for batch in request.batches], deadline)
             if tracing.enabled():
                 trace_request(request, started)
-            for index, pending in request.pending.items():
-                request.outcomes[index] = outcome_of(pending, self._thresholds)
-            for submitted in request.tables:
-                if submitted.ticket.scores is None:
-                    submitted.fail(request.outcomes)
+            request.fill_in()
         finally:
-            for pending in request.pending.values():
-                self._dispatcher.leave(pending)
-            for submitted in request.tables:
-                submitted.ticket.cancel()
+            self._dispatcher.leave_all(request)
         outcomes = request.all_outcomes()
         self._count([outcome for index, outcome in enumerate(outcomes) if index not in counted])
         return outcomes

@@ -7,16 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Any
 
 from app import metrics, tracing
 from app.engine.interface import Engine
 from app.engine.ticket import DeferredTicket, Ticket
 from app.errors import NoWordsError, SentimentError
-from app.sentiment import Encoding, Outcome, Prediction, Scores, TextTable, Thresholds
-from app.serving.encoder import LONG_CHARACTERS, LONG_TABLE, TextEncoder
-from app.serving.pending import PendingText, Request, outcome_of, pieces
-from app.serving.submitted_table import LONG_REQUEST, SubmittedTable, Wanted, size_of_next
+from app.sentiment import EncodedTexts, Outcome, Prediction, Scores, TextBatch, Thresholds
+from app.serving.encoder import LONG_CHARACTERS, TextEncoder
+from app.serving.pending import PendingBatch, PendingText, Request, Wanted, pieces
 from app.text.tokenizer import Tokenizer
 
 Ask = Callable[[bytes, Callable[[Prediction | None], None]], None]
@@ -29,7 +27,6 @@ class Dispatcher:
     Args:
         engine: where they are computed.
         tokenizer: the model's.
-        classes: how many the model tells apart.
         thresholds: when an answer is not to be trusted.
         timeout: seconds until a text is given up by the engine.
         keep: told the key and the prediction of every text that has both.
@@ -39,7 +36,6 @@ class Dispatcher:
         self,
         engine: Engine,
         tokenizer: Tokenizer,
-        classes: int,
         thresholds: Thresholds,
         timeout: float,
         keep: Callable[[bytes, Prediction], None],
@@ -48,14 +44,13 @@ class Dispatcher:
         self._engine = engine
         self._encoder = TextEncoder(tokenizer)
         self._max_tokens = tokenizer.max_tokens
-        self._classes = classes
         self._thresholds = thresholds
         self._timeout = timeout
         self._keep = keep
         self._dispatching_texts = self._dispatching_tokens = 0
         self._coalesced = metrics.CACHE_LOOKUPS.labels("memory", "coalesced")
 
-    def begin(self, key: bytes | None, text: str) -> PendingText | None:
+    def submit_one(self, key: bytes | None, text: str) -> PendingText | None:
         """Submit one text, or join a pending identical one, without waiting; None where it has no words.
 
         Raises:
@@ -65,12 +60,12 @@ class Dispatcher:
         if key is not None and (joined := self._join_one(key)) is not None:
             return joined
         try:
-            encoding, ticket = self._submit_one(text)
+            encoded = self._admit_and_encode(text)
         except NoWordsError:
             return None
-        return self._register(key, encoding, ticket)
+        return PendingText(self._register(PendingBatch([key], self._submit(encoded), encoded)), 0)
 
-    def begin_elsewhere(self, key: bytes, text: str, ask: Ask) -> PendingText:
+    def look_up_or_submit(self, key: bytes, text: str, ask: Ask) -> PendingText:
         """Have another cache asked for one text, and submit it where that has nothing; or join a pending identical one.
 
         Whatever stands against submitting it is then the outcome of the text.
@@ -78,38 +73,43 @@ class Dispatcher:
         if (joined := self._join_one(key)) is not None:
             return joined
         ticket = DeferredTicket()
-        pending = self._register(key, None, ticket)
+        batch = self._register(PendingBatch([key], ticket))
 
         def told(found: Prediction | None) -> None:
             if ticket.done():
                 return  # given up meanwhile
             if found is not None:
-                pending.found = found
-                ticket.set_result(Scores(found.probabilities, found.rating))
+                batch.outcomes = [found]
+                ticket.set_result([Scores(found.probabilities, found.rating)])
                 return
             try:
-                pending.encoding, source = self._submit_one(text)
+                batch.encoded = self._admit_and_encode(text)
+                source = self._submit(batch.encoded)
             except SentimentError as error:
                 ticket.set_exception(error)
             else:
                 ticket.follow(source)
 
         ask(key, told)
-        return pending
+        return PendingText(batch, 0)
 
     def _join_one(self, key: bytes) -> PendingText | None:
         pending = self.pending.get(key)
         if pending is not None:
-            pending.waiters += 1
+            pending.batch.waiters += 1
             self._coalesced.inc()
         return pending
 
-    def _submit_one(self, text: str) -> tuple[Encoding, Ticket]:
+    def _admit_and_encode(self, text: str) -> EncodedTexts:
         self.admit(1, self._most_tokens([text]))
-        encoding = self._encoder.encode_one(text)
-        if isinstance(encoding, NoWordsError):
-            raise encoding
-        return encoding, self._engine.submit([encoding.ids], time.monotonic() + self._timeout)[0]
+        encoded = self._encoder.encode_now([text])
+        if not encoded.kept[0]:
+            raise NoWordsError
+        return encoded
+
+    def _submit(self, encoded: EncodedTexts) -> Ticket:
+        # A pending text may be joined by callers with later deadlines, so only the longest one can bind the engine.
+        return self._engine.submit(TextBatch(encoded.ids, encoded.kept), time.monotonic() + self._timeout)
 
     def admit(self, texts: int, tokens: int) -> None:
         """Say whether so much would be taken now. See ``Engine.admit``."""
@@ -125,114 +125,93 @@ class Dispatcher:
         if not wanted:
             return
         count, tokens = len(wanted), self._most_tokens([request.texts[indices[0]] for indices in wanted.values()])
-        self._engine.admit(self._dispatching_texts + count, self._dispatching_tokens + tokens)
+        self.admit(count, tokens)
         # Until it has been handed over as a whole, what was admitted counts for those who come meanwhile.
         self._dispatching_texts += count
         self._dispatching_tokens += tokens
         try:
             # One span for all pieces: how a request is cut says nothing about it.
             with tracing.span("tokenize", count):
-                await (self._dispatch_tables if count >= LONG_REQUEST else self._dispatch_pieces)(request, wanted)
+                for piece in pieces(wanted, request.texts, LONG_CHARACTERS):
+                    await self._dispatch_piece(piece, request)
         finally:
             self._dispatching_texts -= count
             self._dispatching_tokens -= tokens
 
-    async def _dispatch_pieces(self, request: Request, wanted: Wanted) -> None:
+    async def _dispatch_piece(self, piece: Wanted, request: Request) -> None:
         """A long request goes piece by piece, so that the engine computes its start while its rest is tokenized."""
-        for piece in pieces(wanted, request.texts, _all_that_is_left, LONG_CHARACTERS):
-            self._join(piece, request.pending)
-            encoded = await self._encoder.encode([request.texts[indices[0]] for indices in piece.values()])
-            encodings = dict(zip(piece, encoded, strict=True))
-            # Others may have submitted the same texts while these were tokenized in a thread.
-            self._join(piece, request.pending)
-            for key, indices in piece.items():
-                if isinstance(error := encodings[key], NoWordsError):
-                    for index in indices:
-                        request.outcomes[index] = error
-            self._start({key: (encodings[key], indices) for key, indices in piece.items()}, request)
-            await asyncio.sleep(0)
-
-    async def _dispatch_tables(self, request: Request, wanted: Wanted) -> None:
-        """Many texts go as one table, which costs far less; pending ones are joined, but nobody can join these."""
-        for piece in pieces(wanted, request.texts, size_of_next, LONG_TABLE):
-            self._join(piece, request.pending)
-            if not piece:
-                continue
-            encoded = await self._encoder.encode_table([request.texts[indices[0]] for indices in piece.values()])
-            if not all(encoded.kept):
-                _leave_out(piece, encoded.kept, request.outcomes)
-                encoded = encoded.with_words()
-            if piece:
-                self._coalesced.inc(sum(map(len, piece.values())) - len(piece))
-                deadline = time.monotonic() + self._timeout
-                ticket = self._engine.submit_table(TextTable(encoded.ids, encoded.kept), deadline)
-                submitted = SubmittedTable(piece, encoded, ticket)
-                request.tables.append(submitted)
-                # What the engine is done with is made ready for the answer while it computes the rest.
-                ticket.add_done_callback(partial(self._note_outcomes, submitted, request))
-            await asyncio.sleep(0)
-
-    def _note_outcomes(self, submitted: SubmittedTable, request: Request, ticket: Ticket[Any]) -> None:
-        """Note and keep the outcomes of texts that the engine is done with."""
-        if ticket.scores is None:
+        self._join(piece, request)
+        if not piece:
             return
-        found = []
-        for key, indices, outcome in submitted.outcomes(self._classes, self._thresholds):
-            for index in indices:
-                request.outcomes[index] = outcome
-                found.append((index, outcome))
-            if isinstance(key, bytes) and isinstance(outcome, Prediction):
-                self._keep(key, outcome)
-        request.arrived(found)
+        encoded = await self._encoder.encode([request.texts[indices[0]] for indices in piece.values()])
+        if not all(encoded.kept):
+            _leave_out(piece, encoded.kept, request.outcomes)
+            encoded = encoded.with_words()
+        if piece:
+            self._coalesced.inc(sum(map(len, piece.values())) - len(piece))
+            keys = [key if isinstance(key, bytes) else None for key in piece]
+            batch = self._register(PendingBatch(keys, self._submit(encoded), encoded))
+            for place, indices in enumerate(piece.values()):
+                request.add(PendingText(batch, place), indices)
+            # What the engine is done with is made ready for the answer while it computes the rest.
+            batch.ticket.add_done_callback(partial(_tell, request, batch, list(piece.values())))
+        await asyncio.sleep(0)
 
-    def _join(self, wanted: Wanted, joined: dict[int, PendingText]) -> None:
-        """Move what is pending already from ``wanted`` to ``joined``."""
+    def _join(self, wanted: Wanted, request: Request) -> None:
+        """Take out of ``wanted`` what is pending already, and wait for that."""
         for key in self.pending.keys() & wanted.keys():
             indices = wanted.pop(key)
             pending = self.pending[key]
-            pending.waiters += len(indices)
-            joined.update(dict.fromkeys(indices, pending))
+            pending.batch.waiters += pending.batch not in request.batches
+            request.add(pending, indices)
             self._coalesced.inc(len(indices))
 
-    def _start(self, texts: dict[bytes | int, tuple[Encoding | NoWordsError, list[int]]], request: Request) -> None:
-        new = [(encoding, indices) for encoding, indices in texts.values() if isinstance(encoding, Encoding)]
-        if not new:
+    def _register(self, batch: PendingBatch) -> PendingBatch:
+        for place, key in enumerate(batch.keys):
+            if key is not None:
+                self.pending[key] = PendingText(batch, place)
+        batch.ticket.add_done_callback(partial(self._finish, batch))
+        return batch
+
+    def _finish(self, batch: PendingBatch, ticket: Ticket) -> None:
+        """Note and keep what became of texts, whoever still waits for them."""
+        self._forget(batch)
+        if ticket.scores is None or batch.outcomes is not None:
             return
-        # A pending text may be joined by callers with later deadlines, so only the longest one can bind the engine.
-        deadline = time.monotonic() + self._timeout
-        tickets = self._engine.submit([encoding.ids for encoding, _ in new], deadline)
-        for (encoding, indices), ticket in zip(new, tickets, strict=True):
-            pending = self._register(request.keys[indices[0]], encoding, ticket)
-            pending.waiters = len(indices)
-            request.pending.update(dict.fromkeys(indices, pending))
-            if pending.key is not None and len(indices) > 1:
-                self._coalesced.inc(len(indices) - 1)
+        outcomes = batch.note_outcomes(self._thresholds)
+        for key, outcome in zip(batch.keys, outcomes, strict=True):
+            if key is not None and isinstance(outcome, Prediction):
+                self._keep(key, outcome)
 
-    def _register(self, key: bytes | None, encoding: Encoding | None, ticket: Ticket) -> PendingText:
-        pending = PendingText(key, encoding, ticket)
-        if key is not None:
-            self.pending[key] = pending
-            ticket.add_done_callback(lambda _: self._keep_result(pending))
-        return pending
+    def _forget(self, batch: PendingBatch) -> None:
+        """Nobody joins these texts any more."""
+        for key in batch.keys:
+            if key is not None and (pending := self.pending.get(key)) is not None and pending.batch is batch:
+                del self.pending[key]
 
-    def leave(self, pending: PendingText) -> None:
-        """One waiter less; a text that nobody waits for is given up."""
-        pending.waiters -= 1
-        if pending.waiters or pending.ticket.done():
-            return
-        # A new identical text must not join what is being given up.
-        if pending.key is not None and self.pending.get(pending.key) is pending:
-            del self.pending[pending.key]
-        pending.ticket.cancel()
+    def leave(self, batch: PendingBatch) -> None:
+        """One waiter less; texts that nobody waits for are given up."""
+        batch.waiters -= 1
+        if not batch.waiters and not batch.ticket.done():
+            self._forget(batch)  # a new identical text must not join what is being given up
+            batch.ticket.cancel()
 
-    def _keep_result(self, pending: PendingText) -> None:
-        """Keep the result of a pending text, whoever still waits for it."""
-        assert pending.key is not None  # noqa: S101 - the caller's condition, for the type checker
-        if self.pending.get(pending.key) is pending:
-            del self.pending[pending.key]
-        outcome = outcome_of(pending, self._thresholds) if pending.ticket.scores is not None else None
-        if isinstance(outcome, Prediction) and pending.found is None:
-            self._keep(pending.key, outcome)
+    def leave_all(self, request: Request) -> None:
+        """A request waits no more, for any of its texts."""
+        batches = list(request.batches)
+        request.batches.clear()
+        for batch in batches:
+            self.leave(batch)
+
+
+def _tell(request: Request, batch: PendingBatch, places: Sequence[Sequence[int]], _: Ticket) -> None:
+    """Note in a request that waits what became of the texts that it submitted."""
+    if batch.outcomes is None or batch not in request.batches:
+        return
+    found = [(index, outcome) for indices, outcome in zip(places, batch.outcomes, strict=True) for index in indices]
+    for index, outcome in found:
+        request.outcomes[index] = outcome
+    request.arrived(found)
 
 
 def _leave_out(wanted: Wanted, kept: Sequence[int], outcomes: list[Outcome | None]) -> None:
@@ -241,7 +220,3 @@ def _leave_out(wanted: Wanted, kept: Sequence[int], outcomes: list[Outcome | Non
         del wanted[key]
         for index in indices:
             outcomes[index] = NoWordsError()
-
-
-def _all_that_is_left(_: int, left: int) -> int:
-    return left

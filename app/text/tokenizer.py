@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar, cast
 from app.errors import CheckpointError, NoWordsError
 from app.golden import check_ids
 from app.native.words import compiled_vocabulary
-from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Encoding, EncodingTable
+from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, EncodedTexts, Encoding
 from app.store import CONFIG_FILE, TOKENIZER_FILE, StoredModel
 from app.text import preprocessing as version1
 from app.text import preprocessing2 as version2
@@ -128,40 +128,25 @@ class Tokenizer:
         Raises:
             NoWordsError: there is no word in the text.
         """
-        encoding = self.encode_one(text)
+        [encoding] = self.encode_all([text])
         if isinstance(encoding, NoWordsError):
             raise encoding
         return encoding
 
-    def encode_one(self, text: str) -> Encoding | NoWordsError:
-        """Token ids of one text, or why there are none."""
-        ready = None if self._compiled is None else self._version.plain(text)
-        if self._compiled is None or ready is None:
-            return self._encode(text)
-        return self._compiled.encode_one(ready, *self._limits)
-
     def encode_all(self, texts: Sequence[str]) -> list[Encoding | NoWordsError]:
-        """Token ids of each text, or why there are none; cheaper than one call for each."""
-        if self._compiled is None:
-            return list(map(self._encode, texts))
-        prepared = list(map(self._version.plain, texts))
-        if None not in prepared:
+        """Token ids of each text, or why there are none."""
+        return self.encode_together(texts).each()
+
+    def encode_together(self, texts: Sequence[str]) -> EncodedTexts:
+        """Token ids of texts in one piece; a text without words has none."""
+        prepared = [None] * len(texts) if self._compiled is None else list(map(self._version.plain, texts))
+        if self._compiled is not None and None not in prepared:
             return self._compiled.encode(cast("list[bytes]", prepared), *self._limits)
         plain_ones = [text for text in prepared if text is not None]
-        encoded = iter(self._compiled.encode(plain_ones, *self._limits))
-        return [
-            self._encode(text) if ready is None else next(encoded) for text, ready in zip(texts, prepared, strict=True)
-        ]
-
-    def encode_table(self, texts: Sequence[str]) -> EncodingTable:
-        """Token ids of several texts in one piece; cheaper than ``encode_all``."""
-        prepared = [None] * len(texts) if self._compiled is None else list(map(self._version.plain, texts))
-        plain_ones = [text for text in prepared if text is not None]
-        nothing = EncodingTable(array(TOKEN_TYPECODE), [], [], [], [], [])
-        done = self._compiled.encode_table(plain_ones, *self._limits) if self._compiled and plain_ones else nothing
-        if len(plain_ones) == len(texts):
-            return done
-        table = EncodingTable(array(TOKEN_TYPECODE), [], [], [], [], [])
+        done = EncodedTexts(array(TOKEN_TYPECODE), [], [], [], [], [])
+        if self._compiled is not None and plain_ones:
+            done = self._compiled.encode(plain_ones, *self._limits)
+        table = EncodedTexts(array(TOKEN_TYPECODE), [], [], [], [], [])
         at, rows = 0, zip(*done[1:], strict=True)
         for text, ready in zip(texts, prepared, strict=True):
             if ready is not None:

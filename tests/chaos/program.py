@@ -36,6 +36,7 @@ class Slowed:
 
     def __init__(self, predictor: Predictor, seconds_per_text: float) -> None:
         self.runtime, self.precision, self.device = predictor.runtime, predictor.precision, predictor.device
+        self.pads = True  # so that one call at a time is made of it
         self._predictor = predictor
         self._seconds = seconds_per_text
 
@@ -58,6 +59,7 @@ class Breakable:
 
     def __init__(self, predictor: Predictor, order: Path) -> None:
         self.runtime, self.precision, self.device = predictor.runtime, predictor.precision, predictor.device
+        self.pads = True  # so that one call at a time is made of it
         self._predictor = predictor
         self._order = order
 

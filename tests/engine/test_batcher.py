@@ -17,10 +17,11 @@ from app import metrics
 from app.engine import forward_passes
 from app.engine.admission import QueueLimits
 from app.engine.batcher import MicroBatcher
-from app.engine.queue import BatchLimits, Entry, LengthQueue
+from app.engine.interface import Engine
+from app.engine.queue import BatchLimits, Entry, LengthQueue, Part
 from app.engine.ticket import Ticket
-from app.errors import DeadlineError, EngineUnavailableError, InferenceError, OverloadedError
-from app.sentiment import Scores, TokenIds
+from app.errors import DeadlineError, EngineUnavailableError, OverloadedError
+from app.sentiment import BatchScores, Scores, TextBatch, TokenIds
 from tests.waiting import LIMIT, until
 
 FAR = 1e12
@@ -30,10 +31,30 @@ def text(length: int) -> TokenIds[int]:
     return array("i", [2]) * length
 
 
+def batch(*lengths: int) -> TextBatch:
+    """Texts of these lengths, to be submitted together."""
+    return TextBatch(text(sum(lengths)), list(lengths))
+
+
+def apart(engine: Engine, texts: Sequence[TokenIds[int]], deadline: float) -> list[Ticket]:
+    """Submit texts one by one, each a batch of its own."""
+    return [engine.submit(TextBatch(ids, [len(ids)]), deadline) for ids in texts]
+
+
+def firsts(scores: BatchScores) -> list[float | None]:
+    """The first probability of each text; None where it has no scores."""
+    return [row and row.probabilities[0] for row in scores]
+
+
+async def firsts_of(tickets: Sequence[Ticket]) -> list[float | None]:
+    return [first for scores in await asyncio.gather(*tickets) for first in firsts(scores)]
+
+
 class Recorder:
     """A predictor that scores a text by its length, remembers batches, and can be held, or made to fail."""
 
     runtime, precision, device = "fake", "float32", "cpu"
+    pads = True
 
     def __init__(self, fault: Callable[[Sequence[TokenIds[int]]], None] = lambda batch: None) -> None:
         self.batches: list[list[int]] = []
@@ -70,7 +91,7 @@ async def running(recorder: Recorder, **changes: float) -> AsyncIterator[MicroBa
 async def busy(batcher: MicroBatcher, recorder: Recorder) -> Ticket:
     """Hold the device with one text, so that what follows has to queue."""
     recorder.gate.clear()
-    future = batcher.submit([text(1)], FAR)[0]
+    future = apart(batcher, [text(1)], FAR)[0]
     while batcher.queued:  # noqa: ASYNC110 - no event says so
         await asyncio.sleep(0)
     return future
@@ -80,7 +101,7 @@ async def batches_of(recorder: Recorder, lengths: Sequence[int]) -> list[list[in
     """Batches that texts make which arrive while the device is busy with another."""
     async with running(recorder) as batcher:
         held = await busy(batcher, recorder)
-        futures = batcher.submit([text(length) for length in lengths], FAR)
+        futures = apart(batcher, [text(length) for length in lengths], FAR)
         recorder.gate.set()
         await asyncio.gather(held, *futures)
     return recorder.batches
@@ -90,8 +111,8 @@ async def test_every_text_gets_its_own_score() -> None:
     """Futures resolve with the score of the text they belong to, whatever the order in the batch."""
     async with running(Recorder()) as batcher:
         lengths = [9, 2, 7, 2, 30, 1]
-        scores = await asyncio.gather(*batcher.submit([text(length) for length in lengths], FAR))
-        assert [score.probabilities[0] for score in scores] == [1 / length for length in lengths]
+        found = await firsts_of(apart(batcher, [text(length) for length in lengths], FAR))
+        assert found == [1 / length for length in lengths]
 
 
 async def test_batches_form_while_the_device_is_busy() -> None:
@@ -117,7 +138,7 @@ async def held_pair(seconds: float = 0.0) -> AsyncIterator[tuple[MicroBatcher, l
     recorders = [Recorder(burn(seconds)), Recorder(burn(seconds))]
     batcher = MicroBatcher(lambda: recorders, limits())
     await batcher.start()
-    await asyncio.gather(*batcher.submit([text(1)], FAR))
+    await asyncio.gather(*apart(batcher, [text(1)], FAR))
     for recorder in recorders:
         recorder.gate.clear()
     try:
@@ -132,9 +153,9 @@ async def held_pair(seconds: float = 0.0) -> AsyncIterator[tuple[MicroBatcher, l
 async def test_another_thread_begins_where_texts_are_worth_it(seconds: float, more: int, at_work: int) -> None:
     """Where texts cost little, only when four batches wait; the thread at work takes what is less."""
     async with held_pair(seconds) as (batcher, recorders):
-        tickets = [*batcher.submit([text(2)], FAR)]
+        tickets = [*apart(batcher, [text(2)], FAR)]
         await asyncio.sleep(0.01)
-        tickets += batcher.submit([text(3)] * more, FAR)
+        tickets += apart(batcher, [text(3)] * more, FAR)
         await asyncio.sleep(0.01)
         waiting = batcher.queued
     await asyncio.gather(*tickets)
@@ -145,7 +166,7 @@ async def test_another_thread_begins_where_texts_are_worth_it(seconds: float, mo
 async def test_a_thread_that_was_not_woken_takes_what_a_batch_has_left() -> None:
     """Of so many texts that came together that each thread should, the first batch leaves the others."""
     async with held_pair() as (batcher, _):
-        tickets = batcher.submit([text(2)] * 20, FAR)
+        tickets = apart(batcher, [text(2)] * 20, FAR)
         await asyncio.sleep(0.01)
         waiting = batcher.queued
     await asyncio.gather(*tickets)
@@ -157,7 +178,7 @@ async def test_old_texts_are_not_passed_over() -> None:
     recorder = Recorder()
     async with running(recorder, max_batch_age=0.0, max_batch_size=2) as batcher:
         held = await busy(batcher, recorder)
-        futures = batcher.submit([text(length) for length in (100, 8, 101, 9)], FAR)
+        futures = apart(batcher, [text(length) for length in (100, 8, 101, 9)], FAR)
         await asyncio.sleep(0.01)
         recorder.gate.set()
         await asyncio.gather(held, *futures)
@@ -169,7 +190,7 @@ async def test_token_budget_bounds_a_batch() -> None:
     recorder = Recorder()
     async with running(recorder, max_batch_tokens=100, max_batch_size=50) as batcher:
         held = await busy(batcher, recorder)
-        futures = batcher.submit([text(30)] * 5 + [text(300)], FAR)
+        futures = apart(batcher, [text(30)] * 5 + [text(300)], FAR)
         recorder.gate.set()
         await asyncio.gather(held, *futures)
     assert all(len(batch) == 1 or len(batch) * max(batch) <= 100 for batch in recorder.batches)
@@ -183,7 +204,7 @@ async def test_a_full_queue_refuses(texts: int, tokens: int) -> None:
     async with running(recorder, max_texts=3, max_tokens=100) as batcher:
         held = await busy(batcher, recorder)
         batcher.admit(1000, 100_000)
-        kept = batcher.submit([text(5)] * 2, FAR)
+        kept = apart(batcher, [text(5)] * 2, FAR)
         with pytest.raises(OverloadedError) as refused:
             batcher.admit(texts, tokens)
         assert refused.value.retry_after == 1
@@ -197,11 +218,11 @@ async def test_a_long_expected_wait_refuses() -> None:
     drains; a single batch does not tell the rate."""
     recorder = Recorder(fault=lambda _: time.sleep(0.2))
     async with running(recorder, max_seconds=5.0, max_texts=1000) as batcher:
-        await asyncio.gather(*batcher.submit([text(5)], FAR))
+        await asyncio.gather(*apart(batcher, [text(5)], FAR))
         assert not batcher.texts_per_second
-        await asyncio.gather(*batcher.submit([text(5)] * 8, FAR))
+        await asyncio.gather(*apart(batcher, [text(5)] * 8, FAR))
         assert 0 < batcher.texts_per_second <= 20
-        waiting = batcher.submit([text(5)] * 60, FAR)
+        waiting = apart(batcher, [text(5)] * 60, FAR)
         with pytest.raises(OverloadedError) as refused:
             batcher.admit(60, 60)
         assert refused.value.retry_after == pytest.approx(60 / batcher.texts_per_second)
@@ -230,7 +251,7 @@ async def test_a_crashed_predictor_task_is_noticed() -> None:
     """A defect in the batcher itself does not leave callers waiting for ever: whoever runs it is told."""
     async with running(Recorder()) as batcher:
         batcher._observe = None  # type: ignore[assignment]
-        [future] = batcher.submit([text(1)], FAR)
+        [future] = apart(batcher, [text(1)], FAR)
         await asyncio.wait_for(batcher.crashed(), LIMIT)
         assert not batcher.ready
         assert not future.done()
@@ -241,7 +262,7 @@ async def test_nothing_is_drawn_while_cancellations_are_awaited() -> None:
     recorder = Recorder()
     async with running(recorder) as batcher:
         batcher.pause_until(time.monotonic() + 0.3)
-        kept, gone = batcher.submit([text(1), text(2)], FAR)
+        kept, gone = apart(batcher, [text(1), text(2)], FAR)
         await asyncio.sleep(0.05)
         gone.cancel()
         await kept
@@ -253,7 +274,7 @@ async def test_a_cancelled_text_is_not_computed_and_harms_nobody() -> None:
     recorder = Recorder()
     async with running(recorder) as batcher:
         held = await busy(batcher, recorder)
-        gone, stays = batcher.submit([text(6), text(7)], FAR)
+        gone, stays = apart(batcher, [text(6), text(7)], FAR)
         gone.cancel()
         await asyncio.sleep(0)
         assert batcher.queued == 1
@@ -267,8 +288,8 @@ async def test_a_late_text_is_not_computed() -> None:
     recorder = Recorder()
     async with running(recorder) as batcher:
         held = await busy(batcher, recorder)
-        late = batcher.submit([text(6)], time.monotonic() - 1)[0]
-        on_time = batcher.submit([text(7)], FAR)[0]
+        late = apart(batcher, [text(6)], time.monotonic() - 1)[0]
+        on_time = apart(batcher, [text(7)], FAR)[0]
         recorder.gate.set()
         with pytest.raises(DeadlineError):
             await late
@@ -286,24 +307,22 @@ async def test_exhausted_memory_splits_the_batch() -> None:
     recorder = Recorder(fault)
     async with running(recorder) as batcher:
         held = await busy(batcher, recorder)
-        futures = batcher.submit([text(length) for length in (11, 12, 13, 14)], FAR)
+        futures = apart(batcher, [text(length) for length in (11, 12, 13, 14)], FAR)
         recorder.gate.set()
-        results = await asyncio.gather(held, *futures, return_exceptions=True)
-    assert [isinstance(result, InferenceError) for result in results] == [False, False, False, True, False]
+        results = await firsts_of([held, *futures])
+    assert [result is None for result in results] == [False, False, False, True, False]
 
 
 async def test_a_model_error_fails_its_batch_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """The batch gets errors without internals, one traceback is logged, and the next batch is computed."""
+    """The batch gets no scores, one traceback is logged, and the next batch is computed."""
 
     def fault(batch: Sequence[TokenIds[int]]) -> None:
         if len(batch[0]) == 13:
             raise RuntimeError("secret detail")
 
     async with running(Recorder(fault)) as batcher:
-        with pytest.raises(InferenceError) as failed:
-            await batcher.submit([text(13)], FAR)[0]
-        assert "secret" not in str(failed.value)
-        assert (await batcher.submit([text(4)], FAR)[0]).probabilities == (0.25, 0.75)
+        assert await firsts_of(apart(batcher, [text(13)], FAR)) == [None]
+        assert await firsts_of(apart(batcher, [text(4)], FAR)) == [0.25]
         assert batcher.ready
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
@@ -318,13 +337,12 @@ async def test_a_text_that_fails_takes_no_other_along(caplog: pytest.LogCaptureF
     recorder = Recorder(fault)
     async with running(recorder) as batcher:
         held = await busy(batcher, recorder)
-        futures = batcher.submit([text(length) for length in (13, 12, 11, 14)], FAR)
+        futures = apart(batcher, [text(length) for length in (13, 12, 11, 14)], FAR)
         recorder.gate.set()
-        results = await asyncio.gather(held, *futures, return_exceptions=True)
-        assert [isinstance(result, InferenceError) for result in results] == [False, True, False, False, False]
+        results = await firsts_of([held, *futures])
+        assert [result is None for result in results] == [False, True, False, False, False]
         for _ in range(8):
-            with pytest.raises(InferenceError):
-                await batcher.submit([text(13)], FAR)[0]
+            assert await firsts_of(apart(batcher, [text(13)], FAR)) == [None]
         assert batcher.ready
     assert len([record for record in caplog.records if record.exc_info]) == 9
 
@@ -352,9 +370,9 @@ async def test_a_predictor_that_fails_on_everything_is_given_up(
 
     recorder = Breaking()
     async with running(recorder) as batcher:
-        await asyncio.gather(*batcher.submit([text(5)], FAR))
+        await asyncio.gather(*apart(batcher, [text(5)], FAR))
         recorder.broken = True
-        futures = batcher.submit([text(length + 2) for length in range(texts)], FAR)
+        futures = apart(batcher, [text(length + 2) for length in range(texts)], FAR)
         await asyncio.wait_for(batcher.crashed(), LIMIT)
         assert not batcher.ready
         assert not any(future.done() for future in futures)
@@ -363,16 +381,14 @@ async def test_a_predictor_that_fails_on_everything_is_given_up(
 
 
 async def test_a_score_that_is_not_finite_fails_alone() -> None:
-    """A text with a broken score is an error, its neighbour in the batch is not."""
+    """A text with a broken score has none, its neighbour in the batch is not."""
 
     class Broken(Recorder):
         def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
             return [Scores((float("nan"),) * 2 if len(ids) == 13 else (0.5, 0.5)) for ids in batch]
 
     async with running(Broken()) as batcher:
-        bad, good = await asyncio.gather(*batcher.submit([text(13), text(12)], FAR), return_exceptions=True)
-    assert isinstance(bad, InferenceError)
-    assert isinstance(good, Scores)
+        assert await firsts_of(apart(batcher, [text(13), text(12)], FAR)) == [None, 0.5]
 
 
 async def test_a_missing_score_is_noticed() -> None:
@@ -383,8 +399,7 @@ async def test_a_missing_score_is_noticed() -> None:
             return super().predict(batch)[: 1 if len(batch) == 2 else None]
 
     async with running(Short()) as batcher:
-        results = await asyncio.gather(*batcher.submit([text(1), text(2)], FAR))
-    assert [result.probabilities[0] for result in results] == [1, 1 / 2]
+        assert await firsts_of(apart(batcher, [text(1), text(2)], FAR)) == [1, 1 / 2]
 
 
 async def test_close_computes_what_is_queued_and_refuses_the_rest() -> None:
@@ -392,29 +407,30 @@ async def test_close_computes_what_is_queued_and_refuses_the_rest() -> None:
     recorder = Recorder()
     batcher = MicroBatcher(lambda: [recorder], limits())
     await batcher.start()
-    futures = batcher.submit([text(length) for length in range(1, 12)], FAR)
+    futures = apart(batcher, [text(length) for length in range(1, 12)], FAR)
     await batcher.close()
     assert all(future.done() and not future.exception() for future in futures)
     assert not batcher.ready
     with pytest.raises(EngineUnavailableError):
-        batcher.submit([text(1)], FAR)
+        apart(batcher, [text(1)], FAR)
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=40))
 def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool]]) -> None:
     """Whatever is added and removed: by age and by length the same texts are there, each once."""
     queue = LengthQueue()
-    expected: list[Entry] = []
+    expected: list[Part] = []
     for length, remove in operations:
         if remove and expected:
-            entry = expected.pop(length % len(expected))
-            queue.remove(entry)
-            queue.remove(entry)
+            part = expected.pop(length % len(expected))
+            assert queue.remove(part)
+            assert not queue.remove(part)
         else:
-            entry = Entry(text(length), FAR, 0.0)
-            queue.add(entry)
-            expected.append(entry)
+            part = Part(Entry([text(length)], FAR, 0.0, lambda _: None), 0, [text(length)])
+            queue.add(part)
+            expected.append(part)
     assert list(queue.by_age(100)) == expected
+    assert (queue.texts, queue.tokens) == (len(expected), sum(part.tokens for part in expected))
     assert queue.oldest() is (expected[0] if expected else None)
     if expected:
         found = list(queue.neighbours(expected[0]))

@@ -1,13 +1,13 @@
-"""Worker and engine over a real Unix socket: answers, coalescing, cancellation, and an engine that dies."""
+"""Worker and engine over a real Unix socket: answers, cancellation, and an engine that dies."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,23 +21,20 @@ from app.engine.client import RemoteEngine
 from app.engine.engine_server import EngineServer
 from app.engine.interface import ServedModel
 from app.engine.queue import BatchLimits
-from app.errors import EngineUnavailableError, InferenceError, OverloadedError
+from app.errors import EngineUnavailableError, OverloadedError
 from app.sentiment import Scores, TokenIds
+from tests.engine.test_batcher import FAR, Recorder, apart, batch, firsts, firsts_of, text
 from tests.waiting import LIMIT, until
 
-FAR = 1e12
 MODEL = ServedModel("tiny/1", "0123456789abcdef")
 LIMITS = BatchLimits(8, 10_000, 1.0, QueueLimits(1000, 1_000_000, 1e6))
-
-
-def text(length: int) -> TokenIds[int]:
-    return array("i", [2]) * length
 
 
 class Gate:
     """A predictor that waits until it may go on, and counts what it computed."""
 
     runtime, precision, device = "fake", "float32", "cpu"
+    pads = True
 
     def __init__(self) -> None:
         self.computed = 0
@@ -53,12 +50,10 @@ class Gate:
 
 
 @asynccontextmanager
-async def engine(
-    path: Path, predictor: Gate, *, coalesce: bool = True, model: ServedModel = MODEL
-) -> AsyncIterator[EngineServer]:
+async def engine(path: Path, predictor: Gate | Recorder, model: ServedModel = MODEL) -> AsyncIterator[EngineServer]:
     batcher = MicroBatcher(lambda: [predictor], LIMITS)
     await batcher.start()
-    server = EngineServer(batcher, model, coalesce=coalesce)
+    server = EngineServer(batcher, model)
     await server.serve(path)
     try:
         yield server
@@ -79,40 +74,21 @@ async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngi
         await asyncio.gather(starting, return_exceptions=True)
 
 
+def in_flight(server: EngineServer) -> bool:
+    return any(connection._tickets for connection in server._connections)
+
+
 async def test_answers_travel(tmp_path: Path) -> None:
     """Scores come back to the text they belong to, errors as errors, and the engine says what it is."""
     path = tmp_path / "s"
     async with engine(path, Gate()), worker(path) as remote:
         await until(lambda: remote.ready)
         assert (remote.info.runtime, remote.info.precision, remote.info.device) == ("fake", "float32", "cpu")
-        scores = await asyncio.gather(*remote.submit([text(length) for length in (5, 2, 9)], FAR))
-        assert [score.probabilities[0] for score in scores] == [1 / 5, 1 / 2, 1 / 9]
-        assert scores[0].rating == 5.0
-        with pytest.raises(InferenceError):
-            await remote.submit([text(13)], FAR)[0]
-
-
-def waiting(server: EngineServer) -> list[int]:
-    """How many wait for each text that the engine has."""
-    return [len(shared.waiting) for shared in server._in_flight.values()]
-
-
-async def test_workers_share_identical_texts(tmp_path: Path) -> None:
-    """The same text from two workers is computed once; cancelled by one, the other still gets it."""
-    path, predictor = tmp_path / "s", Gate()
-    async with engine(path, predictor) as server, worker(path) as one, worker(path) as two:
-        await until(lambda: one.ready and two.ready)
-        predictor.gate.clear()
-        [held] = one.submit([text(1)], FAR)
-        await until(lambda: not server.batcher.queued and server._in_flight)
-        [first], [second] = one.submit([text(7)], FAR), two.submit([text(7)], FAR)
-        await until(lambda: waiting(server) == [1, 2])
-        first.cancel()
-        await until(lambda: waiting(server) == [1, 1])
-        predictor.gate.set()
-        assert (await second).probabilities[0] == 1 / 7
-        await held
-    assert predictor.computed == 2
+        assert await firsts_of(apart(remote, [text(length) for length in (5, 2, 9)], FAR)) == [1 / 5, 1 / 2, 1 / 9]
+        [scores] = await apart(remote, [text(5)], FAR)[0]
+        assert scores == Scores((1 / 5, 4 / 5), 5.0)
+        assert await firsts_of(apart(remote, [text(13)], FAR)) == [None]
+        assert firsts(await remote.submit(batch(9, 13, 2), FAR)) == [1 / 9, None, 1 / 2]
 
 
 async def test_texts_that_nobody_waits_for_are_not_computed(tmp_path: Path) -> None:
@@ -122,10 +98,10 @@ async def test_texts_that_nobody_waits_for_are_not_computed(tmp_path: Path) -> N
         async with worker(path) as leaves:
             await until(lambda: stays.ready and leaves.ready)
             predictor.gate.clear()
-            [held] = stays.submit([text(1)], FAR)
-            await until(lambda: not server.batcher.queued and server._in_flight)
-            gone = stays.submit([text(length) for length in range(20, 30)], FAR)
-            leaves.submit([text(length) for length in range(30, 40)], FAR)
+            [held] = apart(stays, [text(1)], FAR)
+            await until(lambda: not server.batcher.queued and in_flight(server))
+            gone = apart(stays, [text(length) for length in range(20, 30)], FAR)
+            apart(leaves, [text(length) for length in range(30, 40)], FAR)
             await until(lambda: server.batcher.queued == 20)
             for future in gone:
                 future.cancel()
@@ -143,19 +119,18 @@ async def test_an_engine_that_dies_is_waited_for_and_texts_are_sent_once_more(tm
         async with engine(path, dying := Gate()) as server:
             await until(lambda: remote.ready)
             dying.gate.clear()
-            futures = remote.submit([text(4), text(5)], FAR)
-            await until(lambda: server._in_flight)
+            futures = apart(remote, [text(4), text(5)], FAR)
+            await until(lambda: in_flight(server))
             for connection in [remote._connection]:
                 assert connection is not None
                 connection.abort()
             assert server._server is not None
             server._server.close()
             await until(lambda: not remote.ready)
-            late = remote.submit([text(6)], FAR)
+            late = apart(remote, [text(6)], FAR)
         assert not any(future.done() for future in futures)
         async with engine(path, Gate()):
-            scores = await asyncio.wait_for(asyncio.gather(*futures, *late), LIMIT)
-            assert [score.probabilities[0] for score in scores] == [1 / 4, 1 / 5, 1 / 6]
+            assert await asyncio.wait_for(firsts_of([*futures, *late]), LIMIT) == [1 / 4, 1 / 5, 1 / 6]
             assert remote.ready
 
 
@@ -166,7 +141,7 @@ async def test_an_engine_with_another_model_is_refused(tmp_path: Path, caplog: p
     before = counted.get()
     async with worker(path) as remote:
         async with engine(path, predictor, model=ServedModel("tiny/2", "fedcba9876543210")):
-            [waits] = remote.submit([text(3)], FAR)
+            [waits] = apart(remote, [text(3)], FAR)
             await until(lambda: counted.get() >= before + 1)
             assert not remote.ready
             await until(lambda: counted.get() >= before + 2)
@@ -176,7 +151,7 @@ async def test_an_engine_with_another_model_is_refused(tmp_path: Path, caplog: p
         assert "tiny/2 (fedcba987654)" in said
         assert "tiny/1 (0123456789ab)" in said
         async with engine(path, Gate()):
-            assert (await asyncio.wait_for(waits, LIMIT)).probabilities[0] == 1 / 3
+            assert await asyncio.wait_for(firsts_of([waits]), LIMIT) == [1 / 3]
             assert remote.ready
 
 
@@ -191,8 +166,8 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
             async with engine(path, dying) as server:
                 await until(lambda: remote.ready)
                 if future is None:
-                    [future] = remote.submit([text(4)], FAR)
-                await until(lambda server=server: server._in_flight)  # type: ignore[misc]
+                    [future] = apart(remote, [text(4)], FAR)
+                await until(partial(in_flight, server))
                 assert remote._connection is not None
                 assert server._server is not None
                 server._server.close()
@@ -207,7 +182,7 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
 async def test_pending_texts_are_bounded(tmp_path: Path) -> None:
     """A worker without an engine keeps so many texts and tokens waiting and refuses the rest."""
     async with worker(tmp_path / "s", max_pending=3) as remote:
-        waiting = remote.submit([text(1)] * 2, FAR)
+        waiting = apart(remote, [text(1)] * 2, FAR)
         with pytest.raises(OverloadedError):
             remote.admit(2, 2)
         with pytest.raises(OverloadedError):
@@ -227,7 +202,7 @@ async def test_a_worker_knows_how_long_the_queue_of_all_is(tmp_path: Path) -> No
     async with engine(path, predictor) as server, worker(path, 1000) as one, worker(path, 1000) as two:
         await until(lambda: one.ready and two.ready)
         predictor.gate.clear()
-        futures = one.submit([text(length) for length in range(1, 101)], FAR)
+        futures = apart(one, [text(length) for length in range(1, 101)], FAR)
         await until(lambda: server.batcher.queued == 92)
         server.batcher._rate.texts_per_second = 4.0
         two._limits = QueueLimits(1000, 10_000, 20.0)
@@ -266,7 +241,7 @@ async def test_an_engine_whose_forward_pass_hangs_is_silent(tmp_path: Path, monk
     async with engine(path, predictor), worker(path) as remote:
         await until(lambda: remote.ready)
         predictor.gate.clear()
-        [held] = remote.submit([text(1)], FAR)
+        [held] = apart(remote, [text(1)], FAR)
         await until(lambda: not remote.ready)
         predictor.gate.set()
         await held
@@ -279,7 +254,7 @@ async def test_after_a_stall_cancellations_are_heard_first(tmp_path: Path) -> No
     async with engine(path, predictor), worker(path) as remote:
         await until(lambda: remote.ready)
         texts = [text(length) for length in range(20, 60)]
-        futures = remote.submit(texts, FAR)
+        futures = apart(remote, texts, FAR)
         await asyncio.sleep(0)
         time.sleep(0.2)  # noqa: ASYNC251 - the stall: engine and worker share this event loop
         for future in futures[:20]:
@@ -297,4 +272,4 @@ async def test_rubbish_on_the_socket_disconnects_the_sender_only(tmp_path: Path)
         writer.write(b"\xff" * 64)
         await asyncio.wait_for(reader.read(), LIMIT)
         writer.close()
-        assert (await remote.submit([text(2)], FAR)[0]).probabilities[0] == 0.5
+        assert await firsts_of(apart(remote, [text(2)], FAR)) == [0.5]

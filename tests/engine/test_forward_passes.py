@@ -21,22 +21,23 @@ async def test_a_pass_that_takes_far_longer_than_any_before_hangs(monkeypatch: p
     passes, gate = ForwardPasses(), threading.Event()
     assert not passes.hung
     passes.start(1)
-    assert await passes.end(passes.begin(lambda: 7)) == 7
-    held = passes.begin(lambda: gate.wait(LIMIT))
+    assert await passes.wait_for(passes.hand_over(lambda: 7)) == 7
+    held = passes.hand_over(lambda: gate.wait(LIMIT))
     assert not passes.hung
     monkeypatch.setattr(forward_passes, "_LATE_SECONDS", 0.01)
     await until(lambda: passes.hung)
     gate.set()
-    assert await passes.end(held)
+    assert await passes.wait_for(held)
     assert not passes.hung
     with pytest.raises(ZeroDivisionError):
-        await passes.end(passes.begin(lambda: 1 / 0))
+        await passes.wait_for(passes.hand_over(lambda: 1 / 0))
     assert not passes.hung
     passes.close()
 
 
 class Stub:
     runtime, precision, device = "fake", "float32", "cpu"
+    pads = True
 
     def __init__(self, scores: int) -> None:
         self._scores = scores

@@ -9,15 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine import frames
+from app.sentiment import TextBatch
 
-TEXTS = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=20).map(lambda ids: array("i", ids)), max_size=8)
+BATCHES = st.lists(
+    st.lists(st.integers(1, 20), min_size=1, max_size=8).map(
+        lambda lengths: TextBatch(array("i", range(sum(lengths))), lengths)
+    ),
+    max_size=8,
+)
 
 
-@given(TEXTS, st.floats(0, 1e9), st.lists(st.integers(1, 50), max_size=30))
-def test_submissions_survive_any_cut(texts: list[array[int]], deadline: float, cuts: list[int]) -> None:
+@given(BATCHES, st.floats(0, 1e9), st.lists(st.integers(1, 50), max_size=30))
+def test_submissions_survive_any_cut(batches: list[TextBatch], deadline: float, cuts: list[int]) -> None:
     """A submission followed by a cancellation is read back whatever pieces the stream arrives in."""
-    ids = list(range(1, len(texts) + 1))
-    stream = frames.submit(ids, texts, 2.5, deadline) + frames.cancel(ids)
+    ids = list(range(1, len(batches) + 1))
+    stream = frames.submit(ids, batches, 2.5, deadline) + frames.cancel(ids)
     seen: list[tuple[int, object]] = []
 
     def handle(kind: int, body: memoryview) -> None:
@@ -30,7 +36,7 @@ def test_submissions_survive_any_cut(texts: list[array[int]], deadline: float, c
         reader.feed(stream[at : at + cut])
         at += cut
     reader.feed(stream[at:])
-    assert seen == [(frames.SUBMIT, (ids, texts, 2.5, deadline)), (frames.CANCEL, ids)]
+    assert seen == [(frames.SUBMIT, (ids, batches, 2.5, deadline)), (frames.CANCEL, ids)]
 
 
 def test_results_and_hello() -> None:
@@ -39,11 +45,11 @@ def test_results_and_hello() -> None:
     reader = frames.FrameReader(lambda kind, body: seen.append((kind, body)))
     reader.feed(
         frames.hello("tiny/1", "0ff", "torch", "float32", "cpu")
-        + frames.results(3, 1.5, [[1, (0.25, 0.75), None], [2, "x"]])
+        + frames.results(3, 1.5, [[1, [((0.25, 0.75), None), None]], [2, "x"]])
     )
     fields = {"model": "tiny/1", "digest": "0ff", "runtime": "torch", "precision": "float32", "device": "cpu"}
     assert frames.read_hello(seen[0][1]) == fields
-    assert frames.read_results(seen[1][1]) == (3, 1.5, [[1, [0.25, 0.75], None], [2, "x"]])
+    assert frames.read_results(seen[1][1]) == (3, 1.5, [[1, [[[0.25, 0.75], None], None]], [2, "x"]])
 
 
 @pytest.mark.parametrize("start", [b"\x00\x00\x00\x00\x01", b"\xff\xff\xff\xff\x01"])
@@ -53,8 +59,10 @@ def test_impossible_lengths_are_refused(start: bytes) -> None:
         frames.FrameReader(lambda *_: None).feed(start)
 
 
-def test_lengths_that_do_not_add_up_are_refused() -> None:
-    """A submission whose texts are shorter than announced is an error, not a shorter text."""
-    whole = frames.submit([1], [array("i", [1, 2, 3])], 0.5, 1.0)
-    with pytest.raises(frames.FrameError):
-        frames.read_submit(memoryview(whole)[5:-4])
+@given(BATCHES, st.data())
+def test_lengths_that_do_not_add_up_are_refused(batches: list[TextBatch], data: st.DataObject) -> None:
+    """A submission that is cut off anywhere, or longer than it says, is an error, not a shorter text."""
+    body = memoryview(frames.submit(list(range(len(batches))), batches, 0.5, 1.0))[5:]
+    for damaged in (body[: data.draw(st.integers(0, len(body) - 1))], memoryview(bytes(body) + b"1234")):
+        with pytest.raises(frames.FrameError):
+            frames.read_submit(damaged)

@@ -10,7 +10,7 @@ import pytest
 from app.engine.ticket import Ticket
 from app.sentiment import Scores
 
-SCORES = Scores((0.25, 0.75))
+SCORES = [Scores((0.25, 0.75))]
 
 
 def test_callbacks_come_at_once_and_once() -> None:

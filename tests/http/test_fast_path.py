@@ -189,7 +189,7 @@ async def test_a_client_that_leaves_takes_its_text_along(setting: Setting) -> No
     assert request is not None
     request.disconnected = True
     request.set()
-    assert setting.engine.waiting[0].cancelled()
+    assert next(iter(setting.engine.waiting)).cancelled()
     await asyncio.sleep(0.01)
     assert not setting.connection.head
 
@@ -258,7 +258,7 @@ async def test_the_deadline_is_kept(tiny_model: StoredModel) -> None:
     assert late.head.startswith(b"HTTP/1.1 504 ")
     assert json.loads(late.body)["code"] == "deadline_exceeded"
     assert json.loads(late.body)["request_id"] == "abc"
-    assert setting.engine.waiting[0].cancelled()
+    assert next(iter(setting.engine.waiting)).cancelled()
     await complete(second)
     assert time.monotonic() - began >= 1
 
@@ -266,7 +266,7 @@ async def test_the_deadline_is_kept(tiny_model: StoredModel) -> None:
 async def test_an_engine_fault_is_a_problem(setting: Setting) -> None:
     """What the engine could not do is said as the application says it."""
     setting.begin()
-    setting.engine.waiting[0].set_exception(EngineUnavailableError("away", retry_after=2.0))
+    next(iter(setting.engine.waiting)).set_exception(EngineUnavailableError("away", retry_after=2.0))
     await asyncio.sleep(0.01)
     assert setting.connection.head.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 2\r\n" in setting.connection.head.lower()
@@ -278,9 +278,9 @@ async def test_log_lines_name_the_request(setting: Setting, caplog: pytest.LogCa
     caplog.set_level(logging.DEBUG)
     for number, outcome in ((b"good", None), (b"late", EngineUnavailableError("away")), (b"broken", ValueError("odd"))):
         setting.begin(b'{"text": "film %b"}' % number, number)
-        ticket = setting.engine.waiting[-1]
+        ticket = list(setting.engine.waiting)[-1]
         if outcome is None:
-            ticket.set_result(Scores((0.5, 0.5)))
+            ticket.set_result([Scores((0.5, 0.5))])
         else:
             ticket.set_exception(outcome)
     assert setting.connection.head.startswith(b"HTTP/1.1 500 ")
@@ -312,7 +312,7 @@ async def test_places_are_given_back(tiny_model: StoredModel) -> None:
     assert setting.begin() is not None
     setting.begin()
     assert setting.connection.head.startswith(b"HTTP/1.1 503 ")
-    setting.engine.waiting[1].set_result(Scores((0.5, 0.5)))
+    list(setting.engine.waiting)[1].set_result([Scores((0.5, 0.5))])
     await asyncio.sleep(0.01)
     assert setting.begin() is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from app.engine.ticket import Ticket
 from app.errors import CheckpointError, EngineUnavailableError
 from app.http.schemas import BatchResponse, SingleResponse
 from app.main import create_app
-from app.sentiment import ScoreTable, TextTable, TokenIds
+from app.sentiment import TextBatch
 from app.settings import Settings
 from app.store import StoredModel
 from tests.checkpoints import add_checkpoint
@@ -134,15 +134,12 @@ class ScriptedEngine:
     def drain_seconds(self, texts: int) -> float:
         return 1.0
 
-    def submit(self, texts: Sequence[TokenIds[int]], deadline: float) -> list[Ticket]:
+    def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         if not self.ready:
             raise EngineUnavailableError("the engine is starting", retry_after=1.0)
-        futures = [Ticket() for _ in texts]
-        self.futures += futures
-        return futures
-
-    def submit_table(self, table: TextTable, deadline: float) -> Ticket[ScoreTable]:
-        raise NotImplementedError
+        ticket = Ticket()
+        self.futures.append(ticket)
+        return ticket
 
 
 async def test_readiness_follows_the_engine(settings: Settings) -> None:
@@ -190,7 +187,7 @@ async def test_a_full_service_refuses_whole_requests(settings: Settings) -> None
         assert_problem(await client.post("/classify", json={"texts": ["c", "d"]}), 503, "overloaded")
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
-    assert len(engine.futures) == 2
+    assert len(engine.futures) == 1
 
 
 async def test_a_gone_client_leaves_no_text_behind(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from app.model.torch_predictor import TorchPredictor
 from app.model.weights import expected_shapes, read_weights
 from app.native import binding
 from app.native.packing import PackedModel
-from app.sentiment import Scores, TextTable, TokenIds
+from app.sentiment import Scores, TokenIds
 from app.store import WEIGHTS_FILE, ModelConfig, Pooling
 from tests.checkpoints import add_checkpoint, tiny_config, tiny_network
 
@@ -241,16 +241,3 @@ def test_a_precision_that_is_not_to_be_had_is_a_lookup_error(monkeypatch: pytest
 def test_no_part_of_it_imports_torch() -> None:
     code = "import sys, app.model.native_predictor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("changes", [{}, {"rating": True}, {"output": "sigmoid"}])
-def test_a_table_scores_as_its_texts(changes: dict[str, Any]) -> None:
-    """To the last bit, ratings included where there are any."""
-    network = tiny_network(tiny_config(**changes))
-    batch = texts_of(network.config)
-    table = TextTable(array("i", b"".join(batch)), list(map(len, batch)))
-    for variant in variants():
-        predictor = native_of(network, variant)
-        scores, found = predictor.predict(batch), predictor.predict_table(table)
-        assert found.probabilities.tolist() == [number for score in scores for number in score.probabilities]
-        assert found.ratings.tolist() == [score.rating for score in scores if score.rating is not None]

@@ -129,17 +129,8 @@ def test_every_word_is_found(words: list[str]) -> None:
     assert vocabulary is not None
     plain = {word: index for index, word in enumerate(words, 2) if word.strip("'") == word and "''" not in word}
     for word, index in plain.items():
-        assert vocabulary.encode([word.encode()], 9, 0) == [Encoding(array("i", [index]), 1, False, 1, 0, 0)]
-    assert vocabulary.encode([b"zz"], 9, 0) == [Encoding(array("i", [1]), 1, False, 1, 1, 0)]
-
-
-@given(st.lists(_TEXTS, max_size=6), st.integers(1, 6), st.integers(0, 6))
-def test_texts_together_are_encoded_as_alone(texts: list[str], limit: int, head: int) -> None:
-    """Whatever stands before or behind a text, plain or not, with words or without, its encoding is its own."""
-    tokenizer = Tokenizer(_VOCABULARY, limit, min(head, limit))
-    assert tokenizer._compiled is not None
-    together = [found if isinstance(found, Encoding) else None for found in tokenizer.encode_all(texts)]
-    assert together == [encode(tokenizer, text) for text in texts]
+        assert vocabulary.encode([word.encode()], 9, 0).each() == [Encoding(array("i", [index]), 1, False, 1, 0, 0)]
+    assert vocabulary.encode([b"zz"], 9, 0).each() == [Encoding(array("i", [1]), 1, False, 1, 1, 0)]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -148,12 +139,12 @@ def test_texts_together_are_encoded_as_alone(texts: list[str], limit: int, head:
 def test_texts_in_one_piece_are_encoded_as_alone(
     compiled: bool, version: int, texts: list[str], limit: int, head: int
 ) -> None:
-    """Ids and counts of a table are those of its texts one by one; texts without words have no tokens."""
+    """Whatever stands before or behind a text, ids and counts are its own; texts without words have no tokens."""
     tokenizer = tokenizer_of(version, limit, min(head, limit))
     if not compiled:
         tokenizer._compiled = None
-    alone = [found if isinstance(found, Encoding) else None for found in tokenizer.encode_all(texts)]
-    table = tokenizer.encode_table(texts)
+    alone = [encode(tokenizer, text) for text in texts]
+    table = tokenizer.encode_together(texts)
     assert table.ids == sum((found.ids for found in alone if found), array("i"))
     assert table.kept == [len(found.ids) if found else 0 for found in alone]
     assert table.tokens == [found.tokens if found else 0 for found in alone]

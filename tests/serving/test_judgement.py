@@ -15,7 +15,6 @@ from app.sentiment import Judgement, Outcome, Prediction
 from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.pending import PendingText
-from app.serving.submitted_table import LONG_REQUEST
 from app.store import StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.checkpoints import add_checkpoint
@@ -59,9 +58,8 @@ def judged(outcomes: list[Outcome]) -> list[tuple[float, Judgement]]:
 
 
 async def test_every_way_judges_alike(model: StoredModel) -> None:
-    """A table, a short request, a text alone, and each of them out of the memory cache."""
+    """Many texts, a short request, a text alone, and each of them out of the memory cache."""
     expected = list(JUDGED.values())
-    assert len(TEXTS) >= LONG_REQUEST
     classifier = classifier_of(model)
     for cached in (False, True):
         outcomes = await classifier.classify(TEXTS)
@@ -71,11 +69,11 @@ async def test_every_way_judges_alike(model: StoredModel) -> None:
         assert judged(await classifier_of(model).classify(TEXTS[start : start + 2])) == expected[start : start + 2]
     alone = classifier_of(model)
     for text, wanted in JUDGED.items():
-        pending = alone.begin(text)
+        pending = alone.start(text)
         assert isinstance(pending, PendingText)
         assert judged([alone.finish(pending)]) == [wanted]
         await asyncio.sleep(0)
-        found = alone.begin(text)
+        found = alone.start(text)
         assert isinstance(found, Prediction)
         assert found.cached
         assert judged([found]) == [wanted]
@@ -86,7 +84,7 @@ async def test_judgements_are_counted(model: StoredModel) -> None:
     classifier = classifier_of(model, cache=False)
     before = {name: sample("sentiment_texts_judged_total", judgement=name) for name in ("ok", "unsure", "unreadable")}
     await classifier.classify(TEXTS)
-    pending = classifier.begin(TEXTS[2])
+    pending = classifier.start(TEXTS[2])
     assert isinstance(pending, PendingText)
     classifier.finish(pending)
     await asyncio.sleep(0)

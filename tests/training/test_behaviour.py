@@ -29,6 +29,7 @@ class Fixed:
     """Gives every text the same probabilities, and those with a word others."""
 
     runtime, precision, device = "fixed", "float32", "cpu"
+    pads = False
 
     def __init__(self, *probabilities: float, word: int = -1, others: Sequence[float] = ()) -> None:
         self.probabilities = probabilities

@@ -169,6 +169,7 @@ class LengthPredictor:
     """Scores by the number of tokens, and remembers its batches."""
 
     runtime, precision, device = "lengths", "float32", "cpu"
+    pads = False
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
