@@ -25,6 +25,7 @@ from app.errors import (
     InferenceError,
     NoWordsError,
     OverloadedError,
+    RefusedError,
     ServiceError,
     TextError,
     TextTooLongError,
@@ -221,7 +222,8 @@ def test_every_error_is_documented(name: str) -> None:
     """Each code that texts and service can have, at each operation that classifies."""
     # Cells and rows that are not as they should be are of tables only.
     texts = {kind.code for kind in TextError.__subclasses__()} - {EmptyCellError.code, BadRowError.code}
-    service = {kind.code for kind in ServiceError.__subclasses__()}
+    # What only a client of a service meets, no service answers.
+    service = {kind.code for kind in ServiceError.__subclasses__()} - {UnreachableError.code, RefusedError.code}
     if name != "classify":  # no other explains
         service.remove(ExplainerUnavailableError.code)
     assert texts | service <= {code for code, *_ in documented_errors(name)}
