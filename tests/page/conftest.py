@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -29,7 +30,10 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def service() -> Iterator[Service]:
     """The shipped model on two workers. Not to be harmed."""
-    with serving(STORE, MODEL, workers="2", timeout="60") as running:
+    with serving(STORE, MODEL, workers="2", timeout="300", explain_idle="3600") as running:
+        # What explains starts slowly where others compute, and the page gives up after a minute.
+        document = {"text": "A lovely film.", "explain": ["tokens"]}
+        httpx.post(f"{running.url}/classify", json=document, timeout=310).raise_for_status()
         yield running
 
 
