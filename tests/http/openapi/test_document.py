@@ -29,6 +29,7 @@ from app.errors import (
     ServiceError,
     TextError,
     TextTooLongError,
+    UnreachableError,
 )
 from app.http.schemas import REVIEW
 from tests.fakes import MODEL, FakeClassifier, application, client_of
