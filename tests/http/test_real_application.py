@@ -245,7 +245,7 @@ async def test_times_are_told_apart(
 async def test_every_route_that_answers_texts_begins_at_nought(client: httpx.AsyncClient) -> None:
     """With all that may go wrong, before anything did: those are the POST operations of the document."""
     document = (await client.get("/openapi.json")).json()["paths"]
-    routes = {path for path, operations in document.items() if "post" in operations}
+    routes = {path for path, operations in document.items() if "post" in operations and not path.startswith("/admin/")}
     for route in routes:
         for status in ("500", "503", "504"):
             labels = {"route": route, "method": "POST", "status": status}
