@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def version() -> str:
     return " ".join(words[:2])
 
 
-def run(url: str, bodies: Path, connections: int, seconds: float, skip: int) -> Load:
+def run(
+    url: str, bodies: Path, connections: int, seconds: float, skip: int, headers: Mapping[str, str] | None = None
+) -> Load:
     """Load ``url`` through one thread for some seconds.
 
     Args:
@@ -54,12 +57,15 @@ def run(url: str, bodies: Path, connections: int, seconds: float, skip: int) -> 
         connections: connections, each with one request in flight.
         seconds: whole seconds, at least one.
         skip: lines to skip at the start, so that intervals do not repeat each other's texts.
+        headers: what every request has besides.
 
     Raises:
         RuntimeError: wrk failed; the message says how.
     """
     duration = max(1, round(seconds))
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{duration}s"]
+    for name, value in (headers or {}).items():
+        command += ["--header", f"{name}: {value}"]
     command += ["--timeout", f"{_TIMEOUT}s", "--script", str(_SCRIPT), url, "--", str(bodies), str(skip)]
     try:
         finished = subprocess.run(
