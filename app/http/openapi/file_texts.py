@@ -49,7 +49,7 @@ _ROW = {
     "id": "17",
     "review": REVIEW,
     "label": "positive",
-    "score": 0.989,
+    "score": 0.993,
     "tokens": 15,
     "truncated": False,
     "unknown": 0.0,
@@ -148,7 +148,7 @@ FILES: dict[str, Any] = {
                 "text/csv": {
                     "schema": {"type": "string"},
                     "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
-                    f"17,{REVIEW},positive,0.989,15,false,0.0,ok,\n",
+                    f"17,{REVIEW},positive,0.993,15,false,0.0,ok,\n",
                 },
             },
         },

@@ -156,28 +156,28 @@ TIMEOUT_PARAMETER = {
 }
 _PREDICTION = {
     "label": "positive",
-    "score": 0.989,
-    "scores": {"negative": 0.008, "neutral": 0.003, "positive": 0.989},
+    "score": 0.993,
+    "scores": {"negative": 0.004, "neutral": 0.002, "positive": 0.993},
     "tokens": 15,
     "truncated": False,
     "cached": False,
-    "rating": 9.89,
+    "rating": 9.88,
     "unknown": 0.0,
     "judgement": "ok",
 }
 _EXPLAINED = {
     "label": "negative",
-    "score": 0.813,
-    "scores": {"negative": 0.813, "neutral": 0.072, "positive": 0.115},
+    "score": 0.841,
+    "scores": {"negative": 0.841, "neutral": 0.067, "positive": 0.092},
     "tokens": 4,
     "truncated": False,
     "cached": False,
-    "rating": 3.214,
+    "rating": 3.015,
     "unknown": 0.0,
     "judgement": "ok",
     "explanation": EXAMPLE,
 }
-_IDENTITY = {"model": "reviews-gru", "version": 1}
+_IDENTITY = {"model": "reviews-gru", "version": 2}
 _BLANK = {"code": _TEXTS[0][0], "detail": _TEXTS[0][1], "status": 422}
 
 CLASSIFY: dict[str, Any] = {
@@ -233,13 +233,13 @@ CLASSIFY: dict[str, Any] = {
 
 _MODEL = {
     "model": "reviews-gru",
-    "version": 1,
+    "version": 2,
     "served": True,
     "architecture": "gru",
     "labels": ["negative", "neutral", "positive"],
     "max_tokens": 480,
     "rating": True,
-    "test_accuracy": 0.9278,
+    "test_accuracy": 0.92716,
     "runtime": "native",
     "precision": "bfloat16",
     "device": "cpu",
