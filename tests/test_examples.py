@@ -40,6 +40,12 @@ ELSEWHERE = {
     "app train-reviews": "hours, and files of one's own; tests/training/reviews runs a small one",
     "app train --data reviews.csv": "the same with other names is run below",
     "app models list": "reads every version; test_models.py",
+    "app models label": "changes the store; test_labels.py and test_models.py, as the next three",
+    "app models promote": "",
+    "app models roll-back": "",
+    "app models show": "",
+    "curl -X POST -H Authorization: Bearer $KEY": "needs two versions; test_switch.py",
+    "curl -H Authorization: Bearer $KEY": "likewise",
 }
 """Commands that are not run here, by how they begin, and where they are looked after."""
 
