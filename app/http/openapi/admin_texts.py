@@ -37,7 +37,12 @@ _EXAMPLE = {
         },
     ],
 }
-NO_KEYS = Problem(403, "forbidden", "this needs a key of the scope admin, and the service has no keys")
+NO_KEYS = Problem(
+    403,
+    "forbidden",
+    "this needs a key of the scope admin, and the service has no keys",
+    headers={"WWW-Authenticate": 'Bearer realm="sentiment", scope="admin"'},
+)
 NOT_SUPERVISED = Problem(501, "not_supervised", "this process serves alone; start it with another model instead")
 _UNAVAILABLE = [
     NOT_SUPERVISED,
