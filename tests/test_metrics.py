@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import metrics
 from app.metric_types import BatchHistogram, LabelledCollector, MetricsBuffer
 from app.process.child import Child
+from tests.inference_routes import inference_routes
 
 ROOT = Path(__file__).parent.parent
 OURS = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
@@ -163,11 +164,7 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
 
 def test_what_rules_and_dashboards_ask_for_by_name_is_there_from_the_start(tmp_path: Path) -> None:
     """Of a series that begins with its first event ``rate`` misses the event: a burst of errors would not be seen."""
-    routes = sorted(
-        path
-        for path, item in json.loads((ROOT / "docs/openapi.json").read_text())["paths"].items()
-        if "post" in item and not path.startswith("/admin/")
-    )
+    routes = sorted(inference_routes(json.loads((ROOT / "docs/openapi.json").read_text())))
     code = (
         "from types import SimpleNamespace; from app import metrics; metrics.begin_process(); "
         f"metrics.serve(SimpleNamespace(name='m', version=1), {routes}); print(metrics.render().decode())"

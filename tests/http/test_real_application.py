@@ -25,6 +25,7 @@ from app.store import StoredModel
 from tests.checkpoints import add_checkpoint
 from tests.fakes import client_of
 from tests.http.shapes import assert_problem, sample
+from tests.inference_routes import inference_routes
 
 
 @pytest.fixture(autouse=True)
@@ -244,9 +245,7 @@ async def test_times_are_told_apart(
 
 async def test_every_route_that_answers_texts_begins_at_nought(client: httpx.AsyncClient) -> None:
     """With all that may go wrong, before anything did: those are the POST operations of the document."""
-    document = (await client.get("/openapi.json")).json()["paths"]
-    routes = {path for path, operations in document.items() if "post" in operations and not path.startswith("/admin/")}
-    for route in routes:
+    for route in inference_routes((await client.get("/openapi.json")).json()):
         for status in ("500", "503", "504"):
             labels = {"route": route, "method": "POST", "status": status}
             assert REGISTRY.get_sample_value("sentiment_requests_total", labels) is not None

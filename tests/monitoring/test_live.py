@@ -20,6 +20,7 @@ from app.training.evaluation import judge, measure
 from app.training.labelled import Examples
 from monitoring.dashboards import Panel, fill_in, read_dashboards
 from tests.checkpoints import tiny_config, tiny_network, tiny_tokenizer
+from tests.inference_routes import inference_routes
 from tests.monitoring.load import flood, load
 from tests.monitoring.stack import Prometheus, exporting, probing, targets_of, watching
 from tests.redis_server import RedisServer
@@ -126,8 +127,7 @@ def test_every_rule_has_data_and_is_healthy(stack: Stack) -> None:
 
 def test_every_route_of_inference_is_watched(stack: Stack) -> None:
     """The service counts them under the names that the rules know."""
-    documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
-    asked = {path for path, operations in documented.items() if "post" in operations}
+    asked = inference_routes(json.loads((ROOT / "docs" / "openapi.json").read_text()))
     for expression in ("sentiment:route_errors:rate5m", "sentiment:route_duration_seconds:p99_5m"):
         watched = {sample["metric"]["route"] for sample in stack.prometheus.query(expression)}
         assert watched == (asked - {"/files", "/files/columns"} if "duration" in expression else asked)

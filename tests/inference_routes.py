@@ -1,0 +1,13 @@
+"""The routes that answer texts, as the OpenAPI document has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def inference_routes(document: Mapping[str, Any]) -> set[str]:
+    """Paths of all POST operations but an operator's."""
+    return {path for path, operations in document["paths"].items() if "post" in operations} - {
+        path for path in document["paths"] if path.startswith("/admin/")
+    }
