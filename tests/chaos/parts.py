@@ -85,7 +85,7 @@ async def allocated_blocks(pid: int, folder: Path) -> int:
     """Blocks of memory that Python's objects take in a process of ``tests.chaos.program``."""
     told = folder / str(pid)
     told.unlink(missing_ok=True)
-    os.kill(pid, signal.SIGUSR2)
+    os.kill(pid, signal.SIGRTMIN)
     async with asyncio.timeout(60):
         while not told.exists():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.05)

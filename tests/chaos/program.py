@@ -2,7 +2,7 @@
 
 The environment variable ``CHAOS_TEXTS_PER_SECOND`` says how much all predictors together may compute. The file that
 ``CHAOS_BREAK_FILE`` names, once it is there, breaks the engine that computes next, for the rest of its life. With
-``CHAOS_BLOCKS_FOLDER`` each process answers SIGUSR2 by a file there, named by its id, that says how many blocks of
+``CHAOS_BLOCKS_FOLDER`` each process answers SIGRTMIN by a file there, named by its id, that says how many blocks of
 memory Python's objects take in it.
 """
 
@@ -94,14 +94,14 @@ def slow_down(rate: float) -> None:
 
 
 def tell_blocks(folder: Path) -> None:
-    """Write down the number of allocated blocks on SIGUSR2, so that nobody reads half of it."""
+    """Write down the number of allocated blocks on SIGRTMIN, so that nobody reads half of it."""
 
     def tell(*_: object) -> None:
         part = folder / f"{os.getpid()}.part"
         part.write_text(str(sys.getallocatedblocks()))
         part.rename(folder / str(os.getpid()))
 
-    signal.signal(signal.SIGUSR2, tell)
+    signal.signal(signal.SIGRTMIN, tell)
 
 
 def main() -> int:
