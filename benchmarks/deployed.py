@@ -79,8 +79,8 @@ def settings(configuration: Configuration, model: str, folder: Path, key: str) -
         found["SENTIMENT_REDIS_URL"] = f"redis://127.0.0.1:{_REDIS_PORT}/0"
     if configuration.keys:
         keys = folder / "keys.txt"
-        digest = sha256(key.encode()).hexdigest()
-        keys.write_text(f"bench classify {digest}\nbench admin {digest}\n", encoding="ascii")
+        lines = (f"{scope} {scope} {sha256((key + scope).encode()).hexdigest()}\n" for scope in ("classify", "admin"))
+        keys.write_text("".join(lines), encoding="ascii")
         keys.chmod(0o600)
         found["SENTIMENT_API_KEYS"] = str(keys)
     if configuration.cors:
@@ -163,7 +163,7 @@ def measured(tree: Path, configuration: Configuration, model: str, bodies: Path,
         RuntimeError: it did not start, or not all requests were answered well.
     """
     key = secrets.token_urlsafe(24)
-    headers = {"X-API-Key": key} if configuration.keys else {}
+    headers = {"X-API-Key": f"{key}classify"} if configuration.keys else {}
     if configuration.cors:
         headers["Origin"] = _ORIGIN
     with tempfile.TemporaryDirectory() as folder:
@@ -173,7 +173,7 @@ def measured(tree: Path, configuration: Configuration, model: str, bodies: Path,
             warmed = load.run(target, bodies, configuration.connections, _WARM_UP_SECONDS, 0, headers)
             skip = warmed.requests
             if configuration.scraped:
-                with scraping(url, key):
+                with scraping(url, f"{key}admin"):
                     found = load.run(target, bodies, configuration.connections, seconds, skip, headers)
             else:
                 found = load.run(target, bodies, configuration.connections, seconds, skip, headers)
