@@ -128,7 +128,9 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     torch.set_num_threads(options.threads)
     run = prepared(options, reviews("gru"), store)
     recipe, tokenizer = run.recipe, run.tokenizer
-    students = [student(run, options.seed + number) for number in range(_STUDENTS)]
+    texts = taught_texts(run)
+    said = soft_labels(run, texts)
+    students = [student(run, options.seed + number, texts, said) for number in range(_STUDENTS)]
     teacher = teacher_trainer(run, backwards=False)
     network = averaged([teacher.network, *(trainer.network for trainer in students)])
     if options.average:
@@ -152,13 +154,12 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     return write_version(store, options.name, network, tokenizer, splits, record)
 
 
-def student(run: Run, seed: int) -> Trainer:
+def student(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) -> Trainer:
     """A trainer that has trained a network on labels and on what the teachers say."""
     network = fresh_network(run.recipe, len(run.tokenizer), seed)
     start_from(network, run.tokenizer, run.store.open(run.options.start))
-    return trained(
-        network, run.recipe, training_texts(run, seed), run.validation, seed, run.options.run / f"student-{seed}"
-    )
+    train = training_texts(run, seed, texts, said)
+    return trained(network, run.recipe, train, run.validation, seed, run.options.run / f"student-{seed}")
 
 
 def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:
@@ -193,16 +194,14 @@ def stored_network(like: TrainingNetwork, tokenizer: Tokenizer, model: StoredMod
     return network
 
 
-def training_texts(run: Run, seed: int) -> Dataset:
+def training_texts(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) -> Dataset:
     """What a student is trained on: labelled, generated and unlabelled texts, with what the teachers say of them."""
-    texts = taught_texts(run)
-    said = soft_labels(run, texts)
     soft = dict(zip(texts.labelled, said, strict=False))
     films = film_mixture(run.corpus)
     mixture = mix(run.sources, MixtureSizes(generated=run.recipe.generated), seed)
     for labelled in (films, mixture):
         soften(labelled, soft, run.recipe.teacher)
-    without_label = said[len(texts.labelled) :]
+    without_label = said[len(texts.labelled) :].copy()
     if run.recipe.peers:
         # Of whole film reviews, those who know nothing else know most.
         known = without_label[: len(texts.films)]
