@@ -113,6 +113,8 @@ def test_kept_descriptors_are_told_from_bouncing_ones() -> None:
     assert none_kept([70, 72, 70, 71])
     assert none_kept([70, 60, 50, 40])
     assert not none_kept([70, 71, 72, 73])
+    assert none_kept([98, 99, 99, 100], links=4)
+    assert not none_kept([98, 99, 99, 104], links=4)
 
 
 def test_no_kind_of_request_keeps_memory(
@@ -155,7 +157,7 @@ def test_a_soak(tiny_store: Path, known: Mapping[str, float], redis: RedisServer
     with chaotic(tiny_store, "tiny", redis_url=redis.url, cache_size="50") as service:
         soak = Soak(service, known, rate=50)
         asyncio.run(soak.run(20))
+        assert soak.none_kept()
     assert set(soak.outcomes) <= scenarios.HONEST | {"left", "other", "refused as bad"}
     assert soak.outcomes["right"] > 500
     assert len(soak.idle_descriptors) == 4
-    assert none_kept(soak.idle_descriptors)
