@@ -12,6 +12,7 @@ import httpx
 
 from tests.monitoring.stack import program
 from tests.redis_server import free_port
+from tests.waiting import LIMIT
 
 _CONFIGURATION = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
@@ -40,7 +41,7 @@ def nginx(url: str, folder: Path) -> Iterator[str]:
     file.write_text(_CONFIGURATION.format(folder=folder, upstream=url.removeprefix("http://"), port=port))
     process = subprocess.Popen([found, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(file)])
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LIMIT
         while True:
             try:
                 httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=5)

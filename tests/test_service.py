@@ -23,7 +23,7 @@ from tests.load import Load
 from tests.monitoring.stack import program
 from tests.redis_server import RedisServer, free_port
 from tests.service import Service, serving
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_every_process_shows_itself(service: Service) -> None:
     seen = [
         f'sentiment_process_seen_timestamp_seconds{{process="{name}"}}' for name in ("engine-0", "worker-0", "worker-1")
     ]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT
     while True:
         found = service.metrics()
         if all(found.get(f'sentiment_process_resident_bytes{{role="{role}"}}') for role in ("engine", "worker")):

@@ -18,13 +18,12 @@ import pytest
 from tests.containers.engine import docker, inspect, wait_healthy
 from tests.load import Load
 from tests.redis_server import free_port
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.extra, pytest.mark.containers]
 
 PROJECT = "sentiment-test"
 SERVICES = ("app", "redis", "prometheus")
-START_LIMIT = 60
-RESTART_LIMIT = 10
 REVIEW = {"text": "A wonderful little film, I loved every minute."}
 
 
@@ -80,10 +79,10 @@ def configuration(*files: str) -> dict[str, Any]:
     return services
 
 
-def test_healthy_within_a_minute(stack: Stack) -> None:
-    """From nothing to healthy, once built."""
+def test_it_becomes_healthy(stack: Stack) -> None:
+    """From nothing, once built; what it took is printed."""
     print(f"healthy after {stack.seconds:.1f} s")
-    assert stack.seconds < START_LIMIT
+    assert inspect(stack.app, "{{json .State.Health.Status}}") == "healthy"
 
 
 def test_it_classifies_through_the_published_port(stack: Stack) -> None:
@@ -92,9 +91,7 @@ def test_it_classifies_through_the_published_port(stack: Stack) -> None:
     pinned = configuration("docker-compose.yml")["app"]["environment"]["SENTIMENT_MODEL"]
     assert (answer["label"], f"{answer['model']}/{answer['version']}") == ("positive", pinned)
     assert stack.compose("exec", "--no-TTY", "redis", "redis-cli", "config", "get", "maxmemory-policy").endswith("lru")
-    deadline = time.monotonic() + 10
-    while stack.compose("exec", "--no-TTY", "redis", "redis-cli", "dbsize") == "0":
-        assert time.monotonic() < deadline, "nothing was cached"
+    wait_until(lambda: stack.compose("exec", "--no-TTY", "redis", "redis-cli", "dbsize") != "0", "nothing was cached")
 
 
 def test_files_are_scored_from_a_volume(stack: Stack) -> None:
@@ -119,19 +116,14 @@ def test_prometheus_has_the_series(stack: Stack) -> None:
 
 
 def test_a_killed_service_comes_back(stack: Stack) -> None:
-    """``kill -9`` of its first process, from outside: healthy again in ten seconds. A busy machine gets three tries."""
-    for _ in range(3):
-        restarts = inspect(stack.app, "{{.RestartCount}}")
-        try:
-            os.kill(inspect(stack.app, "{{.State.Pid}}"), signal.SIGKILL)
-        except (PermissionError, ProcessLookupError):
-            pytest.skip("only root on the engine's own machine can kill a container's process")
-        seconds = wait_healthy(stack.app, restarts=restarts + 1)
-        print(f"healthy again after {seconds:.1f} s")
-        assert httpx.post(f"{stack.url}/classify", json=REVIEW, timeout=30).status_code == 200
-        if seconds < RESTART_LIMIT:
-            return
-    raise AssertionError("it takes too long to come back")
+    """``kill -9`` of its first process, from outside: it is started again, gets healthy and answers."""
+    restarts = inspect(stack.app, "{{.RestartCount}}")
+    try:
+        os.kill(inspect(stack.app, "{{.State.Pid}}"), signal.SIGKILL)
+    except (PermissionError, ProcessLookupError):
+        pytest.skip("only root on the engine's own machine can kill a container's process")
+    print(f"healthy again after {wait_healthy(stack.app, restarts=restarts + 1):.1f} s")
+    assert httpx.post(f"{stack.url}/classify", json=REVIEW, timeout=30).status_code == 200
 
 
 def test_a_stop_under_load_loses_nothing(stack: Stack) -> None:

@@ -17,6 +17,7 @@ from tests.deploy.chart import ROOT
 from tests.monitoring.stack import program
 from tests.redis_server import free_port
 from tests.service import Service, serving
+from tests.waiting import LIMIT
 
 pytestmark = pytest.mark.extra
 
@@ -56,7 +57,7 @@ def proxy(instances: list[Service], folder: Path, configuration: str = CONFIGURA
     process = subprocess.Popen(command)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + LIMIT
             while True:
                 try:
                     client.get("/health/live")

@@ -418,7 +418,7 @@ async def test_close_computes_what_is_queued_and_refuses_the_rest() -> None:
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=40))
 def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool]]) -> None:
     """Whatever is added and removed: by age and by length the same texts are there, each once."""
-    queue = LengthQueue()
+    queue = LengthQueue(by_length=True)
     expected: list[Part] = []
     for length, remove in operations:
         if remove and expected:
@@ -426,7 +426,7 @@ def test_length_queue_loses_and_repeats_nothing(operations: list[tuple[int, bool
             assert queue.remove(part)
             assert not queue.remove(part)
         else:
-            part = Part(Entry([text(length)], FAR, 0.0, lambda _: None), 0, [text(length)])
+            part = Part(Entry(1, FAR, 0.0, lambda _: None), 0, [text(length)], [length])
             queue.add(part)
             expected.append(part)
     assert list(queue.by_age(100)) == expected

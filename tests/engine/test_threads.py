@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from app.engine.threads import ComputeThreads, IdleTasks
+from tests.waiting import LIMIT
 
 
 async def test_results_and_errors_come_back_to_whoever_handed_the_work_over() -> None:
@@ -95,4 +96,4 @@ async def test_a_task_that_was_cancelled_takes_nobodys_turn() -> None:
     cancelled.cancel()
     await asyncio.sleep(0)
     idle.notify()
-    await asyncio.wait_for(stays, 1)
+    await asyncio.wait_for(stays, LIMIT)
