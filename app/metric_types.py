@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 from bisect import bisect_left
+from collections import Counter as Multiset
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class BatchHistogram(Histogram):
         elif amounts:
             self._sum.inc(sum(amounts))
             # Counted without leaving C.
-            for bucket, count in collections.Counter(map(bisect_left, repeat(self._upper_bounds), amounts)).items():
+            for bucket, count in Multiset(map(bisect_left, repeat(self._upper_bounds), amounts)).items():
                 self._buckets[bucket].inc(count)
 
     def observe_times(self, amount: float, times: int) -> None:
@@ -42,29 +43,32 @@ class MetricsBuffer:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[Counter | Gauge, float] = {}
-        self._amounts: dict[BatchHistogram, list[float]] = {}
+        self._counts: defaultdict[Counter | Gauge, float] = defaultdict(float)
+        self._amounts: defaultdict[BatchHistogram, list[float]] = defaultdict(list)
         self._flushed_by: asyncio.AbstractEventLoop | None = None
 
     def count(self, metric: Counter | Gauge, amount: float = 1) -> None:
         """Add to a counter, or to a gauge."""
-        self._flush_soon()
-        self._counts[metric] = self._counts.get(metric, 0) + amount
+        if self._flushed_by is None or self._flushed_by.is_closed():
+            self._flush_soon()
+        self._counts[metric] += amount
 
     def observe(self, histogram: BatchHistogram, amount: float) -> None:
         """Observe an amount."""
-        self.observe_all(histogram, [amount])
+        if self._flushed_by is None or self._flushed_by.is_closed():
+            self._flush_soon()
+        self._amounts[histogram].append(amount)
 
-    def observe_all(self, histogram: BatchHistogram, amounts: list[float]) -> None:
+    def observe_all(self, histogram: BatchHistogram, amounts: Iterable[float]) -> None:
         """Observe amounts."""
-        self._flush_soon()
-        self._amounts.setdefault(histogram, []).extend(amounts)
+        if self._flushed_by is None or self._flushed_by.is_closed():
+            self._flush_soon()
+        self._amounts[histogram] += amounts
 
     def _flush_soon(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop is not self._flushed_by:
-            self._flushed_by = loop
-            loop.call_soon(self._flush)
+        # What a loop left that was closed before its turn was over, the next one writes.
+        self._flushed_by = asyncio.get_running_loop()
+        self._flushed_by.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushed_by = None

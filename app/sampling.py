@@ -105,10 +105,11 @@ def throttle_probe(path: Path = Path("/sys/fs/cgroup/cpu.stat")) -> Probe:
 
 
 def queue_probe(queue: Queue) -> Probe:
-    """How long what waits will take."""
+    """How many texts wait, and how long they will take."""
 
     def probe() -> None:
         rate = queue.texts_per_second
+        metrics.QUEUE_DEPTH.set(queue.queued)
         metrics.QUEUE_EXPECTED_SECONDS.set(queue.queued / rate if rate else 0.0)
 
     return probe

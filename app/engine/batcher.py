@@ -89,8 +89,9 @@ class MicroBatcher:
         """Load and warm up the predictors in a thread, then accept texts."""
         predictors = await asyncio.to_thread(self._load)
         self._info = EngineInfo(predictors[0].runtime, predictors[0].precision, predictors[0].device)
-        self._waiting.predictors = len(predictors)
-        self._waiting.padded = any(predictor.pads for predictor in predictors)
+        self._waiting = WaitingTexts(
+            self._limits, len(predictors), padded=any(predictor.pads for predictor in predictors)
+        )
         self._share = CoreShare(len(predictors), self._limits.max_batch_size, self._inline_seconds)
         self._passes.start(len(predictors))
         # Two for each thread, where several may compute with one predictor: the next batch is handed over before the
@@ -131,7 +132,7 @@ class MicroBatcher:
         if not self._accepting:
             raise EngineUnavailableError("the engine is not accepting texts", retry_after=1.0)
         entry = self._waiting.add(batch, deadline, time.monotonic())
-        if self._wants_thread():
+        if self._idle and self._wants_thread():
             self._idle.notify()
         return entry
 
@@ -161,7 +162,7 @@ class MicroBatcher:
     ) -> Callable[[], None]:
         """Compute a batch that was just drawn; see ``_compute``."""
         with self._share.at_work():
-            if self._wants_thread():
+            if self._idle and self._wants_thread():
                 # Nobody was woken for what this batch has left.
                 self._idle.notify()
             return await self._compute(predictor, batch, meanwhile)
@@ -192,7 +193,7 @@ class MicroBatcher:
     def _deliver(self, batch: list[Part], scores: list[Scores], times: tuple[float, float], *, saturated: bool) -> None:
         started, ended = times
         metrics.QUEUE_SECONDS.observe_all([started - part.entry.arrived for part in batch for _ in part.texts])
-        self._observe([len(ids) for part in batch for ids in part.texts], ended - started, saturated=saturated)
+        self._observe([length for part in batch for length in part.lengths], ended - started, saturated=saturated)
         finite = [all(map(math.isfinite, score.probabilities)) for score in scores]
         rows: list[Scores | None] = [score if known else None for score, known in zip(scores, finite, strict=True)]
         if failed := rows.count(None):

@@ -32,6 +32,10 @@ class CoreShare:
         threads: computing threads, one for each core.
         batch_size: most texts of a batch.
         inline_seconds: longest batch that the event loop may compute itself; 0 for none.
+
+    Attributes:
+        prompt_threads: threads that should take texts as soon as there are any, at least 1; all as long as nothing is
+            measured.
     """
 
     def __init__(self, threads: int, batch_size: int, inline_seconds: float = 0.0) -> None:
@@ -40,12 +44,7 @@ class CoreShare:
         self._inline_seconds = inline_seconds
         self._batches = 0
         self._text_seconds: float | None = None
-
-    @property
-    def prompt_threads(self) -> int:
-        """Threads that should take texts as soon as there are any, at least 1; all as long as nothing is measured."""
-        cost = self._text_seconds
-        return self._threads if cost is None else max(1, round(self._threads * cost / (cost + _HTTP_SECONDS)))
+        self.prompt_threads = threads
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -77,4 +76,6 @@ class CoreShare:
         """
         cost = seconds / texts
         known = cost if self._text_seconds is None else self._text_seconds
-        self._text_seconds = _MEMORY * known + (1 - _MEMORY) * cost
+        known = _MEMORY * known + (1 - _MEMORY) * cost
+        self._text_seconds = known
+        self.prompt_threads = max(1, round(self._threads * known / (known + _HTTP_SECONDS)))

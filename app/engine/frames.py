@@ -103,8 +103,9 @@ class FrameReader:
         self._begun += view[at:]
 
 
-def _frame(kind: int, *parts: bytes) -> bytes:
-    return b"".join((_HEADER.pack(1 + sum(map(len, parts)), kind), *parts))
+def _frame(kind: int, *parts: bytes | array[int]) -> bytes:
+    length = sum(len(part) if isinstance(part, bytes) else part.itemsize * len(part) for part in parts)
+    return b"".join((_HEADER.pack(1 + length, kind), *parts))
 
 
 def hello(model: str, digest: str, runtime: str, precision: str, device: str) -> bytes:
@@ -121,13 +122,12 @@ def read_hello(body: memoryview) -> dict[str, str]:
 
 def submit(ids: Sequence[int], batches: Sequence[TextBatch], sent: float, deadline: float) -> bytes:
     """A SUBMIT frame."""
-    heads, lengths = array("I"), array("I")
+    heads, lengths, tokens = array("I"), array("I"), array(TOKEN_TYPECODE)
     for number, batch in zip(ids, batches, strict=True):
-        heads.append(number)
-        heads.append(len(batch.lengths))
+        heads.extend((number, len(batch.lengths)))
         lengths.extend(batch.lengths)
-    head = _SUBMIT.pack(len(ids), sent, deadline)
-    return _frame(SUBMIT, head, heads.tobytes(), lengths.tobytes(), *[batch.ids.tobytes() for batch in batches])
+        tokens.extend(batch.ids)
+    return _frame(SUBMIT, _SUBMIT.pack(len(ids), sent, deadline), heads, lengths, tokens)
 
 
 def read_submit(body: memoryview) -> Submission:
@@ -143,27 +143,24 @@ def read_submit(body: memoryview) -> Submission:
     at = _SUBMIT.size
     heads, at = _numbers(body, at, 2 * count)
     lengths, at = _numbers(body, at, sum(heads[1::2]))
-    batches, first = [], 0
-    for texts in heads[1::2]:
-        found = lengths[first : first + texts].tolist()
-        ids = array(TOKEN_TYPECODE)
-        end = at + _ID_BYTES * sum(found)
-        if end > len(body):
-            raise FrameError("lengths of a submission do not add up")
-        ids.frombytes(body[at:end])
-        batches.append(TextBatch(ids, found))
-        first, at = first + texts, end
-    if at != len(body):
+    if at + _ID_BYTES * sum(lengths) != len(body):
         raise FrameError("lengths of a submission do not add up")
-    return Submission(heads[::2].tolist(), batches, sent, deadline)
+    ids = array(TOKEN_TYPECODE, bytes(body[at:]))
+    batches, first, start = [], 0, 0
+    for texts in heads[1::2]:
+        found = lengths[first : first + texts]
+        end = start + sum(found)
+        batches.append(TextBatch(ids[start:end], found))
+        first, start = first + texts, end
+    return Submission(heads[::2], batches, sent, deadline)
 
 
-def _numbers(body: memoryview, at: int, count: int) -> tuple[array[int], int]:
+def _numbers(body: memoryview, at: int, count: int) -> tuple[list[int], int]:
     """So many u32 from a place on, and where they end."""
     end = at + _ID_BYTES * count
     if end > len(body):
         raise FrameError("lengths of a submission do not add up")
-    return array("I", bytes(body[at:end])), end
+    return array("I", bytes(body[at:end])).tolist(), end
 
 
 def cancel(ids: Sequence[int]) -> bytes:

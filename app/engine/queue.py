@@ -40,7 +40,7 @@ class Entry(Ticket):
     """Texts that were submitted together, and the promise of their scores.
 
     Args:
-        texts: token ids of each.
+        texts: how many.
         deadline: ``time.monotonic()`` after which nobody wants them.
         arrived: ``time.monotonic()`` when they came.
         given_up: called when they are cancelled.
@@ -51,15 +51,13 @@ class Entry(Ticket):
 
     __slots__ = ("_given_up_to", "_left", "_rows", "arrived", "deadline", "parts")
 
-    def __init__(
-        self, texts: Sequence[TokenIds[int]], deadline: float, arrived: float, given_up: Callable[[Entry], None]
-    ) -> None:
+    def __init__(self, texts: int, deadline: float, arrived: float, given_up: Callable[[Entry], None]) -> None:
         super().__init__()
         self.deadline = deadline
         self.arrived = arrived
         self.parts: list[Part] = []
-        self._rows: list[Scores | None] = [None] * len(texts)
-        self._left = len(texts)
+        self._rows: list[Scores | None] = [None] * texts
+        self._left = texts
         self._given_up_to = given_up
 
     def computed(self, first: int, scores: Sequence[Scores | None]) -> None:
@@ -82,26 +80,34 @@ class Part:
         entry: whose they are.
         first: place of the first of them there.
         texts: token ids of each.
+        lengths: how many each has.
     """
 
-    __slots__ = ("bucket", "entry", "first", "longest", "texts", "tokens")
+    __slots__ = ("entry", "first", "lengths", "longest", "texts", "tokens")
 
-    def __init__(self, entry: Entry, first: int, texts: Sequence[TokenIds[int]]) -> None:
+    def __init__(self, entry: Entry, first: int, texts: Sequence[TokenIds[int]], lengths: Sequence[int]) -> None:
         self.entry = entry
         self.first = first
         self.texts = texts
-        lengths = list(map(len, texts))
+        self.lengths = lengths
         self.longest = max(lengths)
         self.tokens = sum(lengths)
-        self.bucket = -(-self.longest // _BUCKET_TOKENS)
+
+    @property
+    def bucket(self) -> int:
+        """What it is among: parts of about its length."""
+        return -(-self.longest // _BUCKET_TOKENS)
 
     def split(self) -> list[Part]:
         """A part for each text."""
-        return [Part(self.entry, self.first + place, [ids]) for place, ids in enumerate(self.texts)]
+        return [Part(self.entry, self.first + place, [ids], [len(ids)]) for place, ids in enumerate(self.texts)]
 
 
 class LengthQueue:
     """Waiting parts. Every operation is constant-time in their number.
+
+    Args:
+        by_length: whether neighbours in length are asked for.
 
     Attributes:
         texts: texts of all of them together.
@@ -109,8 +115,9 @@ class LengthQueue:
         lists: how many of them are of long lists.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_length: bool) -> None:
         self.texts = self.tokens = self.lists = 0
+        self._ordered_by_length = by_length
         self._by_age: OrderedDict[Part, None] = OrderedDict()
         self._by_length: dict[int, OrderedDict[Part, None]] = {}
 
@@ -120,10 +127,8 @@ class LengthQueue:
     def add(self, part: Part) -> None:
         """Append a part."""
         self._by_age[part] = None
-        bucket = self._by_length.get(part.bucket)
-        if bucket is None:
-            bucket = self._by_length[part.bucket] = OrderedDict()
-        bucket[part] = None
+        if self._ordered_by_length:
+            self._by_length.setdefault(part.bucket, OrderedDict())[part] = None
         self._count(part, 1)
 
     def remove(self, part: Part) -> bool:
@@ -131,10 +136,11 @@ class LengthQueue:
         if part not in self._by_age:
             return False
         del self._by_age[part]
-        bucket = self._by_length[part.bucket]
-        del bucket[part]
-        if not bucket:
-            del self._by_length[part.bucket]
+        if self._ordered_by_length:
+            bucket = self._by_length[part.bucket]
+            del bucket[part]
+            if not bucket:
+                del self._by_length[part.bucket]
         self._count(part, -1)
         return True
 
@@ -163,17 +169,16 @@ class WaitingTexts:
 
     Args:
         limits: bounds of a batch.
-
-    Attributes:
         predictors: how many draw; what waits is divided among them.
         padded: whether batches are, so that like lengths are worth passing over older texts.
     """
 
-    def __init__(self, limits: BatchLimits) -> None:
-        self.predictors = 1
-        self.padded = True
+    def __init__(self, limits: BatchLimits, predictors: int = 1, *, padded: bool = True) -> None:
+        self.predictors = predictors
+        self.padded = padded
         self._limits = limits
-        self._queue = LengthQueue()
+        self._most = 1 if padded else limits.max_batch_size
+        self._queue = LengthQueue(by_length=padded)
 
     def __len__(self) -> int:
         return self._queue.texts
@@ -190,23 +195,26 @@ class WaitingTexts:
 
     def add(self, batch: TextBatch, deadline: float, now: float) -> Entry:
         """Append texts."""
-        texts = batch.texts()
-        entry = Entry(texts, deadline, now, self._forget)
-        entry.parts = list(self._parts(entry, texts))
+        entry = Entry(len(batch.lengths), deadline, now, self._forget)
+        whole = Part(entry, 0, batch.texts(), batch.lengths)
+        entry.parts = [whole] if self._fits(whole) else list(self._cut(whole))
         for part in entry.parts:
             self._queue.add(part)
-        self._tell_depth()
         return entry
 
-    def _parts(self, entry: Entry, texts: Sequence[TokenIds[int]]) -> Iterator[Part]:
-        most = 1 if self.padded else self._limits.max_batch_size
+    def _fits(self, part: Part) -> bool:
+        """Whether it makes one batch at most; a single text does, however long."""
+        texts = len(part.lengths)
+        return texts == 1 or (texts <= self._most and part.tokens <= self._limits.max_batch_tokens)
+
+    def _cut(self, whole: Part) -> Iterator[Part]:
         first = tokens = 0
-        for place, ids in enumerate(texts):
-            if place > first and (place - first == most or tokens + len(ids) > self._limits.max_batch_tokens):
-                yield Part(entry, first, texts[first:place])
+        for place, length in enumerate(whole.lengths):
+            if place > first and (place - first == self._most or tokens + length > self._limits.max_batch_tokens):
+                yield Part(whole.entry, first, whole.texts[first:place], whole.lengths[first:place])
                 first, tokens = place, 0
-            tokens += len(ids)
-        yield Part(entry, first, texts[first:])
+            tokens += length
+        yield Part(whole.entry, first, whole.texts[first:], whole.lengths[first:])
 
     def _forget(self, entry: Entry) -> None:
         """Take texts whose caller is gone out of the queue before they cost anything."""
@@ -216,7 +224,6 @@ class WaitingTexts:
         dropped = sum(len(part.texts) for part in entry.parts if self._queue.remove(part))
         if dropped:
             metrics.DROPPED.labels(reason).inc(dropped)
-            self._tell_depth()
 
     def draw(self, now: float) -> list[Part]:
         """Take the next batch out of the queue, shortest texts first; empty where nothing waits."""
@@ -238,7 +245,6 @@ class WaitingTexts:
                 continue
             batch.append(part)
             texts, tokens, longest = count, tokens + part.tokens, max(longest, part.longest)
-        self._tell_depth()
         return sorted(batch, key=_longest)
 
     def _candidates(self, first: Part, now: float) -> Iterator[Part]:
@@ -262,9 +268,6 @@ class WaitingTexts:
         self._drop(entry, "deadline")
         entry.set_exception(DeadlineError("the deadline passed while the text was waiting"))
         return True
-
-    def _tell_depth(self) -> None:
-        metrics.QUEUE_DEPTH.set(len(self))
 
 
 def _longest(part: Part) -> int:

@@ -75,6 +75,10 @@ class IdleTasks:
     def __init__(self) -> None:
         self._wakers: list[asyncio.Future[None]] = []
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._wakers)
+
     async def wait(self) -> None:
         """Wait until woken."""
         waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -13,10 +13,10 @@ from app.native.compiler import WORDS
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, EncodedTexts
 
 _INT64 = "q"
-_ID_BYTES = array(TOKEN_TYPECODE).itemsize
 _COUNTS = 5
 """Numbers of ``struct counts``: tokens, kept, words, unknown, foreign."""
-_COUNTS_BYTES = _COUNTS * array(_INT64).itemsize
+# Zeros, to be repeated: much cheaper than arrays of zero bytes.
+_ID, _COUNT = array(TOKEN_TYPECODE, [0]), array(_INT64, [0])
 
 
 class CompiledVocabulary:
@@ -57,13 +57,23 @@ class CompiledVocabulary:
             most: most ids kept of a text.
             head: how many of these are taken from the start of a text that has more.
         """
-        lengths = list(map(len, texts))
-        ends = array(_INT64, accumulate(lengths))
-        room = sum([min(length, most) for length in lengths]) + max(0, max(lengths, default=0) - most)
-        ids, counts = array(TOKEN_TYPECODE, bytes(_ID_BYTES * room)), array(_INT64, bytes(_COUNTS_BYTES * len(lengths)))
-        places = [numbers.buffer_info()[0] for numbers in (ends, ids, counts)]
+        joined, number = b"".join(texts), len(texts)
+        room = len(joined)
+        if room > most:
+            # A text is written whole, behind what is kept of those before, and then shortened.
+            lengths = list(map(len, texts))
+            room = sum([min(length, most) for length in lengths]) + max(0, max(lengths) - most)
+        ends, ids, counts = array(_INT64, accumulate(map(len, texts))), _ID * room, _COUNT * (_COUNTS * number)
         self._encode(
-            self._words, b"".join(texts), places[0], len(lengths), UNKNOWN_ID, most, head, places[1], places[2]
+            self._words,
+            joined,
+            ends.buffer_info()[0],
+            number,
+            UNKNOWN_ID,
+            most,
+            head,
+            ids.buffer_info()[0],
+            counts.buffer_info()[0],
         )
         found = counts.tolist()
         kept = found[1::_COUNTS]

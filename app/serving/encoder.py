@@ -49,8 +49,8 @@ def _count(seconds: float, encoded: EncodedTexts) -> None:
     """Count texts: how long all took to tokenize, and what is known of each."""
     buffered, texts = metrics.buffered, len(encoded.kept)
     buffered.observe_all(metrics.TOKENIZE_SECONDS, [seconds / texts] * texts)
-    buffered.observe_all(metrics.TEXT_TOKENS, list(filter(None, encoded.tokens)))
+    buffered.observe_all(metrics.TEXT_TOKENS, filter(None, encoded.tokens))
     shares = [part / whole for part, whole in zip(encoded.unknown, encoded.words, strict=True) if whole]
     buffered.observe_all(metrics.UNKNOWN_RATIO, shares)
-    if truncated := sum(map(lt, encoded.kept, encoded.tokens)):
-        buffered.count(metrics.TRUNCATED, truncated)
+    if encoded.kept != encoded.tokens:
+        buffered.count(metrics.TRUNCATED, sum(map(lt, encoded.kept, encoded.tokens)))
