@@ -128,13 +128,15 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     torch.set_num_threads(options.threads)
     run = prepared(options, reviews("gru"), store)
     recipe, tokenizer = run.recipe, run.tokenizer
+    # Read first: hours later is no time to say that it has other sizes.
+    others = [stored_network(run, store.open(options.average))] if options.average else []
     texts = taught_texts(run)
     said = soft_labels(run, texts)
     students = [student(run, options.seed + number, texts, said) for number in range(_STUDENTS)]
     teacher = teacher_trainer(run, backwards=False)
     network = averaged([teacher.network, *(trainer.network for trainer in students)])
-    if options.average:
-        network = averaged([network, stored_network(network, tokenizer, store.open(options.average))])
+    for other in others:
+        network = averaged([network, other])
     share_vectors(network, tokenizer)
     record = TrainingRecord(
         recipe=recipe,
@@ -178,18 +180,18 @@ def share_vectors(network: TrainingNetwork, tokenizer: Tokenizer) -> None:
                 network.embedding.weight[numbers[word]] = network.embedding.weight[numbers[token]]
 
 
-def stored_network(like: TrainingNetwork, tokenizer: Tokenizer, model: StoredModel) -> TrainingNetwork:
-    """A stored version's network, of which the mean with another one can be taken.
+def stored_network(run: Run, model: StoredModel) -> TrainingNetwork:
+    """A stored version's network, of which the mean with one of the same words can be taken.
 
     Raises:
         CheckpointError: it cannot be read.
-        DataError: its words or sizes are others.
+        DataError: its sizes are others.
     """
-    network = TrainingNetwork(like.config)
+    network = fresh_network(run.recipe, len(run.tokenizer), 0)
     stored = load_network(model.path, model.config).state_dict()
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (network.state_dict(), stored)]
-    if shapes[0] != shapes[1] or load_tokenizer(model).vocabulary != tokenizer.vocabulary:
-        raise DataError(f"{model.reference}: its words or sizes are others, so there is no mean of it and this run's")
+    if shapes[0] != shapes[1]:
+        raise DataError(f"{model.reference}: its sizes are others, so there is no mean of it and this run's network")
     network.load_state_dict(stored)
     return network
 

@@ -169,7 +169,7 @@ class Generator:
                      "couldn't", "could not", "dont", "no longer", "hardly", "can't really", "don't really"),
             "no": ("no", "nope", "no.", "not at all", "not really", "absolutely not", "never", "no way", "hell no"),
             "yes": ("yes", "yes.", "yep", "absolutely", "definitely", "of course", "for sure", "very much so"),
-            "num": [*map(str, range(2, 60)), *"23456789" * 6],
+            "num": [*map(str, [*range(2, 1000), *range(2, 60), *range(1950, 2030)]), *"23456789" * 40],
         }  # fmt: skip
 
     def texts(self, count: int) -> list[GeneratedText]:
@@ -318,7 +318,7 @@ _SYLLABLES = (
     "ka mi ro shan wei tha bo ra jesh yu ki no la ti va den mar zu fe lo san dri nia ber to xi oma ne so ju".split()
 )
 _WEIGHTS = {
-    "numbers": 0.9,
+    "numbers": 1.8,
     "contrast": 1.8,
     "others": 0.9,
     "emoji": 0.7,

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.errors import NoWordsError
 from app.sentiment import TOKEN_TYPECODE, TokenIds
+from app.text.preprocessing2 import NUMBER
 from app.text.tokenizer import Tokenizer
 from app.training.data import Dataset
 from app.training.reviews.flipped import flipped
@@ -23,6 +24,13 @@ _NOTHING = (1 / 3, 1 / 3, 1 / 3)
 _PHRASE_LONGEST = 60
 _CUT_SHARE = 0.02
 _CUT_FROM_RANK = 1500
+_EXCHANGED_SHARE = 0.4
+"""Share of the numbers in training texts that become other numbers: how many, when and for how much says nothing about
+how good it was."""
+_NUMBERS = (*"23456789", NUMBER)
+_RATES_BEFORE = frozenset(("give", "gave", "rate", "rated", "rating", "score", "scored", "grade"))
+_RATES_AFTER = frozenset(("10", "star", "stars", "out", "/", "%"))
+"""What stands near a number that says how good it was: up to four tokens before it, or next behind it."""
 
 
 @dataclass
@@ -106,19 +114,40 @@ def encoded(mixture: Mixture, tokenizer: Tokenizer, seed: int, *, cut: bool = Tr
     Args:
         mixture: what to encode.
         tokenizer: with what.
-        seed: decides which words are cut.
-        cut: whether some of the rarer words are cut into their pieces, so that pieces are learnt.
+        seed: decides which words are cut, and which numbers exchanged.
+        cut: whether some of the rarer words are cut into their pieces, so that pieces are learnt, and some numbers are
+            exchanged.
     """
     found = tokenizer.encode_all(mixture.texts)
     rows = [row for row, encoding in enumerate(found) if not isinstance(encoding, NoWordsError)]
     ids = [encoding.ids for encoding in found if not isinstance(encoding, NoWordsError)]
     if cut:
-        ids = _cut_words(ids, tokenizer, seed)
+        ids = _cut_words(_exchange_numbers(ids, tokenizer, seed), tokenizer, seed)
     return Dataset(
         ids,
         np.asarray([mixture.targets[row] for row in rows], dtype=np.float32),
         np.asarray([mixture.stars[row] for row in rows], dtype=np.float32),
     )
+
+
+def _exchange_numbers(ids: list[TokenIds[int]], tokenizer: Tokenizer, seed: int) -> list[TokenIds[int]]:
+    draw = random.Random(seed)
+    places = {word: number for number, word in enumerate(tokenizer.vocabulary)}
+    numbers, before, after = (
+        [places[word] for word in words if word in places] for words in (_NUMBERS, _RATES_BEFORE, _RATES_AFTER)
+    )
+    exchangeable = set(numbers)
+    changed = []
+    for text in ids:
+        found = array(TOKEN_TYPECODE, text)
+        for at in [at for at, number in enumerate(text) if number in exchangeable]:
+            rates = not set(text[at + 1 : at + 2]).isdisjoint(after) or not set(text[max(0, at - 4) : at]).isdisjoint(
+                before
+            )
+            if not rates and draw.random() < _EXCHANGED_SHARE:
+                found[at] = draw.choice(numbers)
+        changed.append(found)
+    return changed
 
 
 def _cut_words(ids: list[TokenIds[int]], tokenizer: Tokenizer, seed: int) -> list[TokenIds[int]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.errors import NoWordsError
 from app.store import ModelStore
-from app.text.tokenizer import Tokenizer
+from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset
 from app.training.fragments import draw_crops, draw_fragments
@@ -55,14 +55,18 @@ class Run:
         for reviews_of in (self.corpus.train, self.corpus.validation, self.corpus.unsup):
             for review in reviews_of:
                 found.update(f"{review.label} {review.stars} {review.text}".encode())
-        found.update(self.store.open(self.options.start).digest.encode())
+        for reference in filter(None, (self.options.start, self.options.average)):
+            found.update(self.store.open(reference).digest.encode())
         return found.hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of all training texts."""
+        """The tokenizer of all training texts; of the version that is averaged with, where there is one."""
         network = self.recipe.network
         limits = (network["max_tokens"], network["head_tokens"])
+        if self.options.average:
+            # There is no mean of networks with other words.
+            return load_tokenizer(self.store.open(self.options.average)).with_limits(*limits)
         path = self.options.run / f"tokenizer-{self.digest}.json"
         if path.exists():
             return Tokenizer.load(path, *limits)

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from app.text.preprocessing2 import NUMBER
 from app.text.tokenizer import PAD_TOKEN, PIECE, UNKNOWN_TOKEN, Tokenizer
 from app.training.labelled import Examples
 from app.training.reviews import mixture as module
@@ -118,3 +119,16 @@ def test_development_texts_have_plain_labels() -> None:
     found = labelled_mixture([source(5)], [])
     assert found.texts == TEXTS
     assert found.targets == [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
+
+
+def test_some_numbers_become_others() -> None:
+    """In training texts alone; those that say how good it was stay."""
+    words = ["paid", "gave", "it", "4", "8", NUMBER, "10"]
+    tokenizer = Tokenizer([PAD_TOKEN, UNKNOWN_TOKEN, *words], 12, 4, 2)
+    found = Mixture()
+    for _ in range(50):
+        found.add("paid 12 4 paid gave it 8 paid it it 4 10", one_hot_target(0))
+    whole, exchanged = encoded(found, tokenizer, 1, cut=False), encoded(found, tokenizer, 1)
+    assert {tuple(ids) for ids in whole.ids} == {(2, 7, 5, 2, 3, 4, 6, 2, 4, 4, 5, 8)}
+    columns = [set(column) for column in zip(*exchanged.ids, strict=True)]
+    assert columns == [{2}, {5, 6, 7}, {5, 6, 7}, {2}, {3}, {4}, {6}, {2}, {4}, {4}, {5}, {8}]
