@@ -253,11 +253,7 @@ class RemoteEngine:
                 error = frames.ERRORS.get(answer, EngineUnavailableError)
                 pending.set_exception(error("the engine could not classify this text", retry_after=1.0))
             else:
-                pending.set_result([row and _scores(*row) for row in answer])
-
-
-def _scores(probabilities: list[float], rating: float | None, *computed: float) -> Scores:
-    return Scores(tuple(probabilities), rating, (computed[0], computed[1]) if computed else None)
+                pending.set_result([row and Scores._make(row) for row in answer])
 
 
 class _Connection(asyncio.Protocol):

@@ -155,7 +155,7 @@ class _Connection(asyncio.Protocol):
         if ticket.scores is None:
             self._answer([number, _failure(ticket)])
         else:
-            self._answer([number, [row and (*row[:2], *(row.computed or ())) for row in ticket.scores]])
+            self._answer([number, ticket.scores])
 
     def _answer(self, entry: list[object]) -> None:
         """Collect the answers of one batch into one frame."""

@@ -12,8 +12,8 @@ SUBMIT   ``batches:u32 sent:f64 deadline:f64``, then per batch ``id:u32 texts:u3
          then all token ids as i32
 CANCEL   ids as u32
 RESULT   ``queued:u32 texts_per_second:f64``, then MessagePack list of ``[id, scores]`` or ``[id, code]``, empty in a
-         sign of life. Scores are a list of ``[probabilities, rating]`` of each text, where traces are asked for with
-         the times the forward pass began and ended, or nil for a text that failed alone
+         sign of life. Scores are a list of ``[probabilities, rating, computed]`` of each text, as ``Scores`` has them,
+         or nil for a text that failed alone
 ======== ======================================================================================================
 """
 
@@ -63,7 +63,7 @@ class Results(NamedTuple):
 
     queued: int
     texts_per_second: float
-    entries: list[list[Any]]
+    entries: tuple[tuple[int, Any], ...]
 
 
 class FrameReader:
@@ -181,4 +181,4 @@ def results(queued: int, texts_per_second: float, entries: Sequence[Sequence[Any
 def read_results(body: memoryview) -> Results:
     """Decode a RESULT frame."""
     queued, rate = _RESULT.unpack_from(body)
-    return Results(queued, rate, msgpack.unpackb(body[_RESULT.size :]))
+    return Results(queued, rate, msgpack.unpackb(body[_RESULT.size :], use_list=False))

@@ -63,7 +63,8 @@ class Dispatcher:
             encoded = self._admit_and_encode(text)
         except NoWordsError:
             return None
-        return PendingText(self._register(PendingBatch([key], self._submit(encoded), encoded)), 0)
+        keys = () if key is None else (key,)
+        return PendingText(self._register(PendingBatch(keys, self._submit(encoded), encoded)), 0)
 
     def look_up_or_submit(self, key: bytes, text: str, ask: Ask) -> PendingText:
         """Have another cache asked for one text, and submit it where that has nothing; or join a pending identical one.
@@ -179,7 +180,7 @@ class Dispatcher:
         if ticket.scores is None or batch.outcomes is not None:
             return
         outcomes = batch.note_outcomes(self._thresholds)
-        for key, outcome in zip(batch.keys, outcomes, strict=True):
+        for key, outcome in zip(batch.keys, outcomes, strict=False):
             if key is not None and isinstance(outcome, Prediction):
                 self._keep(key, outcome)
 

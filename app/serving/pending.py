@@ -27,7 +27,7 @@ class PendingBatch:
     """Texts that went to the engine together, with everybody who waits for one of them.
 
     Attributes:
-        keys: cache key of each, where it has one.
+        keys: cache key of each, where it has one; empty where nothing is cached.
         ticket: what becomes of them.
         encoded: what the engine was given; None while another cache is asked, and where that has the text.
         outcomes: outcome of each, as soon as all are computed or found.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine import frames
-from app.sentiment import TextBatch
+from app.sentiment import Scores, TextBatch
 
 BATCHES = st.lists(
     st.lists(st.integers(1, 20), min_size=1, max_size=8).map(
@@ -45,11 +45,11 @@ def test_results_and_hello() -> None:
     reader = frames.FrameReader(lambda kind, body: seen.append((kind, body)))
     reader.feed(
         frames.hello("tiny/1", "0ff", "torch", "float32", "cpu")
-        + frames.results(3, 1.5, [[1, [((0.25, 0.75), None), None]], [2, "x"]])
+        + frames.results(3, 1.5, [[1, [Scores((0.25, 0.75)), None]], [2, "x"]])
     )
     fields = {"model": "tiny/1", "digest": "0ff", "runtime": "torch", "precision": "float32", "device": "cpu"}
     assert frames.read_hello(seen[0][1]) == fields
-    assert frames.read_results(seen[1][1]) == (3, 1.5, [[1, [[[0.25, 0.75], None], None]], [2, "x"]])
+    assert frames.read_results(seen[1][1]) == (3, 1.5, ((1, (((0.25, 0.75), None, None), None)), (2, "x")))
 
 
 @pytest.mark.parametrize("start", [b"\x00\x00\x00\x00\x01", b"\xff\xff\xff\xff\x01"])

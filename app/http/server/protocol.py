@@ -8,7 +8,6 @@ import termios
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.errors import ServiceError
 from app.http.auth.meter import CALLER
@@ -80,7 +79,7 @@ class ServiceProtocol(BoundedHttpProtocol):
                 if request is not None:
                     self._plain = False
                     if not request.response_complete:
-                        self.cycle = cast("RequestResponseCycle", request)
+                        self.cycle = request  # type: ignore[assignment]  # to uvicorn it is one
                         self.run(request)
                     return
             self._give_to_application()
