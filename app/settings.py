@@ -36,7 +36,7 @@ _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _OWN = frozenset(
-    {"admin", "classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v2"}
+    {"admin", "classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v1", "v2"}
 )
 """First parts of the service's own paths."""
 
