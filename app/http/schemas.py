@@ -50,6 +50,7 @@ class ClassifyRequest(BaseModel):
                 {"text": REVIEW},
                 {"texts": [REVIEW, LONG_REVIEW]},
                 {"text": REVIEW, "explain": ["sentences", "tokens", "curve"]},
+                {"text": "Ein wunderbarer Film.", "language": "de"},
             ],
         },
     )
@@ -70,6 +71,22 @@ class ClassifyRequest(BaseModel):
         ),
     ] = None
 
+    language: Annotated[
+        str | None,
+        Field(
+            description="Of the texts, where it is known, as a tag of BCP 47. Models read English: of texts in another "
+            "language the judgement is unreadable, whatever their words.",
+            max_length=35,
+            pattern="^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
+            json_schema_extra=_not_null,
+        ),
+    ] = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the texts are said to be of a language that no model reads."""
+        return self.language is not None and self.language.lower().partition("-")[0] not in ("en", "eng")
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         # A field that is null is a field that is given.
@@ -77,6 +94,8 @@ class ClassifyRequest(BaseModel):
             raise ValueError("exactly one of text and texts must be given")
         if "explain" in self.model_fields_set and self.explain is None:
             raise ValueError("explain must be a list where it is given")
+        if "language" in self.model_fields_set and self.language is None:
+            raise ValueError("language must be a string where it is given")
         return self
 
 
@@ -254,7 +273,7 @@ def check_count(count: int, limit: int, field: str) -> None:
 
 
 _FIELD = re.compile(rb'"\s*:')
-_NAMES = (b'"text', b'"explain')
+_NAMES = (b'"text', b'"explain', b'"language')
 _ESCAPED_LETTERS = (b"\\u006", b"\\u007")
 _BACKSLASH = ord("\\")
 
