@@ -44,7 +44,7 @@ _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
 _READY_PAUSE = 0.2
 """Seconds that one question whether the service is ready may take, and between two."""
-_CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json' \\
+_CURL = """curl -s http://{address}/v1/classify -H 'Content-Type: application/json' \\
      -d '{{"text": "A wonderful little film, I loved every minute."}}'"""
 
 

@@ -7,7 +7,7 @@ import re
 from codecs import BOM_UTF8
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.http.explain import ExplanationEntry
 from app.http.problems import Problem
@@ -32,6 +32,20 @@ def _not_null(schema: dict[str, Any]) -> None:
     # Null is only how this program says that a field was not given.
     del schema["default"]
     schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
+
+
+_LANGUAGE_TAG = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
+
+
+def _language_tag(value: str) -> str:
+    if re.fullmatch(_LANGUAGE_TAG, value) is None:
+        raise ValueError("must be the tag of one language (BCP 47), such as en or pt-BR")
+    return value
+
+
+def _as_language_tag(schema: dict[str, Any]) -> None:
+    _not_null(schema)
+    schema["pattern"] = _LANGUAGE_TAG
 
 
 _EITHER: list[Any] = [{"required": ["text"]}, {"required": ["texts"]}]
@@ -72,13 +86,11 @@ class ClassifyRequest(BaseModel):
     ] = None
 
     language: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(_language_tag)] | None,
         Field(
             description="Of the texts, where it is known, as a tag of BCP 47. Models read English: of texts in another "
             "language the judgement is unreadable, whatever their words.",
-            max_length=35,
-            pattern="^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
-            json_schema_extra=_not_null,
+            json_schema_extra=_as_language_tag,
         ),
     ] = None
 

@@ -91,7 +91,7 @@ BAD = {
     ),
     "language null": Bad(b'{"text": "a", "language": null}', INVALID, "language must be a string"),
     "language empty": Bad(b'{"text": "a", "language": ""}', INVALID, "language: "),
-    "language in words": Bad(b'{"text": "a", "language": "in German"}', INVALID, "language: "),
+    "language in words": Bad(b'{"text": "a", "language": "in German"}', INVALID, "such as en or pt-BR"),
     "languages": Bad(b'{"texts": ["a", "b"], "language": ["en", "de"]}', INVALID, "language: "),
     "huge number hidden": Bad(b'{"text": ' + b"9" * 4300 + b', "text": "a"}', INVALID, "text: "),
     "blank": Bad(b'{"text": ""}', "blank_text", "at least 1"),
