@@ -76,7 +76,6 @@ def build_router(
         )
 
     add_admin_routes(router, switch)
-    add_compat_routes(router, classifier, settings)
 
     @router.get("/health/live", **LIVE)
     async def live() -> dict[str, str]:
@@ -94,6 +93,7 @@ def build_router(
     if settings.metrics != "off":
         _add_metrics(router)
     router.include_router(build_page_router(page_opened))
+    add_compat_routes(router, classifier, settings)
     return router
 
 
