@@ -30,7 +30,7 @@ from app.report.command import add_report_arguments, wanted
 from app.report.findings import Wanted
 from app.report.written import ReportOnWritten
 from app.sentiment import Prediction
-from app.settings import add_store_argument, choices_of, default_of
+from app.settings import add_compute_arguments, add_store_argument, default_of
 from app.store import ModelStore
 
 _CONCURRENCY = 4
@@ -45,37 +45,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help=f"{READ_NAMES}; patterns such as 'reviews/*.csv'; - for standard input; or one text, in quotes",
+        help=f"{READ_NAMES}; also 'reviews/*.csv', - for standard input, or one text in quotes",
     )
     parser.add_argument(
         "--out",
-        help=f"a file ({', '.join(f'.{name}' for name in written)}), or a folder, which several files need: "
-        "each result is called as its INPUT there (default: standard output; with --report nowhere)",
+        help=f"a file ({', '.join(f'.{name}' for name in written)}), or a folder (default: standard output)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT, and forget a run that was stopped")
-    parser.add_argument("--out-format", choices=written, help="of OUT, where its name does not tell; OUT is UTF-8")
+    parser.add_argument("--out-format", choices=written, metavar="FORMAT", help="of OUT, where its name does not tell")
     parser.add_argument(
         "--escape-formulas",
         action="store_true",
-        help="put an apostrophe before values of CSV and TSV that a spreadsheet would compute, such as =HYPERLINK(...)",
+        help="disarm values that a spreadsheet would compute",
     )
     report = parser.add_argument_group("a report on what was scored")
-    report.add_argument(
-        "--report", metavar="REPORT.HTML", help="also write a page with shares, words, times and groups"
-    )
+    report.add_argument("--report", metavar="REPORT.HTML", help="also a page with shares, words, times, groups")
     add_report_arguments(report)
     add_read_arguments(parser.add_argument_group("how INPUT is read"), "INPUT", tuple(OnBadRow))
     local = parser.add_argument_group("scored by this machine")
     model = default_of("model")
-    local.add_argument("--model", default=model, help=f"{REFERENCES} (default: $SENTIMENT_MODEL, now %(default)s)")
+    local.add_argument("--model", default=model, help=f"{REFERENCES} (now %(default)s)")
     add_store_argument(local)
-    local.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    for name in ("runtime", "precision"):
-        local.add_argument(f"--{name}", choices=choices_of(name), default="auto", help="default: %(default)s")
-    local.add_argument("--threads", type=int, default=0, help="threads of the forward pass; 0: all cores")
+    add_compute_arguments(local)
     remote = parser.add_argument_group("scored by a running service")
     remote.add_argument("--url", help="its address; nothing is computed here then")
-    remote.add_argument("--concurrency", type=int, default=_CONCURRENCY, help="requests at once (default: %(default)s)")
+    remote.add_argument(
+        "--concurrency", type=int, metavar="N", default=_CONCURRENCY, help="requests at once (default: %(default)s)"
+    )
     remote.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each request")
 
 

@@ -1,4 +1,4 @@
-"""The commands: serve, classify, report, train, train-reviews, evaluate, models, keys, cache and openapi.
+"""The commands: serve, classify, report, train, train-reviews, evaluate, models, keys, cache, openapi and completion.
 
 Of ``python -m app`` or, where it is installed, ``sentiment``.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.errors import SentimentError, SettingsError
+from app.terminal import SHELLS, Parser, completion
 from app.version import PACKAGE, VERSION
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
 _READY_PAUSE = 0.2
 """Seconds that one question whether the service is ready may take, and between two."""
-_CURL = """curl -s http://{address}/classify -H 'Content-Type: application/json' \\
+_CURL = """curl -s http://{address}/v1/classify -H 'Content-Type: application/json' \\
      -d '{{"text": "A wonderful little film, I loved every minute."}}'"""
 
 
@@ -93,7 +94,7 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     than many a command."""
     script = Path(sys.argv[0]).name
     program = script if script in _SCRIPTS else "python -m app"
-    parser = argparse.ArgumentParser(prog=program, description="A self-hosted sentiment service.")
+    parser = Parser(prog=program, description="A self-hosted sentiment service.")
     parser.add_argument("--version", action="version", version=f"sentiment-service {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a model over HTTP", description=_serve.__doc__)
@@ -106,6 +107,11 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
     document.add_argument("--out", type=Path, help="file to write instead of standard output")
     document.set_defaults(run=_openapi)
+    completing = commands.add_parser(
+        "completion", help="write what makes a shell complete these commands", description=_completion.__doc__
+    )
+    completing.add_argument("shell", choices=SHELLS, help="for which it is")
+    completing.set_defaults(run=_completion)
     return parser
 
 
@@ -260,6 +266,13 @@ def _openapi(options: argparse.Namespace) -> None:
         sys.stdout.write(text)
     else:
         options.out.write_text(text, encoding="utf-8")
+
+
+def _completion(options: argparse.Namespace) -> None:
+    """Write a script that makes a shell complete the commands and flags of `sentiment`."""
+    parser = _parser()
+    parser.prog = _SCRIPTS[0]
+    sys.stdout.write(completion(parser, options.shell) + "\n")
 
 
 def _as_environment(given: Mapping[str, Any]) -> dict[str, str]:

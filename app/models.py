@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from app.errors import CheckpointError
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared = argparse.ArgumentParser(add_help=False)
     add_store_argument(shared)
     listing = commands.add_parser("list", parents=[shared], help="all versions, with size and test accuracy")
+    listing.add_argument("--json", action="store_true", help="one array of objects, for programs")
     listing.set_defaults(action=_list, served=default_of("model"))
     show = commands.add_parser("show", parents=[shared], help="configuration and figures of one version")
     show.add_argument("reference", metavar="MODEL", help=REFERENCES)
@@ -91,31 +93,71 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _list(args: argparse.Namespace) -> int:
     store = ModelStore(args.store)
-    rows = [_row(store, name, version, args.served) for name, version in _references(store)]
-    if not rows:
+    entries = [_entry(store, name, version, args.served) for name, version in _references(store)]
+    if args.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+    elif entries:
+        head = ("name", "version", "architecture", "parameters", "size", "test accuracy", "called", "")
+        print(table(head, [_row(entry) for entry in entries]))
+    else:
         print(f"{args.store}: no models")
-        return 0
-    print(table(("name", "version", "architecture", "parameters", "size", "test accuracy", "called", ""), rows))
     return 0
 
 
-def _row(store: ModelStore, name: str, version: int, served: str) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _Entry:
+    """A version in the list of them; None stands for what is not known.
+
+    Attributes:
+        model: its name.
+        version: its number.
+        served: whether ``serve`` takes it without being told which.
+        called: labels that name it.
+        architecture: of its network.
+        parameters: number of weights.
+        bytes: size of all its files.
+        test_accuracy: on the test texts of its training.
+        error: why it cannot be used; None of one that can.
+    """
+
+    model: str
+    version: int
+    served: bool
+    called: list[str]
+    architecture: str | None = None
+    parameters: int | None = None
+    bytes: int | None = None
+    test_accuracy: float | None = None
+    error: str | None = None
+
+
+def _entry(store: ModelStore, name: str, version: int, served: str) -> _Entry:
+    entry = _Entry(name, version, _is(store, served, name, version), _labels_of(store, name, version))
     try:
         model = store.open(f"{name}/{version}")
         count = parameters(model)
     except CheckpointError as error:
         # One damaged version must not hide the others.
-        return name, str(version), "damaged", "", "", "", "", str(error)
+        return replace(entry, error=str(error))
     accuracy = model.metrics.get("test", {}).get("accuracy")
+    return replace(
+        entry, architecture=model.config.architecture, parameters=count, bytes=model.size, test_accuracy=accuracy
+    )
+
+
+def _row(entry: _Entry) -> tuple[str, ...]:
+    """As people read it."""
+    if entry.error is not None:
+        return entry.model, str(entry.version), "damaged", "", "", "", "", entry.error
     return (
-        name,
-        str(version),
-        model.config.architecture,
-        f"{count:,}",
-        f"{model.size / 1e6:.1f} MB",
-        "" if accuracy is None else f"{accuracy:.5f}",
-        ", ".join(_labels_of(store, name, version)),
-        "served by default" if _is(store, served, name, version) else "",
+        entry.model,
+        str(entry.version),
+        str(entry.architecture),
+        f"{entry.parameters:,}",
+        f"{(entry.bytes or 0) / 1e6:.1f} MB",
+        "" if entry.test_accuracy is None else f"{entry.test_accuracy:.5f}",
+        ", ".join(entry.called),
+        "served by default" if entry.served else "",
     )
 
 

@@ -36,7 +36,7 @@ _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _OWN = frozenset(
-    {"admin", "classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v2"}
+    {"admin", "classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v1", "v2"}
 )
 """First parts of the service's own paths."""
 
@@ -260,9 +260,25 @@ def add_store_argument(parser: argparse._ActionsContainer, *, writes: bool = Fal
     parser.add_argument(
         "--store",
         type=Path,
+        metavar="FOLDER",
         default=store if writes else store_to_read(store),
         help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)",
     )
+
+
+def add_compute_arguments(parser: argparse._ActionsContainer, runtime: str = "auto") -> None:
+    """Add the flags of commands that compute: where, with what, and on how many cores.
+
+    Args:
+        parser: takes them.
+        runtime: the default one.
+    """
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    for name, default in (("runtime", runtime), ("precision", "auto")):
+        choices = choices_of(name)
+        said = f"{', '.join(choices[:-1])} or {choices[-1]} (default: %(default)s)"
+        parser.add_argument(f"--{name}", choices=choices, metavar=name.upper(), default=default, help=said)
+    parser.add_argument("--threads", type=int, metavar="N", default=0, help="of the forward pass; 0: all cores")
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -2,7 +2,7 @@
 const url = process.argv[2] ?? "http://127.0.0.1:8000";
 
 async function classify(texts, attempts = 5) {
-  const response = await fetch(`${url}/classify`, {
+  const response = await fetch(`${url}/v1/classify`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Timeout-Seconds": "20" },
     body: JSON.stringify({ texts }),

@@ -160,6 +160,10 @@ class FakeExplainer:
         self.error = error
         self.after = after
         self.requests: list[ExplanationRequest] = []
+        self.warmed = 0
+
+    def warm(self) -> None:
+        self.warmed += 1
 
     async def explain(self, request: ExplanationRequest) -> Parts:
         self.requests.append(request)

@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "store": {"atomic", "errors", "labels", "sentiment"},
     "golden": {"errors", "sentiment", "store"},
     "version": set(),
+    "terminal": set(),
     "redis_address": set(),
     "settings": {"errors", "redis_address"},
     "reference": {"errors", "store"},
@@ -72,7 +73,8 @@ ROOMS: dict[str, set[str]] = {
     "supervisor_process": {"errors", "labels", "metrics", "process", "settings", "store", "switching"},
     "cli": {
         *("classify", "engine_process", "errors", "explainer_process", "files", "keys", "logs", "main", "models"),
-        *("process", "purge", "report", "settings", "store", "supervisor_process", "tracing", "training", "version"),
+        *("process", "purge", "report", "settings", "store", "supervisor_process", "terminal", "tracing", "training"),
+        "version",
     },
     "__main__": {"cli"},
 }
@@ -94,6 +96,7 @@ LIBRARIES: dict[str, set[str]] = {
     "sklearn": {"app.training"},
     "matplotlib": {"app.training"},
     "nupunkt": {"app.text.sentences"},
+    "shtab": {"app.terminal"},
 }
 """The only modules and packages that may import a library."""
 

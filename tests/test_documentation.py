@@ -163,10 +163,11 @@ def test_containers_are_given_time_to_end() -> None:
 
 
 def commands() -> list[str]:
-    """Every ``python -m app`` command line in a block of code, continuation lines joined."""
+    """Every command line of ours in a block of code, continuation lines joined, up to where another program begins."""
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [match[1] for line in lines if (match := re.search(r"python -m app +(.*)", line))]
+    found = [re.search(r"(?:python -m app|^sentiment) +([^=>|][^>|]*)", line) for line in lines]
+    return [match[1] for match in found if match]
 
 
 @pytest.mark.parametrize("command", commands())

@@ -133,10 +133,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (".venv/bin/python", "bin/python"):
         program = place / name
         program.parent.mkdir(parents=True)
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-        program.chmod(0o755)
+        write_program(program, "")
+    write_program(place / "bin" / "sentiment", "-m app")
     (place / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     return place
+
+
+def write_program(path: Path, arguments: str) -> None:
+    """Another name of this Python."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n')
+    path.chmod(0o755)
 
 
 @pytest.fixture(scope="module")

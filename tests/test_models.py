@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,23 @@ def test_list_shows_every_version_and_what_is_served(
     assert first.split()[:4] == ["tiny", "1", "gru", f"{count:,}"]
     assert "served" not in first
     assert second.endswith("served by default")
+
+
+def test_a_program_reads_the_list(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same as people see, in plain numbers; a damaged version says why, and an empty store is an empty list."""
+    run("label", "tiny", "2", "candidate", "--store", str(store))
+    (store / "tiny" / "1" / WEIGHTS_FILE).write_bytes(b"")
+    capsys.readouterr()
+    assert run("list", "--json", "--store", str(store)) == 0
+    damaged, whole = json.loads(capsys.readouterr().out)
+    count = sum(tensor.numel() for tensor in tiny_network(tiny_config(architecture="lstm")).state_dict().values())
+    assert WEIGHTS_FILE in damaged["error"]
+    assert (damaged["version"], damaged["parameters"]) == (1, None)
+    assert (whole["model"], whole["version"], whole["called"]) == ("tiny", 2, ["candidate"])
+    assert (whole["parameters"], whole["served"], whole["error"]) == (count, False, None)
+    assert whole["bytes"] > count
+    assert run("list", "--json", "--store", str(store / "none")) == 0
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_list_goes_on_past_a_damaged_version(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

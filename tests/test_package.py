@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -184,6 +185,10 @@ def test_it_classifies_a_file(programs: Path, elsewhere: Path) -> None:
     assert ["positive" in rows[1], "negative" in rows[2]] == [True, True]
     listed = run(programs / "sentiment", "models", "list", cwd=elsewhere)
     assert listed.count("served by default") == 1
+    [only] = json.loads(run(programs / "sentiment", "models", "list", "--json", cwd=elsewhere))
+    assert (only["served"], only["error"]) == (True, None)
+    script = run(programs / "sentiment", "completion", "bash", cwd=elsewhere)
+    assert script.rstrip().endswith("sentiment")
     usage = run(programs / "sentiment", "--help", cwd=elsewhere)
     assert usage.startswith("usage: sentiment ")
     ended = subprocess.run(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 
 from app.errors import DataError, OptionError
 from app.files.layout import Format
 from app.files.options import OnBadRow, Quoting, ReadOptions
-from app.files.table import USUAL_NAMES
 
-READ_NAMES = (
-    ".csv, .tsv, .jsonl, .json, .txt (a text a line), .xlsx or .parquet; all but the last two also .gz, .bz2, .xz, .zst"
-)
+READ_NAMES = ".csv, .tsv, .jsonl, .json, .txt, .xlsx, .parquet; .csv.gz, .csv.zst and such"
 _REMEDIES = {"compression": "a name that ends in .gz, .bz2, .xz or .zst"}
 """What helps where no flag does."""
 
@@ -27,26 +25,23 @@ def add_read_arguments(parser: argparse._ActionsContainer, what: str, bad_rows: 
     """
     parser.add_argument(
         "--text-column",
-        help=f"the texts; of JSON also a path, review.text (default: {', '.join(USUAL_NAMES[:6])} or another usual "
-        "name, or the only column there is)",
+        metavar="COLUMN",
+        help="of the texts; in JSON also review.text (default: as found)",
     )
-    parser.add_argument("--format", choices=tuple(map(str, Format)), help=f"of {what}, where its name does not tell")
-    parser.add_argument("--delimiter", help="between values of CSV and TSV; '\\t' is a tab (default: as it is found)")
-    parser.add_argument("--encoding", default="utf-8", help=f"of {what} (default: %(default)s)")
+    _add_choice(parser, "--format", "FORMAT", tuple(map(str, Format)), None)
+    parser.add_argument("--delimiter", metavar="CHAR", help="of CSV and TSV; '\\t' is a tab (default: as found)")
+    parser.add_argument("--encoding", metavar="NAME", default="utf-8", help=f"of {what} (default: %(default)s)")
     parser.add_argument("--no-header", action="store_true", help="the first row is one like the others")
-    parser.add_argument(
-        "--quoting",
-        choices=tuple(map(str, Quoting)),
-        default=Quoting.STANDARD,
-        help="none: quotation marks are characters like others (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--on-bad-row",
-        choices=tuple(map(str, bad_rows)),
-        default=OnBadRow.ERROR,
-        help="what becomes of rows that are not as they should be (default: %(default)s)",
-    )
-    parser.add_argument("--keep-na", action="store_true", help="take NA, NaN, None, null, N/A and - as they stand")
+    _add_choice(parser, "--quoting", "HOW", tuple(map(str, Quoting)), Quoting.STANDARD)
+    _add_choice(parser, "--on-bad-row", "WHAT", tuple(map(str, bad_rows)), OnBadRow.ERROR)
+    parser.add_argument("--keep-na", action="store_true", help="take NA, None, null and - as they stand")
+
+
+def _add_choice(
+    parser: argparse._ActionsContainer, flag: str, name: str, choices: Sequence[str], default: str | None
+) -> None:
+    said = f"{', '.join(choices[:-1])} or {choices[-1]}" + (" (default: %(default)s)" if default else "")
+    parser.add_argument(flag, choices=choices, metavar=name, default=default, help=said)
 
 
 def read_options(args: argparse.Namespace) -> ReadOptions:

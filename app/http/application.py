@@ -85,7 +85,8 @@ def build_application(
     origins = None if settings.cors_origins is None else OriginHeaders(settings.cors_origins)
     app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins)
     endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
-    router = build_router(classifier, settings, endpoint, FilesEndpoint(classifier, settings), switch)
+    files = FilesEndpoint(classifier, settings)
+    router = build_router(classifier, settings, endpoint, files, switch, _warmer(settings, explanations))
     app.state.inference_routes = _posts_of(router)
     app.include_router(router)
     if app.openapi_url:
@@ -100,6 +101,16 @@ def build_application(
     app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
+
+
+def _warmer(settings: Settings, explanations: Callable[[], Explanations | None]) -> Callable[[], None]:
+    """Gets the explainer ready. Where there are keys, somebody without one must not start a process."""
+
+    def warm() -> None:
+        if settings.api_keys is None and (current := explanations()) is not None:
+            current.warm()
+
+    return warm
 
 
 def _posts_of(router: APIRouter) -> list[str]:

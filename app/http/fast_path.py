@@ -109,14 +109,15 @@ class FastPath:
             return None
         try:
             asked = parse_request(body, 1)
-            if asked.text is None or asked.explain is not None:
+            if asked.text is None or asked.explain is not None or asked.foreign:
                 return None
             if head.caller is not None and head.caller.waits:
                 request = FastRequest(self._recorder, self._deadlines, classifier, connection, head)
-                request.work(_count_and_classify(head.caller, classifier, asked.text, head.timeout))
+                request.work(_count_and_classify(head, head.caller, classifier, asked.text))
                 return request
             if head.caller is not None:
                 at_once(head.caller.count())
+                head.lines += at_once(head.caller.lines())
         except Problem:
             return None
         try:
@@ -148,7 +149,10 @@ class FastPath:
         return classifier is not None and classifier.draining
 
 
-async def _count_and_classify(caller: Caller, classifier: Classifier, text: str, timeout: float) -> Outcome:
-    await caller.count()
-    [outcome] = await classifier.classify([text], timeout=timeout)
+async def _count_and_classify(head: Head, caller: Caller, classifier: Classifier, text: str) -> Outcome:
+    try:
+        await caller.count()
+    finally:
+        head.lines += await caller.lines()
+    [outcome] = await classifier.classify([text], timeout=head.timeout)
     return outcome

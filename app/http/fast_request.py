@@ -103,8 +103,8 @@ class FastRequest:
         "_classifier",
         "_connection",
         "_deadlines",
+        "_head",
         "_id",
-        "_lines",
         "_pending",
         "_recorder",
         "_started",
@@ -128,7 +128,7 @@ class FastRequest:
         self._classifier = classifier
         self._connection = connection
         self._id = recorder.request_id(head.headers)
-        self._lines = head.lines
+        self._head = head  # which learns what is left of the rate limit
         self._started = time.perf_counter()
         self._pending: PendingText | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -210,13 +210,13 @@ class FastRequest:
     def answer(self, body: bytes) -> None:
         """Respond 200."""
         self._over(200)
-        head = b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n" % (_OK, self._lines, self._id.encode(), len(body))
+        head = b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n" % (_OK, self._head.lines, self._id.encode(), len(body))
         self._connection.respond(head, body)
 
     def _refuse(self, problem: Problem) -> None:
         self._over(problem.status)
         head, body = raw_problem(problem, self._id)
-        self._connection.respond(head + self._lines, body)
+        self._connection.respond(head + self._head.lines, body)
 
     def _over(self, status: int) -> None:
         self.response_complete = True

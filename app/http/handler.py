@@ -81,7 +81,7 @@ class ClassifyEndpoint:
         if request.explain is not None:
             return await self._explain(request, texts, classifier, timeout, receive)
         full = self._load_shedder.full(len(body), texts)
-        answer = _BatchAnswer(classifier.model, len(texts))
+        answer = _BatchAnswer(classifier.model, len(texts), foreign=request.foreign)
         try:
             work = classifier.classify(texts, timeout=timeout, early=answer.add)
             outcomes = await while_connected(work, receive)
@@ -91,7 +91,8 @@ class ClassifyEndpoint:
         if full:
             self._load_shedder.answered(len(body))
         if request.texts is None:
-            return Response(single_answer(outcomes[0], classifier), media_type="application/json")
+            single = single_answer(outcomes[0], classifier, foreign=request.foreign)
+            return Response(single, media_type="application/json")
         first = outcomes[0]
         if isinstance(first, ServiceError) and all(type(outcome) is type(first) for outcome in outcomes):
             raise first
@@ -110,7 +111,7 @@ class ClassifyEndpoint:
         kinds = list(dict.fromkeys(request.explain or ()))
         work = classify_and_explain(classifier, self._explanations(), texts, kinds, seconds)
         outcomes, explanations = await while_connected(work, receive)
-        entries = [_entry(outcome, classifier.model.config.labels) for outcome in outcomes]
+        entries = [_entry(outcome, classifier.model.config.labels, foreign=request.foreign) for outcome in outcomes]
         return explained_answer(classifier.model, outcomes, entries, explanations, single=request.texts is None)
 
 
@@ -120,17 +121,20 @@ class _BatchAnswer:
     Args:
         model: what classifies them.
         texts: how many.
+        foreign: see ``ClassifyRequest.foreign``.
     """
 
-    def __init__(self, model: StoredModel, texts: int) -> None:
+    def __init__(self, model: StoredModel, texts: int, *, foreign: bool) -> None:
         self._model = model
+        self._foreign = foreign
         self._entries: list[orjson.Fragment | None] = [None] * texts
 
     def add(self, found: Sequence[tuple[int, Outcome]]) -> None:
         """Write the entries of some texts, whose places are given."""
         labels = self._model.config.labels
         for index, outcome in found:
-            self._entries[index] = orjson.Fragment(orjson.dumps(_entry(outcome, labels)))
+            entry = _entry(outcome, labels, foreign=self._foreign)
+            self._entries[index] = orjson.Fragment(orjson.dumps(entry))
 
     def render(self, outcomes: Sequence[Outcome]) -> bytes:
         """The JSON, with the entries of all texts."""
@@ -139,7 +143,7 @@ class _BatchAnswer:
         return orjson.dumps({"model": model.name, "version": model.version, "results": self._entries})
 
 
-def single_answer(outcome: Outcome, classifier: Classifier) -> bytes:
+def single_answer(outcome: Outcome, classifier: Classifier, *, foreign: bool = False) -> bytes:
     """The JSON that answers a request with one text.
 
     Raises:
@@ -148,12 +152,12 @@ def single_answer(outcome: Outcome, classifier: Classifier) -> bytes:
     if not isinstance(outcome, Prediction):
         raise problem_of(outcome)
     model = classifier.model
-    entry = _entry(outcome, model.config.labels)
+    entry = _entry(outcome, model.config.labels, foreign=foreign)
     entry["model"], entry["version"] = model.name, model.version
     return orjson.dumps(entry)
 
 
-def _entry(outcome: Outcome, labels: Sequence[str]) -> dict[str, Any]:
+def _entry(outcome: Outcome, labels: Sequence[str], *, foreign: bool) -> dict[str, Any]:
     if not isinstance(outcome, Prediction):
         return entry_of(outcome)
     label, score = outcome.best(labels)
@@ -167,5 +171,5 @@ def _entry(outcome: Outcome, labels: Sequence[str]) -> dict[str, Any]:
     }
     if outcome.rating is not None:
         entry["rating"] = outcome.rating
-    entry["unknown"], entry["judgement"] = outcome.unknown, outcome.judgement
+    entry["unknown"], entry["judgement"] = outcome.unknown, "unreadable" if foreign else outcome.judgement
     return entry

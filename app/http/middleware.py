@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics, tracing
 from app.http.problems import Problem, internal_error
+from app.http.routing import route_of
 from app.logs import request_id
 
 logger = logging.getLogger("app.access")
@@ -109,6 +110,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        scope["path"] = route_of(scope["path"])
         current = self._recorder.request_id(scope["headers"])
         token = request_id.set(current)
         status = 0

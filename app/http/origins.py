@@ -27,6 +27,8 @@ EXPOSED_HEADERS = (
     "Accept-Encoding",
     "Allow",
     "Inference-Header-Content-Length",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
     "WWW-Authenticate",
     "X-Judgement",

@@ -35,6 +35,7 @@ def build_router(
     classify: ASGIApp,
     files: ASGIApp,
     switch: ModelSwitch | None = None,
+    page_opened: Callable[[], None] = lambda: None,
 ) -> APIRouter:
     """All routes.
 
@@ -44,6 +45,7 @@ def build_router(
         classify: the ASGI application behind ``POST /classify``.
         files: the one behind ``POST /files``.
         switch: who can have another model served; None: nobody here.
+        page_opened: called when somebody opens the page.
     """
     router = APIRouter()
 
@@ -74,7 +76,6 @@ def build_router(
         )
 
     add_admin_routes(router, switch)
-    add_compat_routes(router, classifier, settings)
 
     @router.get("/health/live", **LIVE)
     async def live() -> dict[str, str]:
@@ -91,7 +92,8 @@ def build_router(
 
     if settings.metrics != "off":
         _add_metrics(router)
-    router.include_router(build_page_router())
+    router.include_router(build_page_router(page_opened))
+    add_compat_routes(router, classifier, settings)
     return router
 
 

@@ -1,4 +1,5 @@
-"""Routes: those whose answer another ASGI application gives, which methods a path has, and HEAD beside GET."""
+"""Routes: paths that last, those whose answer another ASGI application gives, which methods a path has, and HEAD beside
+GET."""
 
 from __future__ import annotations
 
@@ -8,7 +9,32 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+VERSION = "/v1"
+"""What paths that last begin with. What is behind it is the route, under which metrics count both."""
+LASTING = ("/classify", "/files", "/files/columns", "/models")
+"""Routes that have one: those of this service's own interface for programs."""
+
+_ROUTES = {f"{VERSION}{route}": route for route in LASTING}
+_PREFIX = f"{VERSION}/".encode()
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+def route_of(path: str) -> str:
+    """The path without its version."""
+    return _ROUTES.get(path, path)
+
+
+def reduced(target: bytes) -> bytes:
+    """The same of a request's target as it stands in its head, which may have a query."""
+    if not target.startswith(_PREFIX):
+        return target
+    path, mark, query = target.partition(b"?")
+    return route_of(path.decode("latin-1")).encode("latin-1") + mark + query
+
+
+def lasting(route: str) -> str:
+    """The path of a route that programs should use."""
+    return f"{VERSION}{route}" if route in LASTING else route
 
 
 class HeadAsGet:

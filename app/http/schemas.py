@@ -7,7 +7,7 @@ import re
 from codecs import BOM_UTF8
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.http.explain import ExplanationEntry
 from app.http.problems import Problem
@@ -34,6 +34,20 @@ def _not_null(schema: dict[str, Any]) -> None:
     schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
 
 
+_LANGUAGE_TAG = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
+
+
+def _language_tag(value: str) -> str:
+    if re.fullmatch(_LANGUAGE_TAG, value) is None:
+        raise ValueError("must be the tag of one language (BCP 47), such as en or pt-BR")
+    return value
+
+
+def _as_language_tag(schema: dict[str, Any]) -> None:
+    _not_null(schema)
+    schema["pattern"] = _LANGUAGE_TAG
+
+
 _EITHER: list[Any] = [{"required": ["text"]}, {"required": ["texts"]}]
 
 
@@ -50,6 +64,7 @@ class ClassifyRequest(BaseModel):
                 {"text": REVIEW},
                 {"texts": [REVIEW, LONG_REVIEW]},
                 {"text": REVIEW, "explain": ["sentences", "tokens", "curve"]},
+                {"text": "Ein wunderbarer Film.", "language": "de"},
             ],
         },
     )
@@ -70,6 +85,20 @@ class ClassifyRequest(BaseModel):
         ),
     ] = None
 
+    language: Annotated[
+        Annotated[str, AfterValidator(_language_tag)] | None,
+        Field(
+            description="Of the texts, where it is known, as a tag of BCP 47. Models read English: of texts in another "
+            "language the judgement is unreadable, whatever their words.",
+            json_schema_extra=_as_language_tag,
+        ),
+    ] = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the texts are said to be of a language that no model reads."""
+        return self.language is not None and self.language.lower().partition("-")[0] not in ("en", "eng")
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         # A field that is null is a field that is given.
@@ -77,6 +106,8 @@ class ClassifyRequest(BaseModel):
             raise ValueError("exactly one of text and texts must be given")
         if "explain" in self.model_fields_set and self.explain is None:
             raise ValueError("explain must be a list where it is given")
+        if "language" in self.model_fields_set and self.language is None:
+            raise ValueError("language must be a string where it is given")
         return self
 
 
@@ -254,7 +285,7 @@ def check_count(count: int, limit: int, field: str) -> None:
 
 
 _FIELD = re.compile(rb'"\s*:')
-_NAMES = (b'"text', b'"explain')
+_NAMES = (b'"text', b'"explain', b'"language')
 _ESCAPED_LETTERS = (b"\\u006", b"\\u007")
 _BACKSLASH = ord("\\")
 

@@ -28,11 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         dest="out",
         default="report.html",
-        help="the report (default: %(default)s); - for standard output",
+        metavar="REPORT.HTML",
+        help="default: %(default)s; - for standard output",
     )
-    parser.add_argument(
-        "--model", help="NAME/VERSION that scored the files, which they do not say; the report names it"
-    )
+    parser.add_argument("--model", help="NAME/VERSION that scored SCORED, for the report to name")
     add_report_arguments(parser)
     add_read_arguments(parser.add_argument_group("how SCORED is read"), "SCORED", (OnBadRow.ERROR, OnBadRow.SKIP))
 
@@ -44,12 +43,10 @@ def add_report_arguments(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="COLUMN",
-        help="compare rows by its values; several are possible",
+        help="compare rows by its values; may be given again",
     )
     parser.add_argument("--time-column", metavar="COLUMN", help="shares over time (default: found by its name)")
-    parser.add_argument(
-        "--time-format", help="how times are written, such as %%d/%%m/%%Y (default: as the values are found to be)"
-    )
+    parser.add_argument("--time-format", metavar="FORMAT", help="such as %%d/%%m/%%Y (default: as values are found)")
 
 
 def wanted(args: argparse.Namespace) -> Wanted:

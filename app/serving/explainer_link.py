@@ -33,6 +33,7 @@ _KEEP_PATH: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 _MAX_MESSAGE = 256 * 1024 * 1024
 _ATTEMPTS = 2
 """How often a text is sent: once, and once more where the process died on it."""
+_WARMING_SECONDS = 60.0
 _ERRORS: dict[str, type[ServiceError]] = {
     error.code: error for error in (DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError)
 }
@@ -52,6 +53,7 @@ class RemoteExplainer:
         self._model = model
         self._max_waiting = max_waiting
         self._waiting = 0
+        self._warming: asyncio.Task[None] | None = None
 
     async def explain(self, request: ExplanationRequest) -> Parts:
         """The parts of one text. See ``Explainer.explain``."""
@@ -66,8 +68,21 @@ class RemoteExplainer:
         finally:
             self._waiting -= 1
 
+    def warm(self) -> None:
+        """See ``Explainer.warm``. One word explained starts the process and loads all that any text needs."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.get_running_loop().create_task(self._warm())
+
+    async def _warm(self) -> None:
+        request = ExplanationRequest("good", ("tokens",), 0, time.monotonic() + _WARMING_SECONDS)
+        with suppress(ServiceError):  # whoever asks next is told
+            await self.explain(request)
+
     async def close(self) -> None:
         """Nothing stays open between questions."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
 
     async def _ask_twice(self, request: ExplanationRequest) -> Parts:
         for _ in range(_ATTEMPTS):

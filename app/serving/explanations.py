@@ -78,6 +78,10 @@ class Explainer(Protocol):
         """
         ...
 
+    def warm(self) -> None:
+        """Somebody may ask soon: get ready in the background, where what that takes is given back later."""
+        ...
+
     async def close(self) -> None:
         """Stop."""
         ...
@@ -112,6 +116,9 @@ class LocalExplainer:
     async def start(self) -> None:
         """Load what computes, and raise what that raises; otherwise the first text does."""
         self._computer = await asyncio.get_running_loop().run_in_executor(self._executor, self._load)
+
+    def warm(self) -> None:
+        """Nothing: what this process loads, it keeps."""
 
     async def close(self) -> None:
         """Stop; nothing may be waiting."""
@@ -211,6 +218,10 @@ class Explanations:
             parts |= computed
         metrics.EXPLANATIONS.labels("computed" if missing else "cached").inc()
         return b"{" + b",".join(parts[kind] for kind in keys) + b"}"
+
+    def warm(self) -> None:
+        """Somebody may ask soon. See ``Explainer.warm``."""
+        self._explainer.warm()
 
     async def close(self) -> None:
         """Stop."""

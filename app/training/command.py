@@ -33,19 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         choices=("article", "best", "large", "labelled"),
+        metavar="RECIPE",
         default="best",
-        help="recipe (default: %(default)s)",
+        help="article, best, large or labelled (default: %(default)s)",
     )
     parser.add_argument("--network", choices=("gru", "lstm", "rnn"), default="gru", help="default: %(default)s")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--corpus",
         type=Path,
-        help=f"archive or folder of the review corpus (default: ${CORPUS_VARIABLE}; without either it is downloaded)",
+        help=f"the review corpus (default: ${CORPUS_VARIABLE}, else downloaded)",
     )
-    source.add_argument("--data", type=Path, help=f"train on a labelled file instead: {READ_NAMES}")
+    source.add_argument("--data", type=Path, help=f"a labelled file instead: {READ_NAMES}")
     add_column_arguments(parser)
-    parser.add_argument("--name", help="name in the model store (default: imdb-NETWORK, or of the file)")
+    parser.add_argument("--name", help="in the model store (default: by NETWORK or DATA)")
     add_store_argument(parser, writes=True)
     # The attribute "run" is left to whoever dispatches commands.
     parser.add_argument(
@@ -53,29 +54,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         dest="folder",
         metavar="FOLDER",
-        help="where the state of the run is kept (default: runs/NAME-PRESET)",
+        help="state of the run (default: runs/NAME-PRESET)",
     )
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="threads of the forward and backward pass (default: all cores)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of both passes (default: all cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    parser.add_argument("--balanced", action="store_true", help="let rare classes weigh as much as common ones")
+    parser.add_argument("--balanced", action="store_true", help="rare classes weigh as much as common ones")
     parser.add_argument(
         "--peer",
         metavar="MODEL",
         action="append",
         default=[],
-        help="a stored model as a teacher too: soft labels where there are no labels, and the first one's "
-        "word vectors; several count alike",
+        help="a stored model as a teacher too, and the first one's word vectors; several count alike",
     )
     add_label_argument(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run that was interrupted")
-    parser.add_argument("--finish", action="store_true", help="store the best of the run so far, training no further")
+    parser.add_argument("--finish", action="store_true", help="store the best so far, training no further")
 
 
 def add_column_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options that say how a labelled file is read, and which columns are meant."""
     group = parser.add_argument_group("how --data is read")
-    group.add_argument("--label-column", default="label", help="the labels (default: %(default)s)")
+    group.add_argument("--label-column", metavar="COLUMN", default="label", help="the labels (default: %(default)s)")
     add_read_arguments(group, "--data", (OnBadRow.ERROR, OnBadRow.SKIP))
     return group
 

@@ -11,7 +11,7 @@ from app.errors import DataError
 from app.files.arguments import READ_NAMES, read_options
 from app.labels import REFERENCES
 from app.process.cores import usable_cores
-from app.settings import add_store_argument, choices_of
+from app.settings import add_compute_arguments, add_store_argument
 from app.store import METRICS_FILE, ModelStore
 from app.training.command import add_column_arguments, corpus_path, require_extra
 
@@ -29,20 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--corpus",
         type=Path,
-        help="archive or folder of the review corpus (default: $SENTIMENT_CORPUS; without either it is downloaded)",
+        help="the review corpus (default: $SENTIMENT_CORPUS, else downloaded)",
     )
     source.add_argument("--data", type=Path, help=f"a labelled file instead: {READ_NAMES}")
     add_column_arguments(parser).add_argument(
-        "--labels", choices=("names", "indices"), help="what the labels are: of classes (default: as is seen)"
+        "--labels", choices=("names", "indices"), help="of classes (default: as is seen)"
     )
     parser.add_argument("--split", choices=SPLITS, default="test", help="split of the corpus (default: %(default)s)")
-    for name, default in (("runtime", "torch"), ("precision", "auto")):
-        parser.add_argument(f"--{name}", choices=choices_of(name), default=default, help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="threads of the forward pass; 0: all cores")
+    add_compute_arguments(parser, runtime="torch")
     parser.add_argument("--out", type=Path, help="folder for the figures as JSON and the plots")
-    parser.add_argument("--behaviour", action="store_true", help="the behaviour suite instead of labelled texts")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
+    parser.add_argument("--behaviour", action="store_true", help="the behaviour suite instead of texts")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -86,6 +86,13 @@ BAD = {
         b'{"texts": ["a"]%s,%s"texts": ["b"]}' % (b" " * 7, b"\n" * 7), INVALID, "texts: must not be given twice"
     ),
     "texts twice, escaped": Bad(rb'{"texts": ["a"], "t\u0065xts": ["b"]}', INVALID, "texts: must not be given twice"),
+    "language twice": Bad(
+        b'{"text": "a", "language": "en", "language": "de"}', INVALID, "language: must not be given twice"
+    ),
+    "language null": Bad(b'{"text": "a", "language": null}', INVALID, "language must be a string"),
+    "language empty": Bad(b'{"text": "a", "language": ""}', INVALID, "language: "),
+    "language in words": Bad(b'{"text": "a", "language": "in German"}', INVALID, "such as en or pt-BR"),
+    "languages": Bad(b'{"texts": ["a", "b"], "language": ["en", "de"]}', INVALID, "language: "),
     "huge number hidden": Bad(b'{"text": ' + b"9" * 4300 + b', "text": "a"}', INVALID, "text: "),
     "blank": Bad(b'{"text": ""}', "blank_text", "at least 1"),
     "white space text": Bad(rb'{"text": " \n\t\u3000 "}', "blank_text", "at least 1"),

@@ -126,6 +126,7 @@ async def test_only_plain_requests_are_taken(
         b'{"text": "a", "more": 1}',
         b'{"text": ""}',
         b'{"text": "..."}',
+        b'{"text": "a good film", "language": "de"}',
         b'{"text": "' + b"long " * 50 + b'"}',
     ],
 )

@@ -76,6 +76,22 @@ async def test_several_texts_get_one_entry_each_in_order() -> None:
     assert "limit is 100" in results[4]["error"]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("language", "judgement"), [("en", "ok"), ("EN-gb", "ok"), ("de", "unreadable"), ("zh-Hant", "unreadable")]
+)
+async def test_texts_of_another_language_are_unreadable(language: str, judgement: str) -> None:
+    """Whatever their words look like: one, several and explained; English ones are answered as if nothing were said."""
+    for body in (
+        {"text": "a good film"},
+        {"texts": ["a good film"]},
+        {"text": "a good film", "explain": ["tokens"]},
+        {"texts": ["a good film"], "explain": ["tokens"]},
+    ):
+        document = (await post(FakeClassifier(), {**body, "language": language})).json()
+        for entry in document.get("results", [document]):
+            assert {**ANSWER, "judgement": judgement}.items() <= entry.items()
+
+
 async def test_a_request_of_only_bad_texts_is_still_answered() -> None:
     """Mistakes in texts are never the whole request's mistake."""
     response = await post(FakeClassifier(), {"texts": ["", " "]})

@@ -7,12 +7,14 @@ import re
 from itertools import combinations
 from operator import mul
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from app.http.page import routes
-from tests.fakes import application
+from app.keys import CLASSIFY, new_key
+from tests.fakes import FakeExplainer, application, client_of
 
 FOLDER = Path(routes.__file__).parent
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".html", ".js", ".css", ".svg"})
@@ -22,6 +24,22 @@ async def get(path: str, **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(app=application())
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.get(path, headers=headers)
+
+
+@pytest.mark.parametrize("keys", [False, True])
+async def test_who_opens_it_finds_explanations_ready(tmp_path: Path, keys: bool) -> None:
+    """A browser asks for its script, which a probe of ``/`` does not; where there are keys, whoever has none starts
+    nothing."""
+    settings: dict[str, Any] = {}
+    if keys:
+        settings["api_keys"] = tmp_path / "keys"
+        settings["api_keys"].write_text(new_key("alice", [CLASSIFY])[1].line + "\n")
+    explainer = FakeExplainer()
+    async with client_of(application(explainer=explainer, **settings)) as client:
+        assert (await client.get("/")).status_code == 200
+        assert explainer.warmed == 0
+        assert (await client.get("/page/page.js")).status_code == 200
+        assert explainer.warmed == (0 if keys else 1)
 
 
 def test_it_is_small() -> None:

@@ -141,7 +141,7 @@ def test_head_is_answered_wherever_get_is(service: Service) -> None:
     """By the same status and headers (RFC 9110, section 9.3.2), and by no body."""
     paths: dict[str, dict[str, object]] = httpx.get(f"{service.url}/openapi.json").json()["paths"]
     known = [path.format(name="tiny", version=1) for path, operations in paths.items() if "get" in operations]
-    assert {"/", "/health/ready", "/metrics", "/models", "/v2"} <= set(known)
+    assert {"/", "/health/ready", "/metrics", "/v1/models", "/v2"} <= set(known)
     for target in (*known, "/docs", "/openapi.json", "/page/page.js", "/docs/assets/swagger-ui.css", "/nothing"):
         asked = f"{target} HTTP/1.1".encode()
         [whole] = exchange(service.url, request(CLOSE, start=b"GET " + asked))

@@ -49,6 +49,24 @@ async def test_answers_and_errors_travel(tmp_path: Path) -> None:
     await remote.close()
 
 
+async def test_it_is_warmed_once(tmp_path: Path) -> None:
+    """Whatever is slow with the first text is done before it comes, in the background; nobody hears of an explainer
+    that is not there."""
+    path, computer = tmp_path / "s", HandComputer()
+    remote = RemoteExplainer(path, 10, MODEL)
+    async with explaining(path, computer) as server:
+        remote.warm()
+        remote.warm()
+        computer.gate.set()
+        await until(lambda: bool(computer.finished) and not server.busy)
+        assert len(computer.finished) == 1
+    await remote.close()
+    path.unlink(missing_ok=True)
+    gone = RemoteExplainer(path, 10, MODEL)
+    gone.warm()
+    await gone.close()
+
+
 async def test_a_question_about_another_model_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is computed, whoever asked gets the error of an explainer that is gone, log and metric say why."""
     path, computer = tmp_path / "s", HandComputer()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
 
 from limits import RateLimitItem, parse_many
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
-from app.http.auth.meter import CALLER, KEY_NAME, METER, Caller, RateLimitedError
+from app.http.auth.meter import CALLER, KEY_NAME, METER, Caller, RateLimitedError, meter_of
 from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import Policy, UnknownRouteError
 from app.http.problems import Problem
@@ -78,12 +79,20 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+
+            async def send_with_standing(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message.get("headers", ()), *await meter_of(scope).standing()]
+                await send(message)
+
             try:
                 await self._check(scope)
             except Problem as problem:
                 metrics.REJECTED.labels(problem.code).inc()
-                await problem.response()(scope, receive, send)
-                return
+                await problem.response()(scope, receive, send_with_standing)
+            else:
+                await self._app(scope, receive, send_with_standing)
+            return
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
@@ -140,6 +149,15 @@ class KeyMeter:
             # Others may have counted since.
             if not await self._counters.hit(limit, self._name, texts):
                 raise await self._over(limit, texts)
+
+    async def standing(self) -> Sequence[tuple[bytes, bytes]]:
+        """See ``Meter.standing``: as draft-ietf-httpapi-ratelimit-headers-10 has them, one item for each limit."""
+        policies, left = [], []
+        for limit in self._limits:
+            reset, remaining = await self._counters.left(limit, self._name)
+            policies.append(f'"{limit}";q={limit.amount};w={limit.get_expiry()}')
+            left.append(f'"{limit}";r={remaining};t={max(0, math.ceil(reset - time.time()))}')
+        return (b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())
 
     def within(self, seconds: float) -> KeyMeter:
         """See ``Meter.within``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Protocol
 
 from starlette.types import Scope
@@ -65,6 +66,10 @@ class Meter(Protocol):
         """
         ...
 
+    async def standing(self) -> Sequence[tuple[bytes, bytes]]:
+        """Headers of an answer that say what the limits are and what is left of them."""
+        ...
+
     def within(self, seconds: float) -> Meter:
         """The same for limits over so many seconds or less."""
         ...
@@ -106,6 +111,10 @@ class Caller:
             await self.meter.count(1)
             self._counted = True
 
+    async def lines(self) -> bytes:
+        """What ``Meter.standing`` says, as it goes over the wire."""
+        return b"" if self.meter is None else b"".join(b"%b: %b\r\n" % header for header in await self.meter.standing())
+
 
 class Unlimited:
     """The ``Meter`` where there is no limit."""
@@ -118,6 +127,10 @@ class Unlimited:
 
     async def count(self, texts: int) -> None:
         """See ``Meter.count``."""
+
+    async def standing(self) -> Sequence[tuple[bytes, bytes]]:
+        """See ``Meter.standing``."""
+        return ()
 
     def within(self, seconds: float) -> Meter:
         """See ``Meter.within``."""

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from app.http.compat import huggingface, open_inference, tei, tensors
 from app.http.openapi.operations import complete
+from app.http.routing import lasting
 from app.http.schemas import ClassifyRequest, ProblemDocument
 from app.settings import Settings
 
@@ -52,6 +53,7 @@ def document_of(app: FastAPI, settings: Settings) -> dict[str, Any]:
         _state_limits(schemas, settings)
         document["components"]["schemas"] = dict(sorted(schemas.items()))
         complete(document, settings)
+        document["paths"] = {lasting(route): operations for route, operations in document["paths"].items()}
         if settings.root_path:
             document["servers"] = [{"url": settings.root_path}]
         app.openapi_schema = document

@@ -44,6 +44,19 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "example": "4f0c8f1d2ab3-1",
     },
 }
+_RATE_LIMIT: dict[str, dict[str, Any]] = {
+    "RateLimit-Policy": {
+        "description": "Where there is a rate limit: each one's name, texts (q) and seconds (w).",
+        "schema": {"type": "string"},
+        "example": '"600 per 1 minute";q=600;w=60',
+    },
+    "RateLimit": {
+        "description": "Likewise: texts that are left (r), and seconds until there are more (t).",
+        "schema": {"type": "string"},
+        "example": '"600 per 1 minute";r=599;t=60',
+    },
+}
+"""As draft-ietf-httpapi-ratelimit-headers-10 has them."""
 _CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer "}}}
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
@@ -76,7 +89,10 @@ def complete(document: dict[str, Any], settings: Settings) -> None:
             }
             if scope is not None:
                 operation["security"] = security
-    document["components"]["securitySchemes"] = _SCHEMES
+                for status in ("200", "429"):
+                    named = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_LIMIT}
+                    operation["responses"][status]["headers"] |= named
+    document["components"] |= {"headers": _RATE_LIMIT, "securitySchemes": _SCHEMES}
 
 
 def _headers_of(status: str) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""``/docs``: Swagger UI out of an installed package. Nothing is loaded from anywhere but this service."""
+"""``/docs``: Swagger UI out of an installed package. Nothing is loaded from anywhere but this service. What the service
+is for is open, everything else folded; the forms to try an operation out are there at once."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from importlib.resources import files
 
@@ -12,11 +14,14 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from app.http.openapi.texts import TAGS
+
 _PATH = "/docs"
 _ASSETS = f"{_PATH}/assets"
 # What the page loads it finds from where it is itself, whatever a proxy has before that.
 _FROM_PAGE = "docs/assets"
 _PACKAGE = "fastapi_offline"
+_UNFOLD = b"<script>ui.layoutActions.show(%b, true)</script>" % json.dumps(["operations-tag", TAGS[0]["name"]]).encode()
 
 
 def add_swagger(app: FastAPI) -> None:
@@ -27,7 +32,10 @@ def add_swagger(app: FastAPI) -> None:
         swagger_js_url=f"{_FROM_PAGE}/swagger-ui-bundle.js",
         swagger_css_url=f"{_FROM_PAGE}/swagger-ui.css",
         swagger_favicon_url=f"{_FROM_PAGE}/favicon.png",
+        swagger_ui_parameters={"docExpansion": "none", "tryItOutEnabled": True, "displayRequestDuration": True},
     )
+    page.body = bytes(page.body).replace(b"</body>", _UNFOLD + b"</body>")
+    page.headers["Content-Length"] = str(len(page.body))
     page.headers["Content-Security-Policy"] = _policy(bytes(page.body))
     app.mount(_ASSETS, StaticFiles(directory=str(files(_PACKAGE) / "static")))
 

@@ -25,23 +25,27 @@ from app.http.schemas import (
 
 TITLE = "Sentiment service"
 DESCRIPTION = (
-    "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457). "
-    "HEAD is answered wherever GET is, by the same headers."
+    "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457). Paths below `/v1` last; "
+    "they are there without `/v1` too. Where the service asks for API keys, *Authorize* takes one, and every operation "
+    "can be tried out with it. HEAD is answered wherever GET is, by the same headers."
 )
 TAGS = [
     {"name": "classify", "description": "What this service is for."},
     {"name": "models", "description": "What it answers with."},
-    {"name": "hugging face", "description": "For `huggingface_hub.InferenceClient`. Errors are `error`."},
+    {"name": "health", "description": "For those who run it."},
     {"name": "page", "description": "For people."},
     {
+        "name": "hugging face",
+        "description": "Compatibility: for `huggingface_hub.InferenceClient`. Errors are `error`.",
+    },
+    {
         "name": "text-embeddings-inference",
-        "description": "For clients of that server. Errors are `error` and `error_type`.",
+        "description": "Compatibility: for clients of that server. Errors are `error` and `error_type`.",
     },
     {
         "name": "open inference protocol",
-        "description": "Version 2 over REST, as spoken to Triton, KServe and MLServer. Errors are `error`.",
+        "description": "Compatibility: version 2 over REST, of Triton, KServe and MLServer. Errors are `error`.",
     },
-    {"name": "health", "description": "For those who run it."},
 ]
 """In reading order, which is the order of the routes too."""
 

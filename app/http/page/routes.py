@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -14,6 +15,8 @@ from app.http.openapi.texts import PAGE
 
 _FOLDER = Path(__file__).parent
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_SCRIPT = "page.js"
+"""What a browser asks for and a probe of ``/`` does not."""
 _POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -29,8 +32,12 @@ _POLICY = "; ".join(
 """Content Security Policy Level 3: nothing but the page's own files and this service."""
 
 
-def build_page_router() -> APIRouter:
-    """Routes of the page; its parts are no part of the API's document."""
+def build_page_router(opened: Callable[[], None] = lambda: None) -> APIRouter:
+    """Routes of the page; its parts are no part of the API's document.
+
+    Args:
+        opened: called when somebody opens it.
+    """
     router = APIRouter()
     files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 
@@ -42,6 +49,8 @@ def build_page_router() -> APIRouter:
     async def part(request: Request, name: str) -> Response:
         if name not in files:
             raise HTTPException(404)
+        if name == _SCRIPT:
+            opened()
         return files[name].respond(request)
 
     return router

@@ -10,6 +10,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.problems import Problem
+from app.http.routing import reduced
 
 _TELLING = frozenset({b"host", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers that ``check`` looks at."""
@@ -115,4 +116,5 @@ class CheckedHttpProtocol(HttpToolsProtocol):
             self.url = origin_form(self.url)
         if self._below and self.url.startswith(self._below):
             self.url = self.url[len(self._below) - 1 :]
+        self.url = reduced(self.url)
         return not self.offered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from app.http.auth.guard import KeyMeter
 from app.http.auth.meter import RateLimitedError
 from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import _SCOPES, Policy
+from app.http.routing import LASTING, VERSION, route_of
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.settings import _OWN, Settings, load_settings
 from tests.fakes import FakeClassifier, application, client_of, no_lifespan
@@ -243,6 +245,28 @@ async def test_a_request_that_could_never_pass_is_told_so(keys: Path) -> None:
         assert "lets 10 pass at once" in assert_problem(response, 422, "too_many_texts")["detail"]
 
 
+async def test_answers_say_what_is_left_of_the_limits(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One item for each limit, after what the request took, in a refusal too; nothing without a key, or a limit."""
+    monkeypatch.setattr(time, "time", lambda: 1_000_002_600.0)  # in the middle of an hour
+    async with guarded(keys, rate_limit="3/hour;100/day") as client:
+        said = []
+        for texts in (1, 2, 1):
+            answer = await client.post("/v1/classify", json={"texts": ["a"] * texts}, headers=bearer(USER))
+            said.append((answer.status_code, answer.headers["ratelimit"].split(", ")[0]))
+            policy = '"3 per 1 hour";q=3;w=3600, "100 per 1 day";q=100;w=86400'
+            assert answer.headers["ratelimit-policy"] == policy
+        assert said == [
+            (200, '"3 per 1 hour";r=2;t=1800'),
+            (200, '"3 per 1 hour";r=0;t=1800'),
+            (429, '"3 per 1 hour";r=0;t=1800'),
+        ]
+        assert "ratelimit" not in (await client.post("/v1/classify", json=TEXT)).headers
+        assert "ratelimit" not in (await client.get("/health/live")).headers
+    async with guarded(keys) as client:
+        answer = await client.post("/v1/classify", json=TEXT, headers=bearer(USER))
+        assert (answer.status_code, "ratelimit" in answer.headers) == (200, False)
+
+
 async def test_requests_without_texts_count_as_one(keys: Path) -> None:
     """So rubbish and other operations are limited too."""
     async with guarded(keys, rate_limit="3/hour") as client:
@@ -359,8 +383,10 @@ async def test_the_document_says_what_needs_a_key(keys: Path) -> None:
                 assert ({"401", "403", "429"} <= set(operation["responses"])) != open_to_all
 
 
-ROUTES = ["/docs", "/openapi.json", "/docs/assets/swagger-ui.css", "/page/page.js"] + [
-    path.format(name="tiny", version=1) for path in application().openapi()["paths"]
+ROUTES = [
+    *("/docs", "/openapi.json", "/docs/assets/swagger-ui.css", "/page/page.js"),
+    *(path.format(name="tiny", version=1) for path in application().openapi()["paths"]),
+    *LASTING,
 ]
 ADMINISTRATION = {"/admin/models", "/metrics", "/docs", "/openapi.json", "/docs/assets/swagger-ui.css"}
 PUBLIC = {"/", "/page/page.js", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
@@ -433,12 +459,12 @@ async def test_every_route_has_a_scope() -> None:
     """The policy knows all that the application has."""
     policy = Policy(Settings())
     for route in ROUTES:
-        assert policy.scope_of(route, "PUT") in (None, CLASSIFY, ADMIN)
+        assert policy.scope_of(route_of(route), "PUT") in (None, CLASSIFY, ADMIN)
 
 
 def test_a_prefix_hides_no_route() -> None:
     """``root_path`` may begin with no route's first part: the settings know them all."""
-    assert {route.split("/")[1] for route in _SCOPES} - {""} == _OWN
+    assert {route.split("/")[1] for route in [*_SCOPES, VERSION]} - {""} == _OWN
 
 
 async def test_workers_count_together(keys: Path, tmp_path: Path) -> None:
