@@ -204,6 +204,12 @@ def test_the_model_is_named_where_metrics_are_read(registry: CollectorRegistry) 
     assert 'other_total{outcome="done"} 1.0\n' in text
 
 
+def test_what_versions_are_compared_by_is_told_apart() -> None:
+    """Requests and their errors, times, predictions, confidence and judgement: of each version its own."""
+    compared = {"requests", "request_duration_seconds", "texts", "predictions", "confidence", "texts_judged"}
+    assert {f"sentiment_{name}" for name in compared} <= metrics._BY_MODEL
+
+
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
