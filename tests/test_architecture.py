@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "metrics": {"atomic", "metric_types", "reference", "settings", "store"},
     "keys": {"errors", "metrics", "settings"},
     "sampling": {"metrics"},
+    "feedback": {"atomic", "errors", "settings"},
     "native": {"errors", "sentiment", "store"},
     "text": {"errors", "golden", "native", "sentiment", "store"},
     "model": {"errors", "golden", "native", "sentiment", "store", "text"},
@@ -46,8 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "files": {"errors", "sentiment", "text"},
     "report": {"errors", "files", "text", "version"},
     "http": {
-        *("errors", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store", "tracing"),
-        "version",
+        *("errors", "feedback", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store"),
+        *("tracing", "version"),
     },
     "training": {
         *("errors", "files", "golden", "labels", "model", "native", "process", "sentiment", "settings", "store"),
@@ -65,14 +66,25 @@ ROOMS: dict[str, set[str]] = {
         *("engine", "metrics", "model", "process", "sampling", "sentiment", "serving", "settings", "store"),
     },
     "main": {
-        *("engine", "engine_process", "errors", "explainer_process", "http", "logs", "metrics", "process", "sampling"),
-        *("serving", "settings", "store", "text", "tracing"),
+        *("engine", "engine_process", "errors", "explainer_process", "feedback", "http", "logs", "metrics", "process"),
+        *("sampling", "serving", "settings", "store", "text", "tracing"),
     },
     "switching": {"errors", "labels", "process", "store"},
     "supervisor_process": {"errors", "labels", "metrics", "process", "settings", "store", "switching"},
     "cli": {
-        *("classify", "engine_process", "errors", "explainer_process", "files", "keys", "logs", "main", "models"),
-        *("process", "purge", "report", "settings", "store", "supervisor_process", "tracing", "training", "version"),
+        *("classify", "engine_process", "errors", "explainer_process", "feedback", "files", "keys", "logs", "main"),
+        *(
+            "models",
+            "process",
+            "purge",
+            "report",
+            "settings",
+            "store",
+            "supervisor_process",
+            "tracing",
+            "training",
+            "version",
+        ),
     },
     "__main__": {"cli"},
 }

@@ -18,7 +18,7 @@ from app.errors import CheckpointError, OptionError, SettingsError
 from app.settings import PREFIX, Settings
 from app.version import VERSION
 
-COMMANDS = ("serve", "classify", "report", "train", "evaluate", "models", "keys", "cache", "openapi")
+COMMANDS = ("serve", "classify", "report", "train", "evaluate", "models", "keys", "cache", "feedback", "openapi")
 
 
 def app(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ WHOLE = BeforeValidator(_whole)
 """Of an integer, behind its bounds: JSON and its schemas know no difference between 1 and 1.0."""
 
 
-def _not_null(schema: dict[str, Any]) -> None:
+def not_null(schema: dict[str, Any]) -> None:
     # Null is only how this program says that a field was not given.
     del schema["default"]
     schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
@@ -54,11 +54,11 @@ class ClassifyRequest(BaseModel):
         },
     )
 
-    text: Annotated[str | None, Field(description="One review.", json_schema_extra=_not_null)] = None
+    text: Annotated[str | None, Field(description="One review.", json_schema_extra=not_null)] = None
     # Fails fast: millions of wrong items would otherwise become millions of errors, gigabytes of them.
     texts: Annotated[
         Annotated[list[str], Field(fail_fast=True)] | None,
-        Field(description="Several reviews.", min_length=1, json_schema_extra=_not_null),
+        Field(description="Several reviews.", min_length=1, json_schema_extra=not_null),
     ] = None
     explain: Annotated[
         Annotated[list[ExplanationKind], Field(fail_fast=True)] | None,
@@ -66,7 +66,7 @@ class ClassifyRequest(BaseModel):
             description="What to explain: any of sentences, tokens, curve.",
             min_length=1,
             max_length=3,
-            json_schema_extra=_not_null,
+            json_schema_extra=not_null,
         ),
     ] = None
 

@@ -68,6 +68,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, under load for a while already and as long as the tests run."""
     folder = tmp_path_factory.mktemp("stack")
+    (folder / "feedback").mkdir()
     redis = RedisServer(folder)
     redis.start()
     settings = {
@@ -81,6 +82,7 @@ def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
         "max_texts": "50",
         "max_batch_size": "4",
         "engine_timeout": "120",
+        "feedback_folder": str(folder / "feedback"),
     }
     try:
         with (
