@@ -24,8 +24,10 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.utils import floatToGoString
 
 from app.atomic import replace_file
+from app.histograms import BOUNDS, read_bins
 from app.metric_types import BatchHistogram, GenerationFiles, GenerationsCollector, LabelledCollector, MetricsBuffer
 from app.reference import read_reference
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
@@ -54,7 +56,6 @@ _INFO = "sentiment_model_info"
 _SHOWN_FILE = "shown.json"
 """Beside the files of a generation of processes: what they serve, and whether they still do."""
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
 
 buffered = MetricsBuffer()
@@ -94,20 +95,18 @@ FILE_ROWS = Counter("sentiment_file_rows", "Rows of files answered.")
 TOKENIZE_SECONDS = BatchHistogram(
     "sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS
 )
-TEXT_TOKENS = BatchHistogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=_TOKENS)
+TEXT_TOKENS = BatchHistogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=BOUNDS["tokens"])
 TRUNCATED = Counter("sentiment_truncated_texts", "Texts longer than the network reads.")
 UNKNOWN_RATIO = BatchHistogram(
-    "sentiment_unknown_token_ratio", "Share of a text's words that are not in the vocabulary.", buckets=_SHARES
+    "sentiment_unknown_token_ratio",
+    "Share of a text's words that are not in the vocabulary.",
+    buckets=BOUNDS["unknown"],
 )
 PREDICTIONS = Counter("sentiment_predictions", "Predictions by label.", ["label"])
 TEXTS_JUDGED = Counter(
     "sentiment_texts_judged", "Predictions by how far to trust them: ok, unsure, unreadable.", ["judgement"]
 )
-CONFIDENCE = BatchHistogram(
-    "sentiment_confidence",
-    "Probability of the predicted label.",
-    buckets=(0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0),
-)
+CONFIDENCE = BatchHistogram("sentiment_confidence", "Probability of the predicted label.", buckets=BOUNDS["score"])
 CACHE_LOOKUPS = Counter(
     "sentiment_cache_lookups",
     "Texts looked up, by tier and result: hit, miss, coalesced (memory), error, skipped (redis).",
@@ -207,6 +206,11 @@ REFERENCE_TRUNCATED = _largest(
     "sentiment_reference_truncated_ratio", "Share of the held-out texts that were truncated.", ["model", "version"]
 )
 
+REFERENCE_BIN = _largest(
+    "sentiment_reference_bin_ratio",
+    "Share of the held-out texts in a bin, by what is counted: score, tokens, unknown.",
+    ["model", "version", "of", "above", "le"],
+)
 
 _BY_MODEL = frozenset(
     family.name
@@ -324,3 +328,8 @@ def set_model_info(model: StoredModel, runtime: str, precision: str, device: str
             gauge.labels(*served).set(figure)
     for label, share in reference.label_shares.items():
         REFERENCE_LABEL.labels(*served, label).set(share)
+    for name, bins in read_bins(model).items():
+        for found in bins:
+            # Bounds as the library writes those of the histograms that are counted.
+            bounds = (floatToGoString(found.above), floatToGoString(found.bound))  # type: ignore[no-untyped-call]
+            REFERENCE_BIN.labels(*served, name, *bounds).set(found.share)

@@ -279,6 +279,7 @@ def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
         "import os; from pathlib import Path; from types import SimpleNamespace; from app import metrics; "
         "config = SimpleNamespace(architecture='gru'); "
         "served = dict(name='m', version={version}, digest='d' * 32, metrics=dict(), reference='m', config=config); "
+        "served |= dict(path=Path('none')); "
         "model = SimpleNamespace(**served); metrics.serve(model, []); metrics.PREDICTIONS.labels('good').inc({texts}); "
         "metrics.CONFIDENCE.observe(0.7); metrics.COMPUTED.inc({texts}); metrics.CONNECTIONS.set(1); "
         "metrics.set_model_info(model, 'native', 'float32', 'cpu'); "
