@@ -1,4 +1,5 @@
-"""The commands: serve, classify, report, train, train-reviews, evaluate, models, keys, cache, openapi and completion.
+"""The commands: serve, classify, report, train, train-reviews, evaluate, models, keys, cache, feedback, openapi and
+completion.
 
 Of ``python -m app`` or, where it is installed, ``sentiment``.
 """
@@ -36,6 +37,7 @@ _TOOLS = {
     "models": ("models", "list, show, verify and import models"),
     "keys": ("keys", "make, list, check and revoke API keys"),
     "cache": ("purge", "delete what is kept in Redis"),
+    "feedback": ("feedback.command", "list, export and delete feedback"),
 }
 _SCRIPTS = ("sentiment", "sentiment-service")
 """What an installed package is called by."""

@@ -15,6 +15,8 @@ SentimentError
 │   ├── EngineUnavailableError the engine is starting, restarting or gone
 │   ├── ExplainerUnavailableError what explains is gone; answers without explanations are still to be had
 │   └── InferenceError         the forward pass failed for this text
+├── FeedbackError            feedback cannot be kept now
+│   └── FeedbackFullError      there is as much of it as may be kept
 ├── CheckpointError          a stored model is missing, damaged or inconsistent; names the file
 ├── MissingPackageError      an extra of this package is not installed; names it
 ├── DataError                a corpus or data file is not as it should be; names the file
@@ -149,6 +151,14 @@ class InferenceError(ServiceError):
     """The forward pass failed for this text."""
 
     code: ClassVar[str] = "inference_failed"
+
+
+class FeedbackError(SentimentError):
+    """Feedback cannot be kept now."""
+
+
+class FeedbackFullError(FeedbackError):
+    """There is as much feedback as may be kept, or the disk is full."""
 
 
 class CheckpointError(SentimentError):

@@ -25,8 +25,9 @@ from app.errors import DataError
 from app.settings import default_of
 
 CLASSIFY = "classify"
+FEEDBACK = "feedback"
 ADMIN = "admin"
-SCOPES = (CLASSIFY, ADMIN)
+SCOPES = (CLASSIFY, FEEDBACK, ADMIN)
 MOST_KEYS = 1_000
 """Every key is compared with what a request brings, in the time that all of them take."""
 
@@ -168,7 +169,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("new", help="make a key; what is printed for the file can be appended to it")
     new.add_argument("--name", required=True, help="whose it is; the rate limit counts by name")
-    new.add_argument("--scope", action="append", choices=SCOPES, help="default: classify; may be given twice")
+    new.add_argument("--scope", action="append", choices=SCOPES, help="default: classify; may be given several times")
     new.add_argument("--file", type=Path, help="append to this file instead of printing its line")
     new.set_defaults(action=_new)
     given = default_of("api_keys")

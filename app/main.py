@@ -26,6 +26,7 @@ from app.engine.admission import QueueLimits
 from app.engine.client import RemoteEngine
 from app.engine.interface import Engine, ServedModel
 from app.errors import SentimentError
+from app.feedback.folder import FeedbackFolder
 from app.http.admin import ModelSwitch
 from app.http.application import build_application
 from app.http.server.connection_limits import ConnectionLimits
@@ -113,7 +114,7 @@ def create_app(
             await starting
         background = [
             starting,
-            asyncio.create_task(sampling.sample([sampling.process_probe()])),
+            asyncio.create_task(sampling.sample(_probes(settings))),
         ]
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse)))
@@ -161,6 +162,14 @@ def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
     if not settings.cache or settings.redis_url is None:
         return None
     return RedisCache(settings.redis_url, classes, settings.redis_timeout, settings.redis_ttl)
+
+
+def _probes(settings: Settings) -> list[sampling.Probe]:
+    probes = [sampling.process_probe()]
+    if settings.feedback_folder is not None:
+        folder = FeedbackFolder(settings.feedback_folder, settings.feedback_bytes)
+        probes.append(sampling.feedback_probe(folder.size, folder.limit))
+    return probes
 
 
 def _engine(model: StoredModel, settings: Settings) -> Engine:

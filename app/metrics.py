@@ -24,8 +24,10 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.utils import floatToGoString
 
 from app.atomic import replace_file
+from app.histograms import BOUNDS, read_bins
 from app.metric_types import BatchHistogram, GenerationFiles, GenerationsCollector, LabelledCollector, MetricsBuffer
 from app.reference import read_reference
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
@@ -54,10 +56,11 @@ _INFO = "sentiment_model_info"
 _SHOWN_FILE = "shown.json"
 """Beside the files of a generation of processes: what they serve, and whether they still do."""
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
 
 buffered = MetricsBuffer()
+_largest = functools.partial(Gauge, multiprocess_mode="livemax")
+"""A gauge of which, of all processes, the largest is shown."""
 
 REQUESTS = Counter("sentiment_requests", "HTTP requests by route template and status.", ["route", "method", "status"])
 REQUEST_SECONDS = BatchHistogram(
@@ -73,11 +76,17 @@ CONNECTIONS_LIMIT = Gauge(
 )
 TEXTS = Counter("sentiment_texts", "Texts by outcome; those of long requests once they are computed.", ["outcome"])
 REJECTED = Counter("sentiment_rejected", "Requests or texts refused, by reason.", ["reason"])
-KEYS_STALE = Gauge(
+KEYS_STALE = _largest(
     "sentiment_api_keys_stale",
     "1 while the file of API keys is malformed or gone, and those that were read before are used.",
-    multiprocess_mode="livemax",
 )
+FEEDBACK = Counter(
+    "sentiment_feedback",
+    "Feedback kept, by what answered and whether that was right: right, wrong, unknown.",
+    ["model", "version", "answer"],
+)
+FEEDBACK_BYTES = _largest("sentiment_feedback_bytes", "Bytes of feedback kept.")
+FEEDBACK_LIMIT_BYTES = _largest("sentiment_feedback_limit_bytes", "Most bytes of feedback that may be kept.")
 FILES = Counter("sentiment_files", "Files by outcome: done, refused, abandoned by the client, failed.", ["outcome"])
 FILES_IN_PROGRESS = Gauge(
     "sentiment_files_in_progress", "Files being received, scored or answered.", multiprocess_mode="livesum"
@@ -86,20 +95,18 @@ FILE_ROWS = Counter("sentiment_file_rows", "Rows of files answered.")
 TOKENIZE_SECONDS = BatchHistogram(
     "sentiment_tokenize_duration_seconds", "Time to tokenize one text.", buckets=_FAST_SECONDS
 )
-TEXT_TOKENS = BatchHistogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=_TOKENS)
+TEXT_TOKENS = BatchHistogram("sentiment_text_tokens", "Tokens per text, before truncation.", buckets=BOUNDS["tokens"])
 TRUNCATED = Counter("sentiment_truncated_texts", "Texts longer than the network reads.")
 UNKNOWN_RATIO = BatchHistogram(
-    "sentiment_unknown_token_ratio", "Share of a text's words that are not in the vocabulary.", buckets=_SHARES
+    "sentiment_unknown_token_ratio",
+    "Share of a text's words that are not in the vocabulary.",
+    buckets=BOUNDS["unknown"],
 )
 PREDICTIONS = Counter("sentiment_predictions", "Predictions by label.", ["label"])
 TEXTS_JUDGED = Counter(
     "sentiment_texts_judged", "Predictions by how far to trust them: ok, unsure, unreadable.", ["judgement"]
 )
-CONFIDENCE = BatchHistogram(
-    "sentiment_confidence",
-    "Probability of the predicted label.",
-    buckets=(0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0),
-)
+CONFIDENCE = BatchHistogram("sentiment_confidence", "Probability of the predicted label.", buckets=BOUNDS["score"])
 CACHE_LOOKUPS = Counter(
     "sentiment_cache_lookups",
     "Texts looked up, by tier and result: hit, miss, coalesced (memory), error, skipped (redis).",
@@ -110,11 +117,10 @@ CACHE_WRITES_DROPPED = Counter(
     "Results not written to Redis, by reason: queue_full, error, skipped.",
     ["reason"],
 )
-CACHE_BREAKER_OPEN = Gauge(
+CACHE_BREAKER_OPEN = _largest(
     "sentiment_cache_breaker_open",
     "1 while the shared cache is left alone after failures, by operation: read, write.",
     ["operation"],
-    multiprocess_mode="livemax",
 )
 QUEUE_SECONDS = BatchHistogram("sentiment_queue_wait_seconds", "Time a text waited for its batch.", buckets=_SECONDS)
 INFERENCE_SECONDS = Histogram("sentiment_inference_duration_seconds", "Time of one forward pass.", buckets=_SECONDS)
@@ -131,17 +137,11 @@ COMPUTED = Counter("sentiment_computed_texts", "Texts that went through the netw
 DROPPED = Counter("sentiment_dropped_texts", "Queued texts dropped before they were computed, by reason.", ["reason"])
 INFERENCE_ERRORS = Counter("sentiment_inference_errors", "Forward passes that failed.", ["reason"])
 QUEUE_DEPTH = Gauge("sentiment_queue_depth", "Texts waiting for the engine.", multiprocess_mode="livesum")
-QUEUE_LIMIT = Gauge("sentiment_queue_limit", "Most texts that may wait for the engine.", multiprocess_mode="livemax")
-QUEUE_EXPECTED_SECONDS = Gauge(
-    "sentiment_queue_expected_wait_seconds",
-    "Time the waiting texts will take, by the measured rate; sampled.",
-    multiprocess_mode="livemax",
+QUEUE_LIMIT = _largest("sentiment_queue_limit", "Most texts that may wait for the engine.")
+QUEUE_EXPECTED_SECONDS = _largest(
+    "sentiment_queue_expected_wait_seconds", "Time the waiting texts will take, by the measured rate; sampled."
 )
-QUEUE_LIMIT_SECONDS = Gauge(
-    "sentiment_queue_wait_limit_seconds",
-    "Longest expected wait that is admitted.",
-    multiprocess_mode="livemax",
-)
+QUEUE_LIMIT_SECONDS = _largest("sentiment_queue_wait_limit_seconds", "Longest expected wait that is admitted.")
 ENGINE_READY = Gauge("sentiment_engine_ready", "1 while the engine answers.", multiprocess_mode="livemin")
 EXPLANATIONS = Counter("sentiment_explanations", "Texts to be explained, by outcome.", ["outcome"])
 EXPLANATION_SECONDS = Histogram(
@@ -151,18 +151,10 @@ EXPLANATION_QUEUE_DEPTH = Gauge(
     "sentiment_explanation_queue_depth", "Texts waiting for an explanation.", multiprocess_mode="livesum"
 )
 RESTARTS = Counter("sentiment_process_restarts", "Child processes started again, by role.", ["role"])
-SEEN = Gauge(
-    "sentiment_process_seen_timestamp_seconds",
-    "Unix time of a process' last sign of life.",
-    ["process"],
-    multiprocess_mode="livemax",
-)
-WORKERS = Gauge("sentiment_workers", "HTTP workers that should run.", multiprocess_mode="livemax")
-OPEN_FILES = Gauge(
-    "sentiment_process_open_fds",
-    "File descriptors of the process of a role that has most.",
-    ["role"],
-    multiprocess_mode="livemax",
+SEEN = _largest("sentiment_process_seen_timestamp_seconds", "Unix time of a process' last sign of life.", ["process"])
+WORKERS = _largest("sentiment_workers", "HTTP workers that should run.")
+OPEN_FILES = _largest(
+    "sentiment_process_open_fds", "File descriptors of the process of a role that has most.", ["role"]
 )
 OPEN_FILES_LIMIT = Gauge(
     "sentiment_process_max_fds",
@@ -178,59 +170,47 @@ MEMORY_BYTES = Gauge("sentiment_process_resident_bytes", "Resident memory.", ["r
 DEVICE_MEMORY_BYTES = Gauge(
     "sentiment_device_memory_bytes", "Device memory held by the engine.", multiprocess_mode="livesum"
 )
-GPU_MEMORY_USED_BYTES = Gauge(
-    "sentiment_gpu_memory_used_bytes", "GPU memory used by all programs.", ["device"], multiprocess_mode="livemax"
-)
-GPU_MEMORY_BYTES = Gauge("sentiment_gpu_memory_bytes", "GPU memory there is.", ["device"], multiprocess_mode="livemax")
-GPU_UTILIZATION = Gauge(
-    "sentiment_gpu_utilization_ratio",
-    "Share of time in which the GPU computed.",
-    ["device"],
-    multiprocess_mode="livemax",
-)
-GPU_POWER = Gauge("sentiment_gpu_power_watts", "Power the GPU draws.", ["device"], multiprocess_mode="livemax")
+GPU_MEMORY_USED_BYTES = _largest("sentiment_gpu_memory_used_bytes", "GPU memory used by all programs.", ["device"])
+GPU_MEMORY_BYTES = _largest("sentiment_gpu_memory_bytes", "GPU memory there is.", ["device"])
+GPU_UTILIZATION = _largest("sentiment_gpu_utilization_ratio", "Share of time in which the GPU computed.", ["device"])
+GPU_POWER = _largest("sentiment_gpu_power_watts", "Power the GPU draws.", ["device"])
 MODEL_MISMATCHES = Counter(
     "sentiment_model_mismatches",
     "Greetings and questions refused because two processes serve different models, by link.",
     ["link"],
 )
-MODEL_INFO = Gauge(
+MODEL_INFO = _largest(
     _INFO,
     "1; the labels say what is served.",
     ["model", "version", "digest", "architecture", "runtime", "precision", "device"],
-    multiprocess_mode="livemax",
 )
-REFERENCE_LABEL = Gauge(
+REFERENCE_LABEL = _largest(
     "sentiment_reference_label_ratio",
     "Share of a label among the predictions for the held-out texts.",
     ["model", "version", "label"],
-    multiprocess_mode="livemax",
 )
-REFERENCE_CONFIDENCE = Gauge(
+REFERENCE_CONFIDENCE = _largest(
     "sentiment_reference_confidence",
     "Mean probability of the predicted label on the held-out texts.",
     ["model", "version"],
-    multiprocess_mode="livemax",
 )
-REFERENCE_TOKENS = Gauge(
-    "sentiment_reference_text_tokens",
-    "Mean number of tokens of the held-out texts.",
-    ["model", "version"],
-    multiprocess_mode="livemax",
+REFERENCE_TOKENS = _largest(
+    "sentiment_reference_text_tokens", "Mean number of tokens of the held-out texts.", ["model", "version"]
 )
-REFERENCE_UNKNOWN = Gauge(
+REFERENCE_UNKNOWN = _largest(
     "sentiment_reference_unknown_token_ratio",
     "Mean share of unknown tokens in the held-out texts.",
     ["model", "version"],
-    multiprocess_mode="livemax",
 )
-REFERENCE_TRUNCATED = Gauge(
-    "sentiment_reference_truncated_ratio",
-    "Share of the held-out texts that were truncated.",
-    ["model", "version"],
-    multiprocess_mode="livemax",
+REFERENCE_TRUNCATED = _largest(
+    "sentiment_reference_truncated_ratio", "Share of the held-out texts that were truncated.", ["model", "version"]
 )
 
+REFERENCE_BIN = _largest(
+    "sentiment_reference_bin_ratio",
+    "Share of the held-out texts in a bin, by what is counted: score, tokens, unknown.",
+    ["model", "version", "of", "above", "le"],
+)
 
 _BY_MODEL = frozenset(
     family.name
@@ -254,7 +234,7 @@ def request_seconds(route: str, kind: str, status: int) -> BatchHistogram:
 
 
 def serve(model: StoredModel, routes: Iterable[str]) -> None:
-    """Say what is served from now on, and begin the series of requests for inference at 0. See ``begin_process``.
+    """Say what is served from now on, and begin series that depend on it at 0. See ``begin_process``.
 
     Args:
         model: answers all texts.
@@ -264,6 +244,8 @@ def serve(model: StoredModel, routes: Iterable[str]) -> None:
     for route in routes:
         for status in _STATUSES:
             REQUESTS.labels(route, "POST", status)
+    for answer in ("right", "wrong", "unknown"):
+        FEEDBACK.labels(model.name, str(model.version), answer)
 
 
 def show(folder: Path, model: StoredModel, *, serves: bool) -> None:
@@ -346,3 +328,8 @@ def set_model_info(model: StoredModel, runtime: str, precision: str, device: str
             gauge.labels(*served).set(figure)
     for label, share in reference.label_shares.items():
         REFERENCE_LABEL.labels(*served, label).set(share)
+    for name, bins in read_bins(model).items():
+        for found in bins:
+            # Bounds as the library writes those of the histograms that are counted.
+            bounds = (floatToGoString(found.above), floatToGoString(found.bound))  # type: ignore[no-untyped-call]
+            REFERENCE_BIN.labels(*served, name, *bounds).set(found.share)

@@ -115,6 +115,21 @@ def queue_probe(queue: Queue) -> Probe:
     return probe
 
 
+def feedback_probe(held: Callable[[], int], limit: int) -> Probe:
+    """How much feedback is kept.
+
+    Args:
+        held: gives bytes.
+        limit: most of them.
+    """
+
+    def probe() -> None:
+        metrics.FEEDBACK_BYTES.set(held())
+        metrics.FEEDBACK_LIMIT_BYTES.set(limit)
+
+    return probe
+
+
 def device_probe(device: str, held: Callable[[], int], read: Callable[[], Gpu] | None) -> Probe:
     """Memory that the engine holds on its device and, where there is a GPU to ask, that GPU's own figures.
 

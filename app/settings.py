@@ -36,7 +36,21 @@ _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _OWN = frozenset(
-    {"admin", "classify", "docs", "files", "health", "metrics", "models", "openapi.json", "page", "predict", "v1", "v2"}
+    {
+        "admin",
+        "classify",
+        "docs",
+        "feedback",
+        "files",
+        "health",
+        "metrics",
+        "models",
+        "openapi.json",
+        "page",
+        "predict",
+        "v1",
+        "v2",
+    }
 )
 """First parts of the service's own paths."""
 
@@ -127,6 +141,10 @@ class Settings(BaseSettings):
     """Seconds that a client may take in all to send a file, and again to take its rows."""
     file_patience: float = Field(default=120.0, gt=0, le=3_600)
     """Seconds that rows of a file wait for their turn before the file is broken off."""
+    feedback_folder: Path | None = None
+    """Folder where POST /feedback keeps texts with their right labels; unset: nothing is kept, and it is refused."""
+    feedback_bytes: int = Field(default=104_857_600, ge=1_024, le=1_099_511_627_776)
+    """Most bytes of feedback that are kept; more is refused until some of it is deleted."""
     max_batch_size: int = Field(default=64, ge=1, le=8_192)
     """Most texts in one micro-batch."""
     max_batch_tokens: int = Field(default=16_384, ge=1, le=100_000_000)
@@ -193,7 +211,7 @@ class Settings(BaseSettings):
                 raise ValueError("must be like 6000/minute, or several of that, separated by ;") from None
         return value
 
-    @field_validator("file_folder")
+    @field_validator("file_folder", "feedback_folder")
     @classmethod
     def _can_be_written(cls, value: Path | None) -> Path | None:
         if value is not None and not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):

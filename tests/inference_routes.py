@@ -9,6 +9,6 @@ from app.http.routing import route_of
 
 
 def inference_routes(document: Mapping[str, Any]) -> set[str]:
-    """Of all POST operations but an operator's; metrics know them without the version of their paths."""
+    """Of all POST operations but an operator's and feedback; metrics know them without the version of their paths."""
     posts = {path for path, operations in document["paths"].items() if "post" in operations}
-    return {route_of(path) for path in posts if not path.startswith("/admin/")}
+    return {route_of(path) for path in posts if not path.startswith("/admin/")} - {"/feedback"}

@@ -18,7 +18,10 @@ from app.errors import CheckpointError, OptionError, SettingsError
 from app.settings import PREFIX, Settings
 from app.version import VERSION
 
-COMMANDS = ("serve", "classify", "report", "train", "evaluate", "models", "keys", "cache", "openapi", "completion")
+COMMANDS = (
+    *("serve", "classify", "report", "train", "evaluate", "models", "keys", "cache", "feedback", "openapi"),
+    "completion",
+)
 
 
 def app(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from app.engine import frames
 from app.errors import NoWordsError
+from app.http.json_body import parse_request
 from app.http.problems import Problem
-from app.http.schemas import ClassifyRequest, parse_request
+from app.http.schemas import ClassifyRequest
 from app.sentiment import JUDGEMENTS, TextBatch, Thresholds, prediction_of
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
 from app.text.tokenizer import PAD_TOKEN, PREPROCESSINGS, UNKNOWN_TOKEN, Tokenizer

@@ -143,7 +143,7 @@ def test_a_file_is_checked_before_it_is_used(
         tmp_path / "keys", *(new_key(name, scopes)[1].line for name, scopes in (("a", [CLASSIFY]), ("b", SCOPES)))
     )
     assert cli.main(["keys", "check", str(path)]) == 0
-    assert capsys.readouterr().out == f"a: classify\nb: admin, classify\n{path}: ok, 2 keys\n"
+    assert capsys.readouterr().out == f"a: classify\nb: admin, classify, feedback\n{path}: ok, 2 keys\n"
     monkeypatch.setenv("SENTIMENT_API_KEYS", str(write(path, "nonsense")))
     assert cli.main(["keys", "check"]) == 1
     assert f"{path}, line 1: must be NAME SCOPES" in capsys.readouterr().err

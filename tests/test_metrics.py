@@ -204,6 +204,12 @@ def test_the_model_is_named_where_metrics_are_read(registry: CollectorRegistry) 
     assert 'other_total{outcome="done"} 1.0\n' in text
 
 
+def test_what_versions_are_compared_by_is_told_apart() -> None:
+    """Requests and their errors, times, predictions, confidence and judgement: of each version its own."""
+    compared = {"requests", "request_duration_seconds", "texts", "predictions", "confidence", "texts_judged"}
+    assert {f"sentiment_{name}" for name in compared} <= metrics._BY_MODEL
+
+
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
@@ -273,6 +279,7 @@ def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
         "import os; from pathlib import Path; from types import SimpleNamespace; from app import metrics; "
         "config = SimpleNamespace(architecture='gru'); "
         "served = dict(name='m', version={version}, digest='d' * 32, metrics=dict(), reference='m', config=config); "
+        "served |= dict(path=Path('none')); "
         "model = SimpleNamespace(**served); metrics.serve(model, []); metrics.PREDICTIONS.labels('good').inc({texts}); "
         "metrics.CONFIDENCE.observe(0.7); metrics.COMPUTED.inc({texts}); metrics.CONNECTIONS.set(1); "
         "metrics.set_model_info(model, 'native', 'float32', 'cpu'); "

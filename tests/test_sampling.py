@@ -46,6 +46,16 @@ async def test_a_failing_probe_is_given_up_and_the_others_go_on(
     ]
 
 
+def test_feedback_tells_how_much_there_is_and_may_be() -> None:
+    """Looked at again each time: it grows and is deleted by others."""
+    sizes = iter((7, 3))
+    probe = sampling.feedback_probe(lambda: next(sizes), 100)
+    for size in (7, 3):
+        probe()
+        assert value("sentiment_feedback_bytes") == size
+    assert value("sentiment_feedback_limit_bytes") == 100
+
+
 def test_a_process_tells_its_cpu_time_memory_and_sign_of_life() -> None:
     """CPU time is counted on from look to look; the sign of life is now."""
     probe = sampling.process_probe()

@@ -121,6 +121,8 @@ def test_values(monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected
         ("redis_url", "unix:///run/redis.sock?db=S3cret"),
         ("file_folder", "/absent/folder"),
         ("file_folder", "README.md"),
+        ("feedback_folder", "/absent/folder"),
+        ("feedback_bytes", "10"),
         ("redis_url", "redis+sentinel://localhost:26379/main/0"),
         ("cache_secret", "too short"),
         ("redis_timeout", "0"),

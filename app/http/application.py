@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import SentimentError, ServiceError
 from app.http.admin import ModelSwitch
 from app.http.fast_path import FastPath
+from app.http.feedback import FEEDBACK_PATH
 from app.http.handler import CLASSIFY_PATH, ClassifyEndpoint
 from app.http.headers import BrowserHeaders
 from app.http.load_shedding import LoadShedder
@@ -119,7 +120,10 @@ def _posts_of(router: APIRouter) -> list[str]:
         {
             route.path
             for route in router.routes
-            if isinstance(route, Route) and "POST" in (route.methods or ()) and not route.path.startswith("/admin/")
+            if isinstance(route, Route)
+            and "POST" in (route.methods or ())
+            and not route.path.startswith("/admin/")
+            and route.path != FEEDBACK_PATH
         }
     )
 

@@ -16,11 +16,11 @@ from app.http.auth.meter import Caller
 from app.http.fast_request import Connection, Deadlines, FastRequest, Head, Headers
 from app.http.handler import CLASSIFY_PATH, single_answer
 from app.http.headers import timeout_of
+from app.http.json_body import parse_request
 from app.http.load_shedding import LoadShedder
 from app.http.middleware import RequestRecorder
 from app.http.origins import OriginHeaders, at_once
 from app.http.problems import Problem
-from app.http.schemas import parse_request
 from app.sentiment import Outcome
 from app.serving.classifier import Classifier
 from app.serving.pending import PendingText

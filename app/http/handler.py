@@ -16,9 +16,10 @@ from app.http.auth.meter import meter_of
 from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
 from app.http.explain import check_bounds, classify_and_explain, explained_answer
 from app.http.headers import timeout_of
+from app.http.json_body import parse_request
 from app.http.load_shedding import LoadShedder
 from app.http.problems import Problem, entry_of, problem_of
-from app.http.schemas import ClassifyRequest, parse_request
+from app.http.schemas import ClassifyRequest
 from app.sentiment import Outcome, Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations

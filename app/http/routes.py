@@ -16,6 +16,8 @@ from app import metrics
 from app.errors import CheckpointError, EngineUnavailableError
 from app.http.admin import ModelSwitch, add_admin_routes
 from app.http.compat.routes import add_compat_routes
+from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint
+from app.http.openapi.feedback_texts import FEEDBACK
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
 from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
 from app.http.page.routes import build_page_router
@@ -65,6 +67,13 @@ def build_router(
     async def file_columns_operation() -> Response:
         """The columns of a file, by its start."""
         return Delegated(columns)
+
+    feedback = FeedbackEndpoint(classifier, settings)
+
+    @router.post(FEEDBACK_PATH, **FEEDBACK)
+    async def feedback_operation() -> Response:
+        """The right label of a text."""
+        return Delegated(feedback)
 
     @router.get("/models", **MODELS)
     async def models() -> Response:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 VERSION = "/v1"
 """What paths that last begin with. What is behind it is the route, under which metrics count both."""
-LASTING = ("/classify", "/files", "/files/columns", "/models")
+LASTING = ("/classify", "/feedback", "/files", "/files/columns", "/models")
 """Routes that have one: those of this service's own interface for programs."""
 
 _ROUTES = {f"{VERSION}{route}": route for route in LASTING}

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
-from codecs import BOM_UTF8
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.http.explain import ExplanationEntry
-from app.http.problems import Problem
 from app.sentiment import ExplanationKind, Judgement
 
 REVIEW = "A wonderful little film. The acting is superb and I loved every minute of it."
 LONG_REVIEW = "Two hours of my life that I will not get back. Dull, loud and far too long!"
-
-
-Document = TypeVar("Document", bound=BaseModel)
 
 
 def _whole(value: Any) -> Any:
@@ -28,7 +21,7 @@ WHOLE = BeforeValidator(_whole)
 """Of an integer, behind its bounds: JSON and its schemas know no difference between 1 and 1.0."""
 
 
-def _not_null(schema: dict[str, Any]) -> None:
+def not_null(schema: dict[str, Any]) -> None:
     # Null is only how this program says that a field was not given.
     del schema["default"]
     schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
@@ -44,7 +37,7 @@ def _language_tag(value: str) -> str:
 
 
 def _as_language_tag(schema: dict[str, Any]) -> None:
-    _not_null(schema)
+    not_null(schema)
     schema["pattern"] = _LANGUAGE_TAG
 
 
@@ -69,11 +62,11 @@ class ClassifyRequest(BaseModel):
         },
     )
 
-    text: Annotated[str | None, Field(description="One review.", json_schema_extra=_not_null)] = None
+    text: Annotated[str | None, Field(description="One review.", json_schema_extra=not_null)] = None
     # Fails fast: millions of wrong items would otherwise become millions of errors, gigabytes of them.
     texts: Annotated[
         Annotated[list[str], Field(fail_fast=True)] | None,
-        Field(description="Several reviews.", min_length=1, json_schema_extra=_not_null),
+        Field(description="Several reviews.", min_length=1, json_schema_extra=not_null),
     ] = None
     explain: Annotated[
         Annotated[list[ExplanationKind], Field(fail_fast=True)] | None,
@@ -81,7 +74,7 @@ class ClassifyRequest(BaseModel):
             description="What to explain: any of sentences, tokens, curve.",
             min_length=1,
             max_length=3,
-            json_schema_extra=_not_null,
+            json_schema_extra=not_null,
         ),
     ] = None
 
@@ -245,129 +238,3 @@ class StatusResponse(BaseModel):
     """Answer of the health checks."""
 
     status: Annotated[str, Field(examples=["ok"])]
-
-
-def parse_request(body: bytes, max_texts: int) -> ClassifyRequest:
-    """Check a request body.
-
-    Raises:
-        Problem: 422, naming every invalid field, or the limit on the number of texts.
-    """
-    request = parse_document(ClassifyRequest, body)
-    _refuse_repeated_fields(body)
-    if request.texts is not None:
-        check_count(len(request.texts), max_texts, "texts")
-    return request
-
-
-def parse_document(model: type[Document], body: bytes) -> Document:
-    """A JSON document as a model. Some programs begin what they write by a byte order mark, which may be passed over
-    (RFC 8259, section 8.1).
-
-    Raises:
-        Problem: 422, naming every invalid field.
-    """
-    try:
-        return model.model_validate_json(body.removeprefix(BOM_UTF8))
-    except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def check_count(count: int, limit: int, field: str) -> None:
-    """Hold the number of texts within its limit.
-
-    Raises:
-        Problem: 422, naming field and limit.
-    """
-    if count > limit:
-        message = f"has {count} texts; the limit is {limit}"
-        raise Problem(422, "too_many_texts", f"{field}: {message}", [{"field": field, "message": message}])
-
-
-_FIELD = re.compile(rb'"\s*:')
-_NAMES = (b'"text', b'"explain', b'"language')
-_ESCAPED_LETTERS = (b"\\u006", b"\\u007")
-_BACKSLASH = ord("\\")
-
-
-def _refuse_repeated_fields(body: bytes) -> None:
-    """A repeated field is a mistake whose outcome would depend on the parser (RFC 8259, section 4).
-
-    Raises:
-        Problem: 422, naming the field.
-    """
-    if _is_one_list(body):
-        return
-    # Known names cannot be repeated without two of these; escaped letters in names are not to be expected.
-    if sum(map(body.count, _NAMES)) <= 1 and not any(letters in body for letters in _ESCAPED_LETTERS):
-        return
-    # A quotation mark inside a text is escaped. Where there are two fields, the slow parser decides.
-    if sum(not _is_escaped(body, found.start()) for found in _FIELD.finditer(body)) > 1:
-        json.loads(body, object_pairs_hook=_distinct)
-
-
-_LIST_STARTS = (b'{"texts": [', b'{"texts":[')
-_SPACE = b" \t\r\n"
-_LOOK_AHEAD = 16
-
-
-def _is_one_list(body: bytes) -> bool:
-    """Whether a valid document is plainly nothing but a list of texts: no field follows any bracket.
-
-    Most large bodies are, and looking at their brackets takes a tenth of the time of looking for names.
-    """
-    if not body.startswith(_LIST_STARTS):
-        return False
-    at = body.find(b"]")
-    while at >= 0:
-        follows = body[at + 1 : at + 1 + _LOOK_AHEAD].lstrip(_SPACE)
-        # Of a field there would be a comma and a quotation mark; behind much white space anything may come.
-        if not follows.strip(_SPACE + b",") and at + 1 + _LOOK_AHEAD < len(body):
-            return False
-        if follows.startswith(b",") and follows[1:].lstrip(_SPACE).startswith(b'"'):
-            return False
-        at = body.find(b"]", at + 1)
-    return True
-
-
-def _is_escaped(body: bytes, at: int) -> bool:
-    """Whether an odd number of backslashes stands before this place."""
-    first = at
-    while first and body[first - 1] == _BACKSLASH:
-        first -= 1
-    return (at - first) % 2 == 1
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            message = "must not be given twice"
-            raise Problem(
-                422, "invalid_request", f"{name[:200]}: {message}", [{"field": name[:200], "message": message}]
-            )
-        fields[name] = value
-    return fields
-
-
-_MOST_ERRORS = 20
-"""Errors that are named one by one; naming millions would cost seconds and gigabytes."""
-
-
-def _invalid(error: ValidationError) -> Problem:
-    if error.error_count() > _MOST_ERRORS:
-        message = f"has {error.error_count()} invalid fields"
-        return Problem(422, "invalid_request", f"body: {message}", [{"field": "body", "message": message}])
-    items = error.errors(include_url=False, include_context=False, include_input=False)
-    errors = []
-    for item in items:
-        where = ".".join(map(str, item["loc"])) or "body"
-        errors.append({"field": where[:200], "message": _message(item)})
-    code = "invalid_json" if items[0]["type"] == "json_invalid" else "invalid_request"
-    return Problem(422, code, f"{errors[0]['field']}: {errors[0]['message']}", errors)
-
-
-def _message(item: Any) -> str:
-    if item["type"] == "extra_forbidden":
-        return "unknown field"
-    return str(item["msg"]).removeprefix("Value error, ")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import DataError
+from app.errors import DataError, OptionError
 from app.files.arguments import READ_NAMES, read_options
+from app.histograms import Histograms, replace_histograms
 from app.labels import REFERENCES
 from app.process.cores import usable_cores
 from app.settings import add_compute_arguments, add_store_argument
-from app.store import METRICS_FILE, ModelStore
+from app.store import METRICS_FILE, ModelStore, StoredModel
 from app.training.command import add_column_arguments, corpus_path, require_extra
 
 if TYPE_CHECKING:
     from app.training.labelled import Examples
 
 SPLITS = ("train", "validation", "test")
+_MOST_NAMES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the review corpus (default: $SENTIMENT_CORPUS, else downloaded)",
     )
-    source.add_argument("--data", type=Path, help=f"a labelled file instead: {READ_NAMES}")
+    source.add_argument(
+        "--data", type=Path, nargs="+", metavar="FILE", help=f"labelled files instead, taken together: {READ_NAMES}"
+    )
     add_column_arguments(parser).add_argument(
         "--labels", choices=("names", "indices"), help="of classes (default: as is seen)"
     )
@@ -39,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_compute_arguments(parser, runtime="torch")
     parser.add_argument("--out", type=Path, help="folder for the figures as JSON and the plots")
     parser.add_argument("--behaviour", action="store_true", help="the behaviour suite instead of texts")
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="keep with the version how score, length and unknown words of these texts are distributed: what the texts "
+        "of a service are held against",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
@@ -53,9 +64,11 @@ def run(args: argparse.Namespace) -> int:
     from app.text.tokenizer import load_tokenizer
     from app.training.behaviour import behaviour_as_dict, judge_behaviour, tells_apart
     from app.training.card import behaviour_table, class_table, figures_table, length_table
-    from app.training.evaluation import judge, measure, source_figures
+    from app.training.evaluation import judge, measure, reference_histograms, source_figures
     from app.training.report import plot_outcome
 
+    if args.reference and args.behaviour:
+        raise OptionError("reference", "is of labelled texts, which the behaviour suite has none of; leave one out")
     model = ModelStore(args.store).open(args.model)
     tokenizer = load_tokenizer(model)
     labels = model.config.labels
@@ -72,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         outcome = judge(predictor, tokenizer, labels, examples)
         judged = measure(outcome)
-        document["data"] = args.data.name if args.data is not None else f"corpus, {args.split} split"
+        document["data"] = _name_of(args)
         document |= judged.as_dict()
         if tells_apart(labels):
             document["polar"] = source_figures(outcome.probabilities, outcome.labels, labels)
@@ -82,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         (args.out / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         if examples is not None:
             plot_outcome(outcome, args.out)
+    if args.reference:
+        _keep_reference(model, reference_histograms(document["data"], outcome))
     if args.json:
         print(json.dumps(document, indent=2))
     else:
@@ -92,6 +107,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _name_of(args: argparse.Namespace) -> str:
+    """What the texts are called."""
+    if args.data is None:
+        return f"corpus, {args.split} split"
+    names = [path.name for path in args.data]
+    return ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} files, {names[0]} to {names[-1]}"
+
+
+def _keep_reference(model: StoredModel, histograms: Histograms) -> None:
+    try:
+        path = replace_histograms(model, histograms)
+    except OSError as error:
+        raise DataError(f"{model.path}: cannot be written ({error.strerror})") from error
+    print(f"{path}: written; a service knows it from its next start, or its next change of the model", file=sys.stderr)
+
+
 def load_examples(args: argparse.Namespace, labels: tuple[str, ...]) -> Examples:
     """The labelled texts the options name, classes numbered as in ``labels``.
 
@@ -99,11 +130,12 @@ def load_examples(args: argparse.Namespace, labels: tuple[str, ...]) -> Examples
         DataError: they cannot be read, or are labelled otherwise than the model.
     """
     from app.training.corpus import load_corpus
-    from app.training.labelled import corpus_examples, file_examples
+    from app.training.labelled import corpus_examples, file_examples, joined
 
     if args.data is not None:
-        examples = file_examples(
-            args.data, args.text_column, args.label_column, labels, read_options(args), args.labels
+        examples = joined(
+            file_examples(path, args.text_column, args.label_column, labels, read_options(args), args.labels)
+            for path in args.data
         )
     else:
         corpus = load_corpus(corpus_path(args.corpus))

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support, roc_auc_score
 
 from app.errors import DataError
+from app.histograms import Histograms, histograms_of
 from app.sentiment import Predictor
 from app.text.tokenizer import Tokenizer
 from app.training.batches import predict_sorted
@@ -39,7 +40,8 @@ class Outcome:
         probabilities: (N, C) probability of each class.
         tokens: (N,) tokens of each text before truncation.
         truncated: (N,) whether the model saw only a part.
-        unknown: (N,) share of the tokens the model saw that are not in its vocabulary.
+        unknown: (N,) share of the words that are not in the model's vocabulary.
+        words: (N,) words of each text, of which a text of numbers has none.
         ratings: (N,) expected stars, NaN where the model gives none.
         stars: (N,) true stars, 0 where there is none.
         tokenize_seconds: time to tokenize all texts.
@@ -53,6 +55,7 @@ class Outcome:
     tokens: np.ndarray
     truncated: np.ndarray
     unknown: np.ndarray
+    words: np.ndarray
     ratings: np.ndarray
     stars: np.ndarray
     tokenize_seconds: float
@@ -172,12 +175,19 @@ def judge(predictor: Predictor, tokenizer: Tokenizer, names: Sequence[str], exam
         np.asarray([encoding.tokens for encoding in encodings]),
         np.asarray([encoding.truncated for encoding in encodings]),
         np.asarray([encoding.unknown / max(1, encoding.words) for encoding in encodings]),
+        np.asarray([encoding.words for encoding in encodings]),
         np.asarray([np.nan if score.rating is None else score.rating for score in scores]),
         np.asarray([stars or 0 for stars in examples.stars]),
         tokenized - started,
         finished - tokenized,
         examples.skipped,
     )
+
+
+def reference_histograms(data: str, outcome: Outcome) -> Histograms:
+    """How scores, lengths and shares of unknown words are distributed, counted as a service counts its texts."""
+    worded = outcome.unknown[outcome.words > 0]
+    return histograms_of(data, outcome.probabilities.max(-1).tolist(), outcome.tokens.tolist(), worded.tolist())
 
 
 def measure(outcome: Outcome) -> Evaluation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,19 @@ class Examples:
     def take(self, rows: Sequence[int]) -> Examples:
         """The texts at ``rows``."""
         return Examples([self.texts[r] for r in rows], [self.labels[r] for r in rows], [self.stars[r] for r in rows])
+
+
+def joined(parts: Iterable[Examples]) -> Examples:
+    """All texts of several parts, one part behind the other."""
+    found = Examples([], [], [])
+    for part in parts:
+        found = Examples(
+            found.texts + part.texts,
+            found.labels + part.labels,
+            found.stars + part.stars,
+            found.skipped + part.skipped,
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from scipy.special import softmax
 
 from app.golden import write_golden
+from app.histograms import HISTOGRAMS_FILE, text_of
 from app.model.checkpoint import load_network, save_checkpoint
 from app.model.networks import SentimentNetwork
 from app.model.torch_predictor import TorchPredictor
@@ -31,7 +32,7 @@ from app.training.calibration import (
     negative_log_likelihood,
 )
 from app.training.card import model_card
-from app.training.evaluation import Evaluation, calibration_error, judge, measure, source_figures
+from app.training.evaluation import Evaluation, calibration_error, judge, measure, reference_histograms, source_figures
 from app.training.labelled import Splits
 from app.training.pretraining import Pass
 from app.training.progress import Epoch
@@ -94,9 +95,14 @@ def write_version(
         outcome = judge(predictor, tokenizer, config.labels, splits.validation)
         write_golden(folder, predictor, lambda text: tokenizer.encode(text).ids)
         validation, test, split = measure(outcome), None, "validation"
+        reference, read = outcome, "validation"
         if splits.test is not None:
             outcome = judge(predictor, tokenizer, config.labels, splits.test)
             test, split = measure(outcome), "test"
+            if not splits.development:  # of several sources, which are most like traffic; see ``read_reference``
+                reference, read = outcome, "test"
+        histograms = reference_histograms(f"{splits.source}: {read} split", reference)
+        (folder / HISTOGRAMS_FILE).write_text(text_of(histograms), encoding="utf-8")
         metrics = _metrics(network, splits, record, calibration, validation, test)
         metrics["behaviour"] = _behaviour(store, name, predictor, tokenizer, config.labels)
         metrics["sources"] = {

@@ -1,5 +1,6 @@
 """What the OpenAPI document cannot say: that a text must have a word in it, that an answer takes its time, which model
-is served, that a tensor's shape goes with its data, and a file with the parameters that describe it.
+is served and what its labels are, that a tensor's shape goes with its data, and a file with the parameters that
+describe it.
 
 Loaded by schemathesis. Only what the document allows is touched, so nothing wrong becomes right; and schemathesis looks
 again at what was changed."""
@@ -20,6 +21,7 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from schemathesis.core import NOT_SET
 
 from app.files.layout import Format
+from app.http.feedback import FEEDBACK_PATH
 from app.http.routing import route_of
 from app.http.uploads.file_request import COLUMNS_PATH, FILES_PATH, MEDIA_TYPES
 from tests.files.tables import workbook
@@ -142,7 +144,14 @@ def _file(case: Any) -> bytes:
     return written.getvalue().encode()
 
 
-_BODIES: dict[str, Callable[[Any], Any]] = {"/": _hugging_face, "/predict": _predict}
+def _feedback(case: Any) -> Any:
+    """Labels that the model has, and the version that is in the store."""
+    known = {"label": "positive", "answered": "negative", "model": "tiny", "version": 1}
+    body = {name: known.get(name, value) for name, value in case.body.items()}
+    return {**body, "text": _worded(body["text"])}
+
+
+_BODIES: dict[str, Callable[[Any], Any]] = {"/": _hugging_face, "/predict": _predict, FEEDBACK_PATH: _feedback}
 
 
 @schemathesis.serializer(*MEDIA_TYPES)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.keys import ADMIN, CLASSIFY, new_key
+from app.keys import SCOPES, new_key
 from tests.service import Service, serving
 
 pytestmark = pytest.mark.extra
@@ -24,9 +24,10 @@ CASES = int(os.environ.get("FUZZ_CASES", "100"))
 @pytest.mark.parametrize("with_keys", [False, True], ids=["open", "with keys"])
 def test_all_operations_all_checks(tiny_store: Path, tmp_path: Path, with_keys: bool) -> None:
     """No server error, nothing undocumented, nothing right refused, nothing wrong accepted, no way past the keys."""
-    limits, options = {"max_texts": "5", "max_characters": "100"}, []
+    (tmp_path / "feedback").mkdir()
+    limits, options = {"max_texts": "5", "max_characters": "100", "feedback_folder": str(tmp_path / "feedback")}, []
     if with_keys:
-        key, kept = new_key("tester", [CLASSIFY, ADMIN])
+        key, kept = new_key("tester", SCOPES)
         (tmp_path / "keys").write_text(kept.line)
         limits["api_keys"] = str(tmp_path / "keys")
         options = ["--header", f"Authorization: Bearer {key}"]

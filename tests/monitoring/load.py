@@ -18,12 +18,15 @@ KNOWN = reviews(40, seed=1)
 
 
 def ordinary(client: httpx.Client, chance: random.Random) -> None:
-    """The usual mixture: new texts and known ones, one and several, now and then one that is refused."""
+    """The usual mixture: new texts and known ones, one and several, now and then one that is refused; and what people
+    say of answers."""
     new = reviews(3, seed=chance.randrange(10**9))
     texts = chance.choice([[chance.choice(KNOWN)], new[:1], new, [*new, chance.choice(KNOWN)], [" "], [new[0] * 20]])
     body = {"text": texts[0]} if len(texts) == 1 else {"texts": texts}
     client.post("/classify", json=body, headers={"X-Timeout-Seconds": "2"})
     other_protocols(client, chance.choice(KNOWN))
+    said = {"answered": chance.choice(("negative", "positive")), "label": "positive"}
+    client.post("/feedback", json={"text": texts[0] + " .", **said})
     time.sleep(0.2)
 
 

@@ -84,9 +84,22 @@ def holds(document: Any, part: Any) -> bool:
     return bool(document == part)
 
 
-def test_there_are_two() -> None:
-    """Under names that links and bookmarks can rely on."""
-    assert [board.document["uid"] for board in DASHBOARDS] == ["sentiment-model", "sentiment-service"]
+def test_there_are_three() -> None:
+    """Under names that links and bookmarks can rely on; each leads to the others."""
+    uids = ["sentiment-model", "sentiment-roll-out", "sentiment-service"]
+    assert [board.document["uid"] for board in DASHBOARDS] == uids
+    for uid, board in zip(uids, DASHBOARDS, strict=True):
+        assert {link["url"] for link in board.document["links"]} == {f"/d/{other}" for other in uids if other != uid}
+
+
+def test_a_roll_out_shows_versions_side_by_side() -> None:
+    """Every line and figure is one version's, and says which."""
+    [board] = [board for board in DASHBOARDS if board.document["uid"] == "sentiment-roll-out"]
+    for panel in board.panels:
+        for expression, legend in panel.queries:
+            assert "{{model}}/{{version}}" in legend
+            assert set(re.findall(r'(\w+)=~"\$\1"', expression)) >= {"model", "version"}
+            assert "model, version)" in expression or ":" in expression
 
 
 def test_grafana_understands_it(board: Dashboard) -> None:

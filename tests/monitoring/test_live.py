@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from app.histograms import HISTOGRAMS_FILE, text_of
 from app.model.torch_predictor import TorchPredictor
 from app.store import METRICS_FILE, ModelStore
-from app.training.evaluation import judge, measure
+from app.training.evaluation import judge, measure, reference_histograms
 from app.training.labelled import Examples
 from monitoring.dashboards import Panel, fill_in, read_dashboards
 from tests.checkpoints import tiny_config, tiny_network, tiny_tokenizer
@@ -57,10 +58,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network, tokenizer = tiny_network(config), tiny_tokenizer(config)
     texts = reviews(300, seed=7)
     examples = Examples(texts, [number % 2 for number in range(len(texts))], [None] * len(texts))
-    figures = measure(judge(TorchPredictor(network, "cpu"), tokenizer, config.labels, examples)).as_dict()
+    outcome = judge(TorchPredictor(network, "cpu"), tokenizer, config.labels, examples)
     with ModelStore(root).new_version("tiny") as folder:
         save_checkpoint(folder, network, tokenizer)
-        (folder / METRICS_FILE).write_text(json.dumps({"test": figures}))
+        (folder / METRICS_FILE).write_text(json.dumps({"test": measure(outcome).as_dict()}))
+        (folder / HISTOGRAMS_FILE).write_text(text_of(reference_histograms("texts", outcome)))
     return root
 
 
@@ -68,6 +70,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, under load for a while already and as long as the tests run."""
     folder = tmp_path_factory.mktemp("stack")
+    (folder / "feedback").mkdir()
     redis = RedisServer(folder)
     redis.start()
     settings = {
@@ -81,6 +84,7 @@ def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
         "max_texts": "50",
         "max_batch_size": "4",
         "engine_timeout": "120",
+        "feedback_folder": str(folder / "feedback"),
     }
     try:
         with (

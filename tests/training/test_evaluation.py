@@ -33,6 +33,7 @@ BINARY = Outcome(
     tokens=np.array([5, 99, 100, 1200, 1000]),
     truncated=np.array([False, False, False, True, True]),
     unknown=np.array([0.2, 0.0, 0.0, 0.1, 0.2]),
+    words=np.array([5, 99, 0, 1200, 1000]),
     ratings=np.full(5, np.nan),
     stars=np.array([8, 9, 10, 1, 2]),
     tokenize_seconds=1.0,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from app.errors import DataError
+from app.errors import DataError, OptionError
+from app.histograms import HISTOGRAMS_FILE, read_bins
 from app.model.networks import Outputs
 from app.settings import CORPUS_VARIABLE
 from app.store import METRICS_FILE, ModelStore
@@ -67,7 +68,9 @@ def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest
     model = ModelStore(root / "store").open("synthetic/1")
     assert written.test is not None
     assert written.test.accuracy > 0.8
-    assert {path.name for path in model.path.iterdir()} > {"README.md", "golden.json", "training.png", "roc.png"}
+    assert {path.name for path in model.path.iterdir()} > {
+        *("README.md", "golden.json", "histograms.json", "training.png", "roc.png")
+    }
     assert all(path.stat().st_size < 60_000 for path in model.path.glob("*.png"))
     recorded = json.loads((model.path / METRICS_FILE).read_text())
     capsys.readouterr()
@@ -79,6 +82,27 @@ def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest
         assert {name: again[name] for name in SCORES} == {name: recorded[split][name] for name in SCORES}
         assert (out / "reliability.png").stat().st_size > 0
     assert f"| accuracy | {written.test.accuracy:.5f} |" in capsys.readouterr().out
+
+
+def test_texts_to_hold_traffic_against_can_be_chosen_later(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training keeps the test split's histograms; an evaluation keeps those of its texts in their place, on request."""
+    model = train(options(root)).model
+    kept = json.loads((model.path / HISTOGRAMS_FILE).read_text())
+    assert kept["data"].endswith(": test split")
+    assert {sum(kept[name]["counts"]) for name in ("score", "tokens", "unknown")} == {40}
+    for name in ("one.csv", "two.csv"):
+        (root / name).write_text("text,label\na good film,positive\nan awful film,negative\n")
+    arguments = ["synthetic", "--store", str(root / "store"), "--data", str(root / "one.csv"), str(root / "two.csv")]
+    assert _command(evaluate_command, *arguments) == 0
+    assert json.loads((model.path / HISTOGRAMS_FILE).read_text()) == kept
+    assert _command(evaluate_command, *arguments, "--reference") == 0
+    told = capsys.readouterr()
+    assert "synthetic/1 on one.csv, two.csv" in told.out
+    assert "| texts | 4 |" in told.out
+    assert f"{model.path / HISTOGRAMS_FILE}: written" in told.err
+    assert read_bins(ModelStore(root / "store").open("synthetic"))["tokens"][0].share == 1
+    with pytest.raises(OptionError, match="behaviour suite"):
+        _command(evaluate_command, *arguments[:3], "--behaviour", "--reference")
 
 
 def test_what_is_recorded(root: Path) -> None:

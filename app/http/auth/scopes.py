@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.keys import ADMIN, CLASSIFY
+from app.keys import ADMIN, CLASSIFY, FEEDBACK
 from app.settings import Settings
 
 _PUBLIC = ""
@@ -14,6 +14,7 @@ _SCOPES = {
     "/admin/models": ADMIN,
     "/admin/models/{name}/{version}/load": ADMIN,
     "/classify": CLASSIFY,
+    "/feedback": FEEDBACK,
     "/files": CLASSIFY,
     "/files/columns": CLASSIFY,
     "/models": CLASSIFY,

@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from app.http.compat.call import CompatEndpoint, json_response, judgement_header, ranked
+from app.http.json_body import check_count, parse_document
 from app.http.problems import Problem
-from app.http.schemas import REVIEW, WHOLE, check_count, parse_document
+from app.http.schemas import REVIEW, WHOLE
 
 
 def _form(value: Any) -> str | None:

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from app.http.compat.call import CompatEndpoint, json_response, judgement_header, ranked
+from app.http.json_body import check_count, parse_document
 from app.http.problems import Problem
-from app.http.schemas import REVIEW, check_count, parse_document
+from app.http.schemas import REVIEW
 from app.sentiment import Prediction
 
 ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]

@@ -16,8 +16,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.http.compat.call import json_response
+from app.http.json_body import check_count, parse_document
 from app.http.problems import Problem
-from app.http.schemas import REVIEW, WHOLE, check_count, parse_document
+from app.http.schemas import REVIEW, WHOLE
 from app.sentiment import Prediction
 
 INPUT = "text"

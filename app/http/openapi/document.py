@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from app.http import feedback
 from app.http.compat import huggingface, open_inference, tei, tensors
 from app.http.openapi.operations import complete
 from app.http.routing import lasting
@@ -17,6 +18,7 @@ from app.settings import Settings
 _UNSEEN = (
     ClassifyRequest,
     ProblemDocument,
+    feedback.FeedbackRequest,
     huggingface.TextClassificationRequest,
     huggingface.TextClassificationScore,
     huggingface.HuggingFaceError,
@@ -66,6 +68,7 @@ def _state_limits(schemas: dict[str, Any], settings: Settings) -> None:
     fields = schemas[ClassifyRequest.__name__]["properties"]
     fields["text"] |= text
     fields["texts"] |= count
+    schemas[feedback.FeedbackRequest.__name__]["properties"]["text"] |= text
     # These protocols have no place for the error of one text among others, so each text must be within its bounds.
     for schema, field in (
         (huggingface.TextClassificationRequest, "inputs"),

@@ -89,9 +89,10 @@ def complete(document: dict[str, Any], settings: Settings) -> None:
             }
             if scope is not None:
                 operation["security"] = security
-                for status in ("200", "429"):
-                    named = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_LIMIT}
-                    operation["responses"][status]["headers"] |= named
+                named = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_LIMIT}
+                for status, response in operation["responses"].items():
+                    if status.startswith("2") or status == "429":
+                        response["headers"] |= named
     document["components"] |= {"headers": _RATE_LIMIT, "securitySchemes": _SCHEMES}
 
 

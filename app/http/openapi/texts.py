@@ -31,6 +31,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "classify", "description": "What this service is for."},
+    {"name": "feedback", "description": "What people know better. Nothing is kept unless the operator says where."},
     {"name": "models", "description": "What it answers with."},
     {"name": "health", "description": "For those who run it."},
     {"name": "page", "description": "For people."},
@@ -79,9 +80,10 @@ _DESCRIPTIONS = {
     429: "The key's rate limit is reached, or the service is full.",
     431: "Request line and headers are over the limit.",
     500: "A defect.",
-    501: "The body is in a transfer coding that is not known.",
+    501: "The body is in a transfer coding that is not known, or this service does not do that.",
     503: "The service is full, starting, or its engine is being restarted.",
     504: "The deadline passed.",
+    507: "As much is kept as may be.",
 }
 
 

@@ -21,14 +21,14 @@ from app.http.auth.meter import RateLimitedError
 from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import _SCOPES, Policy
 from app.http.routing import LASTING, VERSION, route_of
-from app.keys import ADMIN, CLASSIFY, new_key
+from app.keys import ADMIN, CLASSIFY, SCOPES, new_key
 from app.settings import _OWN, Settings, load_settings
 from tests.fakes import FakeClassifier, application, client_of, no_lifespan
 from tests.http.shapes import assert_problem, sample
 
 USER, USER_KEPT = new_key("user", [CLASSIFY])
 OPERATOR, OPERATOR_KEPT = new_key("operator", [ADMIN])
-OTHER, OTHER_KEPT = new_key("other", [CLASSIFY, ADMIN])
+OTHER, OTHER_KEPT = new_key("other", SCOPES)
 TEXT = {"text": "a good film"}
 
 
@@ -459,7 +459,7 @@ async def test_every_route_has_a_scope() -> None:
     """The policy knows all that the application has."""
     policy = Policy(Settings())
     for route in ROUTES:
-        assert policy.scope_of(route_of(route), "PUT") in (None, CLASSIFY, ADMIN)
+        assert policy.scope_of(route_of(route), "PUT") in (None, *SCOPES)
 
 
 def test_a_prefix_hides_no_route() -> None:

@@ -74,7 +74,7 @@ async def test_the_document_is_served() -> None:
 def test_operations_have_stable_names() -> None:
     """Generated clients call their functions by them; a new name breaks programs."""
     assert list(OPERATIONS) == [
-        "classify", "files", "file_columns", "models", "served_models", "load_model",
+        "classify", "files", "file_columns", "feedback", "models", "served_models", "load_model",
         "live", "ready", "metrics", "page", "text_classification", "predict",
         "v2_infer", "v2_model", "v2_model_ready", "v2_infer_version", "v2_model_version", "v2_model_version_ready",
         "v2_server", "v2_live", "v2_ready",
