@@ -115,7 +115,7 @@ class FastPath:
                 request = FastRequest(self._recorder, self._deadlines, classifier, connection, head)
                 request.work(_count_and_classify(head, head.caller, classifier, asked.text))
                 return request
-            if head.caller is not None:
+            if head.caller is not None and head.caller.meter is not None:
                 at_once(head.caller.count())
                 head.lines += at_once(head.caller.lines())
         except Problem:
