@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 import redis.asyncio
+from hiredis import pack_command
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
@@ -63,7 +64,8 @@ class RedisLink:
             async with asyncio.timeout(self._timeout):
                 if not connection.is_connected:
                     await connection.connect()
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                packed = [pack_command(command) for command in commands]  # type: ignore[arg-type]  # wrong in its stub
+                await connection.send_packed_command(b"".join(packed), check_health=False)
                 replies = [await _reply(connection, valid) for _ in commands]
         except BaseException as error:
             # Not only an Exception: a call that is cancelled leaves its answer on the way.
