@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch-cuda.txt
 GPU := $(wildcard /dev/nvidiactl /dev/dxg)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all test-containers lint lock audit helm fuzz chaos bench clean
+.PHONY: help install install-all serve test test-all test-containers lint docs lock audit helm fuzz chaos bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus
 
 test-containers: $(VENV)/.dev  ## build the image, run it and the compose files: needs a Docker engine, and root for kill -9
 	$(BIN)/python -m pytest tests/containers -rP
+
+docs: $(VENV)/.dev  ## the documentation site into build/site; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -c docs/site . build/site
 
 lock: $(VENV)/.dev  ## renew the lists in requirements/ after a change of pyproject.toml; UPGRADE=1 takes newer versions
 	$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)

@@ -39,7 +39,6 @@ ELSEWHERE = {
     "app train --preset": "hours; test_documentation.py parses it",
     "app train-reviews": "hours, and files of one's own; tests/training/reviews runs a small one",
     "app train --data reviews.csv": "the same with other names is run below",
-    "app models list": "reads every version; test_models.py",
     "app models label": "changes the store; test_labels.py and test_models.py, as the next three",
     "app models promote": "",
     "app models roll-back": "",
