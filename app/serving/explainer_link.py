@@ -33,7 +33,8 @@ _KEEP_PATH: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 _MAX_MESSAGE = 256 * 1024 * 1024
 _ATTEMPTS = 2
 """How often a text is sent: once, and once more where the process died on it."""
-_WARMING_SECONDS = 60.0
+_WARMING_SECONDS = 300.0
+"""That process gives way to everybody else, so on a busy machine it starts slowly."""
 _ERRORS: dict[str, type[ServiceError]] = {
     error.code: error for error in (DeadlineError, ExplainerUnavailableError, InferenceError, OverloadedError)
 }
