@@ -6,7 +6,7 @@
 - ``model.safetensors``  the weights; never a pickle
 - ``tokenizer.json``     the vocabulary
 - ``metrics.json``       what the version scored, on what, when, with which command
-- ``histograms.json``   of scores, lengths and unknown words of its held-out texts (see ``histograms``); optional
+- ``histograms.json``    of its held-out texts (see ``histograms``); optional, may be written later
 - ``golden.json``        a few texts with their token ids and scores (see ``golden``), compared at every load; optional
 - ``README.md``          the model card, with its plots beside it
 - ``SHA256SUMS``         one line per file, in the format of ``sha256sum``; checked at every load
