@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from app import cli
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_all_results_go_and_nothing_else(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (f"redis://:pass@127.0.0.1:{free_port()}/0", "cannot be purged: Error 111"),
+        ("redis://:pass@127.0.0.1:1/0", "cannot be purged: Error 111"),
         ("redis://:pass@localhost:port/0", "malformed address, port or option"),
         (None, "no Redis to purge: give --redis-url"),
     ],

@@ -123,7 +123,7 @@ def test_compressed_output_is_one_gzip_file(tmp_path: Path) -> None:
         (Compression.BZIP2, bz2.decompress),
         (Compression.ZSTD, lambda data: decompressed(io.BytesIO(data), Compression.ZSTD).read()),
     ],
-    ids=str,
+    ids=["bz2", "zst"],
 )
 def test_other_compressions(compression: Compression, decompress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """Several streams or frames in one file, which all readers take for one."""

@@ -53,7 +53,7 @@ def test_the_runbook_has_a_section_for_each_alert() -> None:
     assert all(len(meaning) > 20 and len(action) > 20 for _, _, meaning, action in RUNBOOK)
 
 
-@pytest.mark.parametrize("name", set(ALERTS) - {"Watchdog"})
+@pytest.mark.parametrize("name", sorted(set(ALERTS) - {"Watchdog"}))
 def test_each_alert_is_tested_quiet_firing_and_resolved(name: str) -> None:
     """By promtool; see ``test_promtool``."""
     states = "".join("+" if case["exp_alerts"] else "-" for case in CASES if case["alertname"] == name)

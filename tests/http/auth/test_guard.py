@@ -85,7 +85,11 @@ async def test_without_a_key_there_is_a_challenge(keys: Path, headers: list[tupl
     assert sample("sentiment_rejected_total", reason="unauthorized") == before + 1
 
 
-@pytest.mark.parametrize("key", ["x", USER[:-1], USER + "a", USER.upper(), USER_KEPT.digest.hex(), "é", "a" * 10_000])
+@pytest.mark.parametrize(
+    "key",
+    ["x", USER[:-1], USER + "a", USER.upper(), USER_KEPT.digest.hex(), "é", "a" * 10_000],
+    ids=["short", "shorter", "longer", "upper case", "digest", "not ASCII", "long"],
+)
 async def test_an_unknown_key_is_refused(keys: Path, key: str) -> None:
     """401, and nothing of the key is repeated."""
     async with guarded(keys) as client:
