@@ -181,6 +181,7 @@ async def provoke(name: str, code: str, detail: str) -> httpx.Response:
         **{kind.code: kind(detail) for kind in (OverloadedError, EngineUnavailableError, DeadlineError)},
         InferenceError.code: InferenceError(detail),
         ExplainerUnavailableError.code: ExplainerUnavailableError(detail),
+        UnknownModelError.code: UnknownModelError(detail),
         "internal_error": ZeroDivisionError(),
     }
     outcomes = {
@@ -188,8 +189,6 @@ async def provoke(name: str, code: str, detail: str) -> httpx.Response:
         "no words": NoWordsError(),
         "too long": TextTooLongError(100_001, 100_000),
     }
-    if code == UnknownModelError.code:
-        errors[code] = UnknownModelError(detail)
     classifier = FakeClassifier(outcomes, error=errors.get(code), model=SERVED)
     requests: dict[str, tuple[Any, dict[str, str]]] = {
         "body_too_large": (b"", {"content-length": "8388609"}),
