@@ -164,13 +164,14 @@ def _serve(options: argparse.Namespace) -> int:
     from app.process import sockets
     from app.settings import Settings, load_settings
     from app.store import ModelStore
-    from app.supervisor_process import bound, run_supervisor
+    from app.supervisor_process import bound, check_further, run_supervisor
 
     given = {name: value for name, value in vars(options).items() if name in Settings.model_fields}
     settings = load_settings(given)
     logs.configure(settings.log_level, settings.log_format)
     # Fails early, with the file's name, and before anything is bound.
     model = ModelStore(settings.model_store).open(settings.model)
+    check_further(settings)
     if settings.api_keys is not None:
         read_keys(settings.api_keys)
     tracing.check()

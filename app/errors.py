@@ -11,6 +11,7 @@ SentimentError
 │   ├── OverloadedError        a bound is reached; carries ``retry_after`` seconds
 │   ├── DeadlineError          the answer would come too late
 │   ├── UnreachableError       nobody answers at the address of a service
+│   ├── UnknownModelError      the request names a model that is not loaded; names those that are
 │   ├── RefusedError           a service will not answer this, however often it is asked: a key, a right, an address
 │   ├── EngineUnavailableError the engine is starting, restarting or gone
 │   ├── ExplainerUnavailableError what explains is gone; answers without explanations are still to be had
@@ -119,6 +120,12 @@ class UnreachableError(ServiceError):
     """Nobody answers at the address of a service."""
 
     code: ClassVar[str] = "unreachable"
+
+
+class UnknownModelError(ServiceError):
+    """The request names a model that is not loaded."""
+
+    code: ClassVar[str] = "unknown_model"
 
 
 class RefusedError(ServiceError):

@@ -13,15 +13,16 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from app import logs, metrics, sampling, tracing
+from app.assembly import Opened, classifier_of, explanations_of, further_version, open_model, shared_cache
 from app.engine.admission import QueueLimits
 from app.engine.client import RemoteEngine
 from app.engine.interface import Engine, ServedModel
@@ -35,16 +36,16 @@ from app.http.server.server import LINGER_SECONDS, DrainingServer
 from app.process.child import DRAIN_SIGNAL, RETIRE_SIGNAL
 from app.process.control import CONTROL_SOCKET, ControlClient
 from app.process.pulse import beat, collect_seldom, end_with_parent, say_retired
+from app.process.succession import HAND_OVER_SECONDS
 from app.process.supervisor import default_workers
-from app.serving.cache import MemoryCache
-from app.serving.classifier import Classifier, ClassifierLimits
+from app.serving.classifier import Classifier
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
-from app.serving.redis_cache import RedisCache
+from app.serving.following import Follower
 from app.serving.redis_link import refuse_other_modes
+from app.serving.versions import FurtherVersions, StoredLabels
 from app.settings import Settings, load_settings
-from app.store import ModelStore, StoredModel
-from app.text.tokenizer import Tokenizer, load_tokenizer
+from app.store import StoredModel
 
 if TYPE_CHECKING:
     from app.http.auth.rate_counters import RateCounters
@@ -53,6 +54,8 @@ logger = logging.getLogger(__name__)
 
 _OTHER_FILES = 256
 """Open files of a worker beside its connections and those that it refuses."""
+_FOLLOW_SECONDS = 30.0
+"""How long is waited for what is to be loaded beside the model."""
 
 
 def __getattr__(name: str) -> Any:
@@ -60,9 +63,6 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         return create_app(load_settings())
     raise AttributeError(name)
-
-
-Opened: TypeAlias = tuple[StoredModel, Tokenizer]
 
 
 def create_app(
@@ -73,6 +73,7 @@ def create_app(
     rate_file: Path | None = None,
     opened: Opened | None = None,
     switch: ModelSwitch | None = None,
+    follower: Follower | None = None,
     *,
     succeeds: bool = False,
 ) -> FastAPI:
@@ -86,6 +87,7 @@ def create_app(
         rate_file: where HTTP workers count together against rate limits; None where this is the only one.
         opened: the model and its tokenizer; None opens what the settings name.
         switch: who can have another model served; None: nobody here.
+        follower: loads what is to be loaded beside the model; None: nothing.
         succeeds: whether others serve, until this process gives its first sign of life: nothing is accepted, and none
             given, before the engine is there.
 
@@ -100,20 +102,21 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level, settings.log_format)
         tracing.configure()
-        model, tokenizer = opened or _open(settings)
+        model, tokenizer = opened or open_model(settings)
         logs.context["model"] = model.reference
         metrics.serve(model, app.state.inference_routes)
         actual = engine or _engine(model, settings)
-        shared = _shared_cache(settings, len(model.config.labels))
+        shared = shared_cache(settings, len(model.config.labels))
         if shared is not None:
             shared.start()
-        holder.append(_classifier(model, tokenizer, actual, shared, settings))
-        explanations.append(_explanations(model, explainer, settings))
+        holder.append(classifier_of(model, tokenizer, actual, shared, settings))
+        explanations.append(explanations_of(model, explainer, settings))
         starting = asyncio.create_task(_start(actual, model))
         if succeeds:
             await starting
         background = [
             starting,
+            *await _follow(follower, settings),
             asyncio.create_task(sampling.sample(_probes(settings))),
         ]
         if pulse is not None:
@@ -127,6 +130,8 @@ def create_app(
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await actual.close()
+            if follower is not None:
+                await follower.close()
             await explanations.pop().close()
             if shared is not None:
                 await shared.close()
@@ -142,7 +147,21 @@ def create_app(
         lambda: explanations[0] if explanations else None,
         counters=counters,
         switch=switch,
+        further=None if follower is None else follower.versions,
     )
+
+
+async def _follow(follower: Follower | None, settings: Settings) -> list[asyncio.Task[None]]:
+    """Have loaded what is to be loaded beside the model, and kept so by the task that is returned."""
+    if follower is None:
+        if settings.further_models is not None:
+            logger.warning("further models are not loaded: this process serves alone; `serve` loads them")
+        return []
+    task = asyncio.create_task(follower.follow())
+    # A worker that others have made way for, or that was started again, is to know at once what they knew.
+    with suppress(TimeoutError):
+        await asyncio.wait_for(follower.begun.wait(), _FOLLOW_SECONDS)
+    return [task]
 
 
 def _rate_counters(settings: Settings, file: Path | None) -> RateCounters | None:
@@ -151,17 +170,6 @@ def _rate_counters(settings: Settings, file: Path | None) -> RateCounters | None
     from app.http.auth.rate_counters import RateCounters  # takes a while to import
 
     return RateCounters(settings, file)
-
-
-def _open(settings: Settings, digest: str | None = None) -> Opened:
-    model = ModelStore(settings.model_store).open(settings.model, digest)
-    return model, load_tokenizer(model)
-
-
-def _shared_cache(settings: Settings, classes: int) -> RedisCache | None:
-    if not settings.cache or settings.redis_url is None:
-        return None
-    return RedisCache(settings.redis_url, classes, settings.redis_timeout, settings.redis_ttl)
 
 
 def _probes(settings: Settings) -> list[sampling.Probe]:
@@ -177,26 +185,6 @@ def _engine(model: StoredModel, settings: Settings) -> Engine:
     from app.engine_process import make_batcher
 
     return make_batcher(model, settings)
-
-
-def _classifier(
-    model: StoredModel, tokenizer: Tokenizer, engine: Engine, shared: RedisCache | None, settings: Settings
-) -> Classifier:
-    # A request of the largest size must be admissible, or it would be told to come back for ever.
-    in_flight = max(settings.max_queue, settings.max_texts)
-    limits = ClassifierLimits(settings.max_characters, in_flight, settings.timeout)
-    memory = MemoryCache(settings.cache_size) if settings.cache else None
-    secret = "" if settings.cache_secret is None else settings.cache_secret.get_secret_value()
-    return Classifier(model, tokenizer, engine, limits, memory, shared, secret)
-
-
-def _explanations(model: StoredModel, explainer: Explainer | None, settings: Settings) -> Explanations:
-    cache_bytes = settings.explain_cache_bytes if settings.cache else 0
-    if explainer is None:
-        from app.explainer_process import make_explainer
-
-        explainer = make_explainer(model, settings)
-    return Explanations(model.digest, explainer, cache_bytes)
 
 
 async def _start(engine: Engine, model: StoredModel) -> None:
@@ -249,7 +237,7 @@ def run_worker(
     # Only at the start of the service: what becomes of Redis later must not end it.
     if not restarted and settings.cache and settings.redis_url is not None:
         asyncio.run(refuse_other_modes(settings.redis_url))
-    opened = _open(settings, digest)
+    opened = open_model(settings, digest)
     served = ServedModel(opened[0].reference, digest)
     workers = worker_count(settings)
     metrics.WORKERS.set(workers)
@@ -258,7 +246,10 @@ def run_worker(
     explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
     # In the folder that the processes of this service share, and that goes with it.
     rates, control = engine.with_name("rates"), ControlClient(engine.with_name(CONTROL_SOCKET))
-    application = create_app(settings, remote, explaining, pulse, rates, opened, control, succeeds=succeeds)
+    further = FurtherVersions(StoredLabels(settings.model_store), settings.canary_header.lower().encode())
+    make = partial(further_version, settings, share, further)
+    follower = Follower(control.roster, make, further, min(settings.drain_timeout, HAND_OVER_SECONDS))
+    application = create_app(settings, remote, explaining, pulse, rates, opened, control, follower, succeeds=succeeds)
     return run_server(application, settings, listener, pulse)
 
 

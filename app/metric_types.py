@@ -6,14 +6,17 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter as Multiset
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain, repeat
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 
 class BatchHistogram(Histogram):
@@ -107,6 +110,29 @@ class LabelledCollector(Collector):
             yield family
 
 
+_Metric = TypeVar("_Metric", bound=MetricWrapperBase)
+
+
+@lru_cache(maxsize=1024)
+def labelled(metric: _Metric, names: tuple[str, str] | None) -> Callable[..., _Metric]:
+    """Gives the series of a metric by the values of its labels, with ``model`` and ``version`` added to each.
+
+    Without names these are the metric's own. Else they are of another one of the same name, which is not in the
+    registry: it writes into the files of the multiprocess mode, where series are told apart by their labels alone.
+
+    Args:
+        metric: with labels or without.
+        names: of model and version; the same ones always get the same series, of which there must be one in a process.
+    """
+    own_names, options = metric._labelnames, metric._kwargs  # noqa: SLF001 - there is no other way to ask for them
+    if names is None:
+        return metric.labels if own_names else lambda: metric
+    [family] = metric.describe()
+    all_names = (*own_names, "model", "version")
+    copy = type(metric)(family.name, family.documentation, all_names, registry=None, **options)
+    return lambda *own: copy.labels(*own, *names)
+
+
 class GenerationFiles(NamedTuple):
     """Files of the metrics of processes that serve one model.
 
@@ -142,14 +168,28 @@ class GenerationsCollector(Collector):
         serving = chain.from_iterable(it.files for it in generations if it.serves)
         gauges = (file for file in serving if "gauge_" in file)
         everything |= {family.name: family for family in _merged(gauges) if family.name == self._info}
-        for name in self._by_model & set(everything):
-            everything[name].samples = []
+        for name, samples in self._samples_by_model().items():
+            everything[name].samples = list(samples.values())
+        yield from everything.values()
+
+    def _samples_by_model(self) -> dict[str, dict[Hashable, Sample]]:
+        """Samples by the name of their family, each with its model; of those that are the same, the sum.
+
+        A version may be counted by processes that serve it, and by others that have it beside what they serve: these
+        say themselves whose a sample is.
+        """
+        found: dict[str, dict[Hashable, Sample]] = {}
         for labels, files in self._files_by_labels().items():
             for family in _merged(files):
-                if family.name in self._by_model:
-                    own = everything[family.name].samples
-                    own += [sample._replace(labels={**sample.labels, **dict(labels)}) for sample in family.samples]
-        yield from everything.values()
+                if family.name not in self._by_model:
+                    continue
+                known = found.setdefault(family.name, {})
+                for sample in family.samples:
+                    own = {**dict(labels), **sample.labels}
+                    key = sample.name, frozenset(own.items())
+                    value = sample.value + (known[key].value if key in known else 0.0)
+                    known[key] = sample._replace(labels=own, value=value)
+        return found
 
     def _files_by_labels(self) -> dict[tuple[tuple[str, str], ...], list[str]]:
         """One model may be served, and finished with by others that served it before."""

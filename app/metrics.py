@@ -12,7 +12,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
@@ -24,16 +24,24 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from app.atomic import replace_file
 from app.histograms import BOUNDS, read_bins
-from app.metric_types import BatchHistogram, GenerationFiles, GenerationsCollector, LabelledCollector, MetricsBuffer
+from app.metric_types import (
+    BatchHistogram,
+    GenerationFiles,
+    GenerationsCollector,
+    LabelledCollector,
+    MetricsBuffer,
+    labelled,
+)
 from app.reference import read_reference
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
 
-__all__ = ["CONTENT_TYPE", "render"]
+__all__ = ["CONTENT_TYPE", "BatchHistogram", "labelled", "render"]
 
 # Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
 # where its predecessor stopped. The supervisor sets both variables before anything imports the library.
@@ -179,6 +187,11 @@ MODEL_MISMATCHES = Counter(
     "Greetings and questions refused because two processes serve different models, by link.",
     ["link"],
 )
+FURTHER_MODELS = _largest("sentiment_further_models", "Versions loaded beside the one that is served.")
+FURTHER_MODELS_AWAY = _largest("sentiment_further_models_away", "Of those, the ones whose engine does not answer.")
+CANARY_RATIO = _largest("sentiment_canary_ratio", "Share that the canary is to get of requests without a model.")
+CANARY_TAKEN_BACK = _largest("sentiment_canary_taken_back", "How often the guard has ended a canary's share.")
+CANARY_REQUESTS = Counter("sentiment_canary_requests", "Requests of the share: answered, fallback.", ["outcome"])
 MODEL_INFO = _largest(
     _INFO,
     "1; the labels say what is served.",
@@ -227,12 +240,6 @@ _STATUSES = ("200", "400", "413", "422", "424", "429", "499", "500", "503", "504
 """What a request for inference is usually answered with, and every error that counts against the objective."""
 
 
-@functools.lru_cache(maxsize=512)
-def request_seconds(route: str, kind: str, status: int) -> BatchHistogram:
-    """``REQUEST_SECONDS`` of requests of one kind and class of status; the sets of routes and kinds are fixed."""
-    return REQUEST_SECONDS.labels(route, kind, f"{status // 100}xx")
-
-
 def serve(model: StoredModel, routes: Iterable[str]) -> None:
     """Say what is served from now on, and begin series that depend on it at 0. See ``begin_process``.
 
@@ -260,22 +267,29 @@ def show(folder: Path, model: StoredModel, *, serves: bool) -> None:
     replace_file(folder / _SHOWN_FILE, json.dumps(document))
 
 
-def _generations() -> list[GenerationFiles]:
+def _generations(folder: Path) -> list[GenerationFiles]:
     """The files of all processes, by generation; those of one that never served are not shown."""
-    own = Path(os.environ[METRICS_VARIABLE])
     found = []
-    for shown in sorted(own.parent.glob(f"*/{_SHOWN_FILE}")):
+    for shown in sorted(folder.glob(f"*/{_SHOWN_FILE}")):
         labels = json.loads(shown.read_bytes())
         serves = labels.pop("serves")
         found.append(GenerationFiles(labels, sorted(map(str, shown.parent.glob("*.db"))), serves))
-    return found or [GenerationFiles(_served, sorted(map(str, own.glob("*.db"))), serves=True)]
+    return found
+
+
+def samples(folder: Path) -> Iterator[Sample]:
+    """All samples of all processes, for who has the folder of the folders of their files. Blocking."""
+    for family in GenerationsCollector(_generations(folder), _BY_MODEL, _INFO).collect():
+        yield from family.samples
 
 
 def render() -> bytes:
     """The exposition text of all processes. Blocking: reads files in multiprocess mode."""
     if METRICS_VARIABLE not in os.environ:
         return generate_latest(LabelledCollector(REGISTRY, _BY_MODEL, _served))
-    text = generate_latest(GenerationsCollector(_generations(), _BY_MODEL, _INFO))
+    own = Path(os.environ[METRICS_VARIABLE])
+    found = _generations(own.parent) or [GenerationFiles(_served, sorted(map(str, own.glob("*.db"))), serves=True)]
+    text = generate_latest(GenerationsCollector(found, _BY_MODEL, _INFO))
     # The library makes tuples that end in CPython's free lists, where nobody asks for so many of their sizes. Only a
     # full collection clears those, and serving processes hardly ever come to one (see process/pulse.py).
     gc.collect()
@@ -289,6 +303,7 @@ _FROM_ZERO = (
     (CACHE_WRITES_DROPPED, ("queue_full", "error", "skipped")),
     (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory", "dead")),
     (MODEL_MISMATCHES, ("engine", "explainer")),
+    (CANARY_REQUESTS, ("answered", "fallback")),
     (DROPPED, ("cancelled", "deadline")),
     (REJECTED, ("overloaded", "engine_unavailable", "deadline_exceeded", "rate_limited", "too_many_connections")),
 )

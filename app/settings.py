@@ -77,6 +77,22 @@ class Settings(BaseSettings):
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)
     """Model to serve: NAME for its highest version, NAME/VERSION, or NAME@LABEL such as NAME@champion."""
+    further_models: str | None = None
+    """Models to load beside it, for requests that name them, such as imdb-gru/4,reviews-gru@candidate; unset: none."""
+    max_models: int = Field(default=4, ge=1, le=64)
+    """Most versions loaded at once, the one that is served among them; each has an engine of its own."""
+    canary_header: str = Field(default="X-Sticky-Key", pattern=r"^[A-Za-z0-9-]{1,64}$")
+    """Header by which requests that belong together get the same version while a canary has a share; else the text."""
+    guard: Literal["on", "dry-run", "off"] = "on"
+    """Whether a canary that is worse than what is served loses its share by itself; dry-run only says that it would."""
+    guard_window: float = Field(default=60.0, ge=5, le=3_600)
+    """Seconds over which the guard compares the two."""
+    guard_errors: float = Field(default=0.02, ge=0, le=1)
+    """Largest part of a canary's requests that it may fail to answer."""
+    guard_latency: float = Field(default=3.0, ge=1, le=100)
+    """How many times longer than what is served a canary may take to answer, on average."""
+    guard_change: float = Field(default=0.2, ge=0, le=1)
+    """How much larger the part of unsure, unreadable, or equally labelled texts may be than of what is served."""
     follow_label: bool = False
     """Whether another model is served as soon as the label in SENTIMENT_MODEL names it; else it is by request alone."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -250,6 +266,11 @@ class Settings(BaseSettings):
         if isinstance(value, str) and value.startswith("tcp://"):
             raise ValueError("looks like a Kubernetes service variable; set enableServiceLinks: false")
         return value
+
+
+def listed(value: str | None) -> list[str]:
+    """The items of a setting that is a list."""
+    return [item.strip() for item in (value or "").split(",") if item.strip()]
 
 
 def is_secret(name: str) -> bool:

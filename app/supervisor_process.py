@@ -7,19 +7,30 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from app.errors import SentimentError
+from app.beside import Beside
+from app.canary import Canary
+from app.canary_guard import Guard, Rules, counted
+from app.errors import CheckpointError, SentimentError, SettingsError
 from app.labels import parse_reference
 from app.metrics import show
+from app.orders import Orders, RefusedError, now
 from app.process import sockets
 from app.process.child import Child
 from app.process.control import CONTROL_SOCKET, ControlServer
-from app.process.succession import Generation
+from app.process.succession import HAND_OVER_SECONDS, Generation
 from app.process.supervisor import Supervisor, default_workers
-from app.settings import PREFIX, Settings
+from app.roster import Entry, Roster
+from app.settings import PREFIX, Settings, listed
 from app.store import ModelStore, StoredModel
-from app.switching import Served, Switching, now
+from app.switching import Served, Switching
+
+_START = "start"
+"""Who asks for the models that the settings name."""
+_LOOK_SECONDS = 0.1
 
 
 def bound(settings: Settings) -> socket.socket:
@@ -56,12 +67,45 @@ def run_supervisor(
         2 * settings.file_transfer + settings.timeout,
     )
     generations = _Generations(settings, listener, folder)
-    parent.succession.begin_with(generations.of(model))
+    first = generations.of(model)
+    parent.succession.begin_with(first)
     label = parse_reference(settings.model).label
-    store = ModelStore(settings.model_store)
-    switching = Switching(store, parent.succession, generations.of, Served(model, label, now()))
-    control = ControlServer(folder / CONTROL_SOCKET, switching.answer)
+    store, orders, roster = ModelStore(settings.model_store), Orders(), Roster()
+    beside = Beside(
+        store,
+        parent.succession,
+        generations.beside,
+        roster,
+        orders,
+        lambda: switching.served,
+        settings.max_models,
+        min(settings.drain_timeout, HAND_OVER_SECONDS),
+    )
+    served = Served(model, label, now())
+    switching = Switching(store, parent.succession, generations.of, served, orders, beside.forget)
+    canary = Canary(store, beside, roster, orders, lambda: switching.served)
+    control = ControlServer(folder / CONTROL_SOCKET, _Desk(switching, beside, canary, roster, orders).answer)
     stop = threading.Event()
+    if settings.guard != "off":
+        guard = Guard(
+            canary,
+            lambda: roster.canary,
+            lambda: switching.served,
+            lambda: counted(folder / "metrics"),
+            Rules(settings.guard_errors, settings.guard_latency, settings.guard_change),
+            settings.guard_window,
+            dry_run=settings.guard == "dry-run",
+        )
+        threading.Thread(target=guard.watch, args=(stop,), daemon=True, name="guard").start()
+
+    def begin() -> None:
+        # One model after the other: the one that everything depends on is not to share its start.
+        while not first.ready():
+            if stop.wait(_LOOK_SECONDS):
+                return
+        beside.begin(listed(settings.further_models), _START)
+
+    threading.Thread(target=begin, daemon=True, name="further").start()
     if settings.follow_label and label is not None:
         threading.Thread(target=switching.follow, args=(settings.model, stop), daemon=True, name="follow").start()
     try:
@@ -69,6 +113,61 @@ def run_supervisor(
     finally:
         stop.set()
         control.close()
+
+
+def check_further(settings: Settings) -> None:
+    """Open what is to be loaded beside what is served, so that a wrong name or a damaged file ends the start.
+
+    Raises:
+        CheckpointError: of the first one that is wrong.
+        SettingsError: there are more than may be loaded.
+    """
+    references, store = listed(settings.further_models), ModelStore(settings.model_store)
+    if len(references) >= settings.max_models:
+        named = f"SENTIMENT_MODEL and {PREFIX}FURTHER_MODELS name {len(references) + 1} models"
+        raise SettingsError(f"{PREFIX}MAX_MODELS: {named}, and the limit is {settings.max_models}")
+    for reference in references:
+        try:
+            store.open(reference)
+        except CheckpointError as error:
+            raise CheckpointError(f"{PREFIX}FURTHER_MODELS: {error}") from error
+
+
+class _Desk:
+    """Answers workers. See ``process.control``.
+
+    Args:
+        switching: changes what is served.
+        beside: what is loaded beside that.
+        canary: which share of the requests one of these answers.
+        roster: what workers should have.
+        orders: the last ones.
+    """
+
+    def __init__(self, switching: Switching, beside: Beside, canary: Canary, roster: Roster, orders: Orders) -> None:
+        self._switching = switching
+        self._beside = beside
+        self._canary = canary
+        self._roster = roster
+        self._orders = orders
+        self._do = {"load": switching.load, "load_beside": beside.load, "unload": beside.unload}
+
+    def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is served and loaded, once what is asked for was done; or why it was not."""
+        order = question["do"]
+        if order == "roster":
+            return self._roster.answer(question)
+        if order != "show":
+            try:
+                model, who = str(question["model"]), str(question["who"])
+                if order == "divide":
+                    self._canary.divide(model, float(question["percent"]), who)
+                else:
+                    self._do[order](model, who)
+            except RefusedError as error:
+                return {"error": {"code": error.code, "detail": str(error)}}
+        loaded = self._switching.document() | self._beside.document() | self._canary.document()
+        return loaded | {"attempts": self._orders.newest_first()}
 
 
 class _Generations:
@@ -86,9 +185,32 @@ class _Generations:
         self._folder = folder
         self._numbers = itertools.count(1)
         self._metrics_in_use: set[Path] = set()
+        self._first = True
 
     def of(self, model: StoredModel) -> Generation:
         """Engine, explainer and HTTP workers of a model, not yet started."""
+        succeeds, self._first = [] if self._first else ["--succeeds"], False
+        generation, entry, metrics = self._without_workers(model)
+        environment, silence = generation.children[0].environment, self._settings.engine_timeout
+        command = ["_worker", "--digest", model.digest, "--listener", str(self._listener.fileno())]
+        command += ["--engine", entry["engine"], "--explainer", entry["explainer"], *succeeds]
+        for place in range(self._settings.workers or default_workers()):
+            worker = Child(f"worker-{place}", command, fds=[self._listener.fileno()], heartbeat=silence, drains=True)
+            worker.environment, worker.metrics = environment, metrics
+            generation.children.append(worker)
+        generation.serves = partial(show, metrics, model, serves=True)
+        generation.retires = partial(show, metrics, model, serves=False)
+        return generation
+
+    def beside(self, model: StoredModel) -> tuple[Generation, Entry]:
+        """Engine and explainer of a model, not yet started, and what workers need to know of them."""
+        generation, entry, metrics = self._without_workers(model)
+        # What is served is said by others; what this one computes counts all the same.
+        generation.serves = partial(show, metrics, model, serves=False)
+        return generation, entry
+
+    def _without_workers(self, model: StoredModel) -> tuple[Generation, Entry, Path]:
+        """The same, and the folder of their metrics' files."""
         number = next(self._numbers)
         engine, explainer = (self._folder / f"{name}-{number}.sock" for name in ("engine", "explainer"))
         metrics, wake = self._metrics_of(model), sockets.bind_local(explainer)
@@ -97,11 +219,6 @@ class _Generations:
             Child("engine-0", ["_engine", *digest, "--socket", str(engine)], heartbeat=silence),
             Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake),
         ]
-        command = ["_worker", *digest, "--listener", str(self._listener.fileno()), "--engine", str(engine)]
-        command += ["--explainer", str(explainer), *(["--succeeds"] if number > 1 else [])]
-        for place in range(self._settings.workers or default_workers()):
-            fds = [self._listener.fileno()]
-            children.append(Child(f"worker-{place}", command, fds=fds, heartbeat=silence, drains=True))
         for child in children:
             # Resolved once: what a label names later is for another generation, not for a child that is started again.
             child.environment, child.metrics = {f"{PREFIX}MODEL": model.reference}, metrics
@@ -112,14 +229,15 @@ class _Generations:
                 path.unlink(missing_ok=True)
             self._metrics_in_use.discard(metrics)
 
-        return Generation(
+        generation = Generation(
             name=model.reference,
             children=children,
             fault=lambda: _read(sockets.fault_file(engine)),
-            serves=lambda: show(metrics, model, serves=True),
-            retires=lambda: show(metrics, model, serves=False),
+            ready=engine.exists,
             ends=ends,
         )
+        entry = {"model": model.reference, "digest": model.digest, "engine": str(engine), "explainer": str(explainer)}
+        return generation, entry, metrics
 
     def _metrics_of(self, model: StoredModel) -> Path:
         """A folder for metrics' files. Counters of a model that was served before go on where they stopped."""

@@ -21,6 +21,7 @@ from app.sentiment import Outcome, Prediction, Scores, TextBatch, TokenIds
 from app.serving.classifier import Classifier
 from app.serving.explanations import ExplanationRequest, Explanations, Parts
 from app.serving.pending import Listener
+from app.serving.versions import FurtherVersions, Version
 from app.settings import Settings
 from app.store import ModelConfig, StoredModel
 
@@ -55,6 +56,7 @@ class FakeClassifier(Classifier):
     ) -> None:
         self.model = model
         self.draining = False
+        self._in_flight = 0
         self.outcomes = dict(outcomes or {})
         self.error = error
         self.gate = gate
@@ -184,6 +186,7 @@ async def no_lifespan(_: object) -> AsyncIterator[None]:
 def application(
     classifier: Classifier | Callable[[], Classifier | None] | None = None,
     explainer: FakeExplainer | None = None,
+    further: FurtherVersions | None = None,
     **settings: Any,
 ) -> FastAPI:
     """The real HTTP application in front of a classifier, a fake one unless told otherwise."""
@@ -196,7 +199,19 @@ def application(
         found if callable(found) else lambda: found,
         lambda: explanations,
         RateCounters(given) if given.rate_limit else None,
+        further=further,
     )
+
+
+def versions_of(*classifiers: Classifier) -> FurtherVersions:
+    """These, loaded beside what is served."""
+
+    async def close() -> None: ...
+
+    further = FurtherVersions(lambda name: {"candidate": 2} if name == "tiny" else {})
+    explanations = Explanations("other", FakeExplainer(), cache_bytes=100_000)
+    further.loaded = {it.model.reference: Version(it, explanations, close) for it in classifiers}
+    return further
 
 
 @lru_cache

@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "model": {"errors", "golden", "native", "sentiment", "store", "text"},
     "process": {"errors", "settings", "version"},
     "engine": {"errors", "metrics", "process", "sentiment"},
-    "serving": {"engine", "errors", "metrics", "sentiment", "store", "text", "tracing"},
+    "serving": {"engine", "errors", "labels", "metrics", "sentiment", "store", "text", "tracing"},
     "files": {"errors", "sentiment", "text"},
     "report": {"errors", "files", "text", "version"},
     "http": {
@@ -67,12 +67,21 @@ ROOMS: dict[str, set[str]] = {
     "explainer_process": {
         *("engine", "metrics", "model", "process", "sampling", "sentiment", "serving", "settings", "store"),
     },
+    "assembly": {"engine", "explainer_process", "serving", "settings", "store", "text"},
     "main": {
-        *("engine", "engine_process", "errors", "explainer_process", "feedback", "http", "logs", "metrics", "process"),
-        *("sampling", "serving", "settings", "store", "text", "tracing"),
+        *("assembly", "engine", "engine_process", "errors", "feedback", "http", "logs", "metrics", "process"),
+        *("sampling", "serving", "settings", "store", "tracing"),
     },
-    "switching": {"errors", "labels", "process", "store"},
-    "supervisor_process": {"errors", "labels", "metrics", "process", "settings", "store", "switching"},
+    "orders": {"errors", "store"},
+    "roster": {"process"},
+    "beside": {"errors", "labels", "orders", "process", "roster", "store"},
+    "canary": {"beside", "errors", "orders", "process", "roster", "store"},
+    "canary_guard": {"canary", "metrics", "orders", "roster", "store"},
+    "switching": {"errors", "labels", "orders", "process", "store"},
+    "supervisor_process": {
+        *("beside", "canary", "canary_guard", "errors", "labels", "metrics", "orders", "process", "roster", "settings"),
+        *("store", "switching"),
+    },
     "cli": {
         *("classify", "engine_process", "errors", "explainer_process", "feedback", "files", "keys", "logs", "main"),
         *("models", "process", "purge", "report", "settings", "store", "supervisor_process", "terminal", "tracing"),

@@ -77,7 +77,7 @@ def test_every_metric_is_kept(name: str) -> None:
     """A metric that nothing sets would say 0 for ever, which at night reads as all being well."""
     setting = r"\.\s*(labels|inc|dec|set|observe|observe_all|observe_times|time|count_exceptions)\b"
     buffered = rf"\bbuffered\.\w+\(metrics\.{name}\b"
-    assert re.search(rf"\b{name}\s*{setting}|\({name}, reference\b|{buffered}", SOURCE)
+    assert re.search(rf"\b{name}\s*{setting}|\({name}, reference\b|labelled\((metrics\.)?{name}, |{buffered}", SOURCE)
 
 
 def test_a_batch_is_observed_as_its_values_would_be() -> None:
@@ -309,3 +309,34 @@ def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
     assert output.count("\nsentiment_model_info{") == 1
     assert 'version="2"} 1.0' in output[output.index("\nsentiment_model_info{") :].splitlines()[1]
     assert 'version="3"' not in output
+
+
+def test_a_version_is_counted_once_wherever_it_was(tmp_path: Path) -> None:
+    """Beside what others serve, by its own engine there, and by those who serve it: one series, of the sum."""
+    code = (
+        "import os; from pathlib import Path; from types import SimpleNamespace; from app import metrics; "
+        "from app.serving.counting import TextMetrics; metrics.begin_process(); "
+        "model = SimpleNamespace(name='m', version={version}, digest='d' * 32); metrics.serve(model, []); "
+        "beside = TextMetrics(('m', '2')) if {version} == 1 else TextMetrics(); "
+        "beside.judged('ok').inc({texts}); beside.confidence.observe_all([0.7] * {texts}); "
+        "TextMetrics().judged('ok').inc({own}); "
+        "seconds = metrics.labelled(metrics.REQUEST_SECONDS, ('m', '2') if {version} == 1 else None); "
+        "seconds('/classify', 'text', '2xx').observe(0.5); "
+        "metrics.show(Path(os.environ['PROMETHEUS_MULTIPROC_DIR']), model, serves=True); "
+        "print(metrics.render().decode())"
+    )
+    output = ""
+    for folder, version, texts, own in (("m-1.0", 1, 3, 7), ("m-2.0", 2, 5, 0), ("m-2.1", 2, 11, 0)):
+        (tmp_path / folder).mkdir()
+        names = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / folder), "SENTIMENT_PROCESS_ROLE": "worker-0"}
+        command = [sys.executable, "-c", code.format(version=version, texts=texts, own=own)]
+        environment = {**os.environ, **names}
+        output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [line.rpartition(" ")[0] for line in output.splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines))
+    assert 'sentiment_texts_judged_total{judgement="ok",model="m",version="1"} 7.0\n' in output
+    assert 'sentiment_texts_judged_total{judgement="ok",model="m",version="2"} 19.0\n' in output
+    assert 'sentiment_confidence_count{model="m",version="2"} 19.0\n' in output
+    assert 'sentiment_confidence_bucket{le="+Inf",model="m",version="2"} 19.0\n' in output
+    seconds = 'sentiment_request_duration_seconds_count{code="2xx",kind="text",model="m",route="/classify",version="2"}'
+    assert f"{seconds} 3.0\n" in output

@@ -93,6 +93,15 @@ class Load:
         """Versions that answered requests which began after a moment, of one kind of connections."""
         return [version for began, was_kept, version in list(self.answers) if began > moment and was_kept == kept]
 
+    def wait_for_versions(self, versions: set[int]) -> None:
+        """Until requests that begin from now on were answered by all of these."""
+        moment = time.monotonic()
+
+        def found() -> bool:
+            return {version for began, _, version in list(self.answers) if began > moment} == versions
+
+        wait_until(lambda: found() or bool(self.faults), "one of them answers nothing")
+
     def wait_for(self, count: int) -> None:
         """Until so many more requests were answered."""
         goal = len(self.answers) + count

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from app import switching
+from app import orders, switching
+from app.orders import Orders, RefusedError
 from app.process.succession import Generation, Succession, SuccessionError
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 from app.switching import Served, Switching
@@ -27,7 +28,8 @@ class Prepared:
         self.succession = Succession(lambda child: None, 1.0, 1.0)
         self.succession.take_over = self._take_over  # type: ignore[method-assign]
         served = Served(store.open("tiny/1"), None, "then")
-        self.switching = Switching(store, self.succession, self._generation, served)
+        self.orders = Orders()
+        self.switching = Switching(store, self.succession, self._generation, served, self.orders)
 
     def _generation(self, model: StoredModel) -> Generation:
         self.asked.append(model.reference)
@@ -41,8 +43,16 @@ class Prepared:
         else:
             generation.live.set_result(None)
 
-    def load(self, reference: str) -> dict[str, object]:
-        return dict(self.switching.answer({"do": "load", "model": reference, "who": "op"}))
+    def load(self, reference: str) -> dict[str, Any]:
+        """What a client is told of it."""
+        try:
+            self.switching.load(reference, "op")
+        except RefusedError as error:
+            return {"error": {"code": error.code, "detail": str(error)}}
+        return self.document()
+
+    def document(self) -> dict[str, Any]:
+        return self.switching.document() | {"attempts": self.orders.newest_first()}
 
 
 @pytest.fixture
@@ -67,12 +77,11 @@ def test_a_model_is_served_by_version_or_label(
         told = prepared.load("tiny@champion")
     assert prepared.asked == ["tiny/2"]
     served = told["served"]
-    assert isinstance(served, dict)
     assert (served["model"], served["version"], served["label"]) == ("tiny", 2, "champion")
     assert served["since"] != "then"
     attempts = told["attempts"]
-    assert isinstance(attempts, list)
     assert {**attempts[0], "at": "", "seconds": 0} == {
+        "order": "model switch",
         "asked": "tiny@champion",
         "by": "op",
         "at": "",
@@ -93,15 +102,14 @@ def test_what_is_served_already_is_not_prepared_again(prepared: Prepared) -> Non
     """Only the label by which it is served is another one."""
     told = prepared.load("tiny/1")
     assert prepared.asked == []
-    assert told["served"] == {**told["served"], "version": 1, "since": "then"}  # type: ignore[dict-item]
+    assert told["served"] == {**told["served"], "version": 1, "since": "then"}
 
 
 def refused(prepared: Prepared, reference: str, code: str) -> str:
     """Why a model is refused; the one before is still served, and the attempt is told."""
     error = prepared.load(reference)["error"]
-    assert isinstance(error, dict)
     assert error["code"] == code
-    told = prepared.switching.document()
+    told = prepared.document()
     assert told["served"]["version"] == 1
     assert (told["attempts"][0]["outcome"], told["attempts"][0]["reason"]) == ("refused", error["detail"])
     return str(error["detail"])
@@ -160,17 +168,17 @@ def test_one_at_a_time(prepared: Prepared) -> None:
             "code": "load_under_way",
             "detail": "another model is just being loaded; GET /admin/models tells",
         }
-        assert prepared.switching.document()["attempts"][0]["outcome"] == "under way"
+        assert prepared.document()["attempts"][0]["outcome"] == "under way"
     finally:
         prepared.hold.set()
         first.join()
-    assert prepared.switching.document()["served"]["version"] == 2
+    assert prepared.document()["served"]["version"] == 2
 
 
 def test_attempts_are_bounded(prepared: Prepared) -> None:
-    for _ in range(switching.ATTEMPTS + 5):
+    for _ in range(orders.ATTEMPTS + 5):
         prepared.load("none")
-    assert len(prepared.switching.document()["attempts"]) == switching.ATTEMPTS
+    assert len(prepared.document()["attempts"]) == orders.ATTEMPTS
 
 
 def test_a_label_is_followed(store: ModelStore, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,9 +193,9 @@ def test_a_label_is_followed(store: ModelStore, prepared: Prepared, monkeypatch:
         (store.root / "tiny" / "labels.json").write_text("{")
         (store.root / "tiny" / "labels.json").unlink()
         store.relabel("tiny", lambda labels: labels.moved("champion", 2, "label"))
-        wait_until(lambda: prepared.switching.document()["served"]["version"] == 2, "never followed")
+        wait_until(lambda: prepared.document()["served"]["version"] == 2, "never followed")
     finally:
         stop.set()
         thread.join()
-    assert prepared.switching.document()["attempts"][0]["by"] == "label"
+    assert prepared.document()["attempts"][0]["by"] == "label"
     assert prepared.asked == ["tiny/2"]

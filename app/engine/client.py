@@ -63,12 +63,20 @@ class RemoteEngine:
         path: the engine's Unix socket.
         limits: bounds of what this worker sends; the seconds bound the wait behind the texts of all workers.
         model: what this worker makes token ids for.
+        tell: told whether the engine answers, whenever that changes.
     """
 
-    def __init__(self, path: Path, limits: QueueLimits, model: ServedModel) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: QueueLimits,
+        model: ServedModel,
+        tell: Callable[[float], None] = metrics.ENGINE_READY.set,
+    ) -> None:
         self._path = path
         self._limits = limits
         self._model = model
+        self._tell = tell
         self._refused: ServedModel | None = None
         self._pending: dict[int, _Pending] = {}
         self._pending_texts = self._pending_tokens = 0
@@ -198,7 +206,7 @@ class RemoteEngine:
 
     def _set_ready(self, *, ready: bool) -> None:
         self._ready = ready
-        metrics.ENGINE_READY.set(ready)
+        self._tell(ready)
 
     def greeted(self, connection: _Connection, body: memoryview) -> None:
         """The engine is there and ready: send whatever waits, if the model is the right one."""

@@ -1,4 +1,4 @@
-"""``/admin/models``: what is served, and having another model served. For keys of the scope admin alone."""
+"""``/admin/models``: what is served and loaded, and changing that. For keys of the scope admin alone."""
 
 from __future__ import annotations
 
@@ -10,22 +10,45 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.http.admin_schemas import CanaryShare
 from app.http.auth.meter import KEY_NAME
-from app.http.openapi.admin_texts import LOAD, NO_KEYS, NOT_SUPERVISED, SERVED
+from app.http.body import read_json_body
+from app.http.json_body import parse_document
+from app.http.openapi.admin_texts import CANARY, LOAD, LOAD_BESIDE, NO_KEYS, NOT_SUPERVISED, SERVED, UNLOAD
 from app.http.problems import Problem
 
-_STATUS = {"model_not_found": 404, "load_under_way": 409, "model_refused": 422}
+_MOST_BYTES = 65_536
+_STATUS = {
+    "model_not_found": 404,
+    "load_under_way": 409,
+    "model_is_served": 409,
+    "model_has_share": 409,
+    "too_many_models": 409,
+    "model_refused": 422,
+}
 
 
 class ModelSwitch(Protocol):
-    """Who can have another model served. Errors that are the asker's are in the answer, as ``error``."""
+    """Who can have other models served and loaded. Errors that are the asker's are in the answer, as ``error``."""
 
     async def served(self) -> Mapping[str, Any]:
-        """What is served, and the last attempts to serve something else."""
+        """What is served and loaded, and the last orders."""
         ...
 
     async def load(self, reference: str, who: str) -> Mapping[str, Any]:
         """Have another model served; what is served then."""
+        ...
+
+    async def load_beside(self, reference: str, who: str) -> Mapping[str, Any]:
+        """Have a model loaded beside the one that is served."""
+        ...
+
+    async def unload(self, reference: str, who: str) -> Mapping[str, Any]:
+        """Have a model unloaded that is loaded beside."""
+        ...
+
+    async def divide(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
+        """Have a model that is loaded beside answer a share of the requests that name none."""
         ...
 
 
@@ -39,7 +62,7 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
 
     @router.get("/admin/models", **SERVED)
     async def served_models(request: Request) -> Response:
-        """What is served, since when and by which label, and the last attempts to serve something else."""
+        """What is served, what is loaded beside it, since when and by which label, and the last orders."""
         return await _answered(request, switch, lambda asked, _: asked.served())
 
     @router.post("/admin/models/{name}/{version}/load", **LOAD)
@@ -49,9 +72,46 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         The version is given by its number, or by a label such as champion. The answer comes when no new connection gets
         the version before any more; one that is refused changes nothing.
         """
-        name, version = (request.path_params[part] for part in ("name", "version"))
-        reference = f"{name}{'/' if version.isdigit() else '@'}{version}"
-        return await _answered(request, switch, lambda asked, who: asked.load(reference, who))
+        return await _answered(request, switch, lambda asked, who: asked.load(_reference(request), who))
+
+    @router.post("/admin/models/{name}/{version}/load-beside", **LOAD_BESIDE)
+    async def load_model_beside(request: Request) -> Response:
+        """Have a version loaded beside the one that is served, for requests that name it.
+
+        The answer comes when every process answers such requests.
+        """
+        return await _answered(request, switch, lambda asked, who: asked.load_beside(_reference(request), who))
+
+    @router.post("/admin/models/{name}/{version}/unload", **UNLOAD)
+    async def unload_model(request: Request) -> Response:
+        """Have a version unloaded that is loaded beside the one that is served.
+
+        The answer comes when no process takes requests that name it, and those under way were answered.
+        """
+        return await _answered(request, switch, lambda asked, who: asked.unload(_reference(request), who))
+
+    @router.post("/admin/models/{name}/{version}/canary", **CANARY)
+    async def set_canary(request: Request) -> Response:
+        """Have a version that is loaded beside answer a share of the requests to `/classify` that name no model.
+
+        Who is among them is told by a header, where requests have it, else by the text, and stays so while the share
+        grows. What the version fails to answer, the one that is served does. The answer comes when every process
+        divides requests so.
+        """
+        if request.scope.get(KEY_NAME) is None:
+            return NO_KEYS.response()
+        try:
+            body = await read_json_body(request.scope, request.receive, _MOST_BYTES, compressed=False)
+            percent = parse_document(CanaryShare, body).percent
+        except Problem as problem:
+            return problem.response()
+        return await _answered(request, switch, lambda asked, who: asked.divide(_reference(request), percent, who))
+
+
+def _reference(request: Request) -> str:
+    """What the path names: a version by its number, or a label."""
+    name, version = (request.path_params[part] for part in ("name", "version"))
+    return f"{name}{'/' if version.isdigit() else '@'}{version}"
 
 
 async def _answered(

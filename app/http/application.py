@@ -34,6 +34,7 @@ from app.http.uploads.files import FilesEndpoint
 from app.keys import KeyFile
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 from app.version import VERSION
 
@@ -51,6 +52,7 @@ def build_application(
     explanations: Callable[[], Explanations | None] = lambda: None,
     counters: RateCounters | None = None,
     switch: ModelSwitch | None = None,
+    further: FurtherVersions | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -61,6 +63,7 @@ def build_application(
         explanations: gives what explains, or None while there is none.
         counters: count texts where there is a rate limit.
         switch: who can have another model served; None: nobody here.
+        further: what is loaded beside what the classifier classifies with; None: nothing.
 
     Raises:
         DataError: the file of API keys is missing or malformed.
@@ -84,10 +87,11 @@ def build_application(
     recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
     access = _access(settings, counters)
     origins = None if settings.cors_origins is None else OriginHeaders(settings.cors_origins)
-    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins)
-    endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder)
-    files = FilesEndpoint(classifier, settings)
-    router = build_router(classifier, settings, endpoint, files, switch, _warmer(settings, explanations))
+    further = further or FurtherVersions()
+    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins, further)
+    endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder, further)
+    files = FilesEndpoint(classifier, settings, further)
+    router = build_router(classifier, settings, endpoint, files, further, switch, _warmer(settings, explanations))
     app.state.inference_routes = _posts_of(router)
     app.include_router(router)
     if app.openapi_url:

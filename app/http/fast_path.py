@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from app import tracing
-from app.errors import ServiceError
+from app.errors import ServiceError, UnknownModelError
 from app.http.auth.meter import Caller
 from app.http.fast_request import Connection, Deadlines, FastRequest, Head, Headers
 from app.http.handler import CLASSIFY_PATH, single_answer
@@ -24,6 +24,7 @@ from app.http.problems import Problem
 from app.sentiment import Outcome
 from app.serving.classifier import Classifier
 from app.serving.pending import PendingText
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class FastPath:
         load_shedder: says what is refused unread.
         access: decides who may call; None for everybody.
         origins: know what is said to pages of other origins; None for nothing.
+        further: what is loaded beside what the classifier classifies with; None for nothing.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class FastPath:
         load_shedder: LoadShedder | None = None,
         access: Access | None = None,
         origins: OriginHeaders | None = None,
+        further: FurtherVersions | None = None,
     ) -> None:
         self.load_shedder = load_shedder or LoadShedder(CLASSIFY_PATH, classifier, settings)
         self._classifier = classifier
         self._timeout = settings.timeout
         self._access = access
         self._origins = origins
+        self._further = further or FurtherVersions()
         self._max_body = min(MAX_BODY, settings.max_body)
         self._recorder = recorder
         self._deadlines = Deadlines(settings.timeout)
@@ -111,6 +115,8 @@ class FastPath:
             asked = parse_request(body, 1)
             if asked.text is None or asked.explain is not None or asked.foreign:
                 return None
+            if asked.model is not None or self._further.canary is not None:
+                classifier = self._chosen(asked.model, head, asked.text, classifier)
             if head.caller is not None and head.caller.waits:
                 request = FastRequest(self._recorder, self._deadlines, classifier, connection, head)
                 request.work(_count_and_classify(head, head.caller, classifier, asked.text))
@@ -118,7 +124,7 @@ class FastPath:
             if head.caller is not None and head.caller.meter is not None:
                 at_once(head.caller.count())
                 head.lines += at_once(head.caller.lines())
-        except Problem:
+        except (Problem, UnknownModelError, _LeftAloneError):
             return None
         try:
             started = classifier.start(asked.text)
@@ -132,6 +138,20 @@ class FastPath:
         else:
             request.answer(single_answer(started, classifier))
         return request
+
+    def _chosen(self, name: str | None, head: Head, text: str, served: Classifier) -> Classifier:
+        """What answers.
+
+        Raises:
+            UnknownModelError: what is named is not loaded.
+            _LeftAloneError: the canary, whose failures the application makes good.
+        """
+        if name is None:
+            if self._further.divided(head.headers, text) is not None:
+                raise _LeftAloneError
+            return served
+        found = self._further.find(name, served.model)
+        return served if found is None else found.classifier
 
     def refuse(self, connection: Connection, head: Head, error: ServiceError) -> FastRequest | None:
         """Answer a request with an error; see ``begin``."""
@@ -147,6 +167,10 @@ class FastPath:
         """Whether clients should be told to connect anew, because the end is near."""
         classifier = self._classifier()
         return classifier is not None and classifier.draining
+
+
+class _LeftAloneError(Exception):
+    """The application has to answer."""
 
 
 async def _count_and_classify(head: Head, caller: Caller, classifier: Classifier, text: str) -> Outcome:

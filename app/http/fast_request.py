@@ -222,7 +222,8 @@ class FastRequest:
         self.response_complete = True
         metrics.buffered.count(metrics.REQUESTS_IN_FLIGHT, -1)
         seconds = time.perf_counter() - self._started
-        self._recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, kind="text", together=True)
+        names = self._classifier.named
+        self._recorder.record(CLASSIFY_PATH, "POST", status, seconds, self._id, kind="text", together=True, names=names)
 
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(

@@ -3,7 +3,10 @@ server and the classifier but reading, checking and writing JSON."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -23,10 +26,14 @@ from app.http.schemas import ClassifyRequest
 from app.sentiment import Outcome, Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
+from app.serving.versions import FurtherVersions, Version
 from app.settings import Settings
 from app.store import StoredModel
 
+logger = logging.getLogger(__name__)
+
 CLASSIFY_PATH = "/classify"
+_LEAST_SECONDS = 0.001
 
 
 class ClassifyEndpoint:
@@ -37,6 +44,7 @@ class ClassifyEndpoint:
         settings: limits.
         explanations: gives what explains, or None while there is none.
         load_shedder: is told what is refused; None makes one that nobody asks.
+        further: what is loaded beside what the classifier classifies with; None: nothing.
     """
 
     def __init__(
@@ -45,10 +53,12 @@ class ClassifyEndpoint:
         settings: Settings,
         explanations: Callable[[], Explanations | None] = lambda: None,
         load_shedder: LoadShedder | None = None,
+        further: FurtherVersions | None = None,
     ) -> None:
         self._classifier = classifier
         self._load_shedder = load_shedder or LoadShedder(CLASSIFY_PATH, classifier, settings)
         self._explanations = explanations
+        self._further = further or FurtherVersions()
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,8 +89,16 @@ class ClassifyEndpoint:
         texts = request.texts if request.texts is not None else [request.text or ""]
         scope["kind"] = "explanation" if request.explain is not None else "text" if request.texts is None else "texts"
         await meter_of(scope).request(len(texts))
+        if request.model is not None:
+            found = self._further.find(request.model, classifier.model)
+            if found is not None:
+                return await self._ask(found, request, texts, scope, timeout, receive)
+        elif self._further.canary is not None:
+            answered, timeout = await self._divide(request, texts, scope, timeout, receive)
+            if answered is not None:
+                return answered
         if request.explain is not None:
-            return await self._explain(request, texts, classifier, timeout, receive)
+            return await self._explain(request, texts, classifier, self._explanations(), timeout, receive)
         full = self._load_shedder.full(len(body), texts)
         answer = _BatchAnswer(classifier.model, len(texts), foreign=request.foreign)
         try:
@@ -91,6 +109,66 @@ class ClassifyEndpoint:
             raise
         if full:
             self._load_shedder.answered(len(body))
+        return self._answered(request, outcomes, answer, classifier)
+
+    async def _ask(
+        self,
+        version: Version,
+        request: ClassifyRequest,
+        texts: Sequence[str],
+        scope: Scope,
+        timeout: float | None,
+        receive: Receive,
+        *,
+        canary: bool = False,
+    ) -> Response:
+        """Have another version answer than the one that is served; of a canary every failure is one of the request."""
+        classifier = version.classifier
+        scope["answered_by"] = classifier.named
+        with version:
+            if request.explain is not None:
+                return await self._explain(request, texts, classifier, version.explanations, timeout, receive)
+            answer = _BatchAnswer(classifier.model, len(texts), foreign=request.foreign)
+            work = classifier.classify(texts, timeout=timeout, early=answer.add)
+            outcomes = await while_connected(work, receive)
+        return self._answered(request, outcomes, answer, classifier, canary=canary)
+
+    async def _divide(
+        self, request: ClassifyRequest, texts: Sequence[str], scope: Scope, timeout: float | None, receive: Receive
+    ) -> tuple[Response | None, float | None]:
+        """The canary's answer, where the request is of its share, and it has one in half of the time; else None, and
+        how long what is served may take.
+        """
+        version = self._further.divided(scope["headers"], texts[0])
+        if version is None:
+            return None, timeout
+        seconds, started = min(timeout or self._settings.timeout, self._settings.timeout), time.monotonic()
+        try:
+            answered = await self._ask(version, request, texts, scope, seconds / 2, receive, canary=True)
+        except ClientGoneError:
+            raise
+        except Exception as error:
+            if isinstance(error, Problem) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise  # the text is at fault
+            if not isinstance(error, Problem | ServiceError):
+                logger.exception("the canary failed")
+            metrics.CANARY_REQUESTS.labels("fallback").inc()
+            del scope["answered_by"]
+            return None, max(_LEAST_SECONDS, seconds - (time.monotonic() - started))
+        metrics.CANARY_REQUESTS.labels("answered").inc()
+        return answered, None
+
+    @staticmethod
+    def _answered(
+        request: ClassifyRequest,
+        outcomes: Sequence[Outcome],
+        answer: _BatchAnswer,
+        classifier: Classifier,
+        *,
+        canary: bool = False,
+    ) -> Response:
+        if canary and (failed := next((it for it in outcomes if isinstance(it, ServiceError)), None)) is not None:
+            raise failed
         if request.texts is None:
             single = single_answer(outcomes[0], classifier, foreign=request.foreign)
             return Response(single, media_type="application/json")
@@ -104,16 +182,17 @@ class ClassifyEndpoint:
         request: ClassifyRequest,
         texts: Sequence[str],
         classifier: Classifier,
+        explanations: Explanations | None,
         timeout: float | None,
         receive: Receive,
     ) -> Response:
         check_bounds(texts, "text" if request.texts is None else "texts", self._settings)
         seconds = min(timeout or self._settings.timeout, self._settings.timeout)
         kinds = list(dict.fromkeys(request.explain or ()))
-        work = classify_and_explain(classifier, self._explanations(), texts, kinds, seconds)
-        outcomes, explanations = await while_connected(work, receive)
+        work = classify_and_explain(classifier, explanations, texts, kinds, seconds)
+        outcomes, found = await while_connected(work, receive)
         entries = [_entry(outcome, classifier.model.config.labels, foreign=request.foreign) for outcome in outcomes]
-        return explained_answer(classifier.model, outcomes, entries, explanations, single=request.texts is None)
+        return explained_answer(classifier.model, outcomes, entries, found, single=request.texts is None)
 
 
 class _BatchAnswer:

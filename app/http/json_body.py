@@ -53,7 +53,7 @@ def check_count(count: int, limit: int, field: str) -> None:
 
 
 _FIELD = re.compile(rb'"\s*:')
-_NAMES = (b'"text', b'"explain', b'"language')
+_NAMES = (b'"text', b'"explain', b'"language', b'"model')
 _ESCAPED_LETTERS = (b"\\u006", b"\\u007")
 _BACKSLASH = ord("\\")
 

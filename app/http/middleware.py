@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import re
@@ -36,13 +37,20 @@ _REFUSALS = frozenset({503, 504})
 """Statuses that come by the thousand when they come."""
 
 
+@functools.lru_cache(maxsize=512)
+def _seconds(route: str, kind: str, status: int, names: tuple[str, str] | None) -> metrics.BatchHistogram:
+    """Times of requests of one kind and class of status; the sets of routes and kinds are fixed."""
+    found: metrics.BatchHistogram = metrics.labelled(metrics.REQUEST_SECONDS, names)(route, kind, f"{status // 100}xx")
+    return found
+
+
 class RequestRecorder:
     """Numbers requests, and counts and logs how they ended."""
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
-        self._counters: dict[tuple[str, str, int], Any] = {}
+        self._counters: dict[tuple[str, str, int, tuple[str, str] | None], Any] = {}
         self._next_refusal_line = 0.0
 
     def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -62,6 +70,7 @@ class RequestRecorder:
         *,
         kind: str = "other",
         together: bool = False,
+        names: tuple[str, str] | None = None,
     ) -> None:
         """Count a request that was answered, or whose client left (499).
 
@@ -73,18 +82,19 @@ class RequestRecorder:
             number: its id.
             kind: what was asked for: ``text``, ``texts``, ``explanation``; these take times of their own.
             together: whether to count it with all others of this turn of the event loop.
+            names: model and version that answered; None: what is served.
         """
         method = method if method in _METHODS else "other"
-        key = (template, method, status)
+        key = (template, method, status, names)
         counter = self._counters.get(key)
         if counter is None:
-            counter = self._counters[key] = metrics.REQUESTS.labels(template, method, str(status))
+            counter = self._counters[key] = metrics.labelled(metrics.REQUESTS, names)(template, method, str(status))
         if together:
             metrics.buffered.count(counter)
-            metrics.buffered.observe(metrics.request_seconds(template, kind, status), seconds)
+            metrics.buffered.observe(_seconds(template, kind, status, names), seconds)
         else:
             counter.inc()
-            metrics.request_seconds(template, kind, status).observe(seconds)
+            _seconds(template, kind, status, names).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
         level = logging.WARNING if status >= 500 and template not in _PROBES else logging.DEBUG
         if status in _REFUSALS and level == logging.WARNING:
@@ -140,8 +150,9 @@ class RequestMiddleware:
                 metrics.REQUESTS_IN_FLIGHT.dec()
                 template = _template(scope)
                 seconds = time.perf_counter() - started
-                kind = scope.get("kind", "other")
-                self._recorder.record(template, scope["method"], status or 499, seconds, current, kind=kind)
+                kind, names = scope.get("kind", "other"), scope.get("answered_by")
+                method = scope["method"]
+                self._recorder.record(template, method, status or 499, seconds, current, kind=kind, names=names)
                 if span is not None:
                     tracing.describe(span, template, scope["method"], status or 499)
                 request_id.reset(token)

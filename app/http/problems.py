@@ -19,6 +19,7 @@ from app.errors import (
     SentimentError,
     ServiceError,
     TextError,
+    UnknownModelError,
 )
 from app.logs import request_id
 
@@ -26,6 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUS: dict[type[SentimentError], int] = {
     TextError: 422,
+    UnknownModelError: 404,
     OverloadedError: 503,
     DeadlineError: 504,
     EngineUnavailableError: 503,

@@ -27,6 +27,7 @@ from app.http.schemas import ModelEntry
 from app.http.uploads.file_columns import FileColumnsEndpoint
 from app.http.uploads.file_request import COLUMNS_PATH, FILES_PATH
 from app.serving.classifier import Classifier
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
 
@@ -36,6 +37,7 @@ def build_router(
     settings: Settings,
     classify: ASGIApp,
     files: ASGIApp,
+    further: FurtherVersions,
     switch: ModelSwitch | None = None,
     page_opened: Callable[[], None] = lambda: None,
 ) -> APIRouter:
@@ -46,6 +48,7 @@ def build_router(
         settings: limits and the model store.
         classify: the ASGI application behind ``POST /classify``.
         files: the one behind ``POST /files``.
+        further: what is loaded beside what the classifier classifies with.
         switch: who can have another model served; None: nobody here.
         page_opened: called when somebody opens the page.
     """
@@ -78,7 +81,7 @@ def build_router(
     @router.get("/models", **MODELS)
     async def models() -> Response:
         """All models and versions in the store, and which one answers."""
-        found = await asyncio.to_thread(_list_models, settings.model_store, classifier())
+        found = await asyncio.to_thread(_list_models, settings.model_store, classifier(), further)
         return Response(
             orjson.dumps({"models": [entry.model_dump(exclude_none=True) for entry in found]}),
             media_type="application/json",
@@ -95,14 +98,14 @@ def build_router(
     async def ready() -> Response:
         """Whether texts sent now would be answered: 503 until warmed up and while the engine is down."""
         current = classifier()
-        if current is None or not current.ready:
+        if current is None or not current.ready or not further.settled:
             return problem_of(EngineUnavailableError("the engine is not ready", retry_after=1.0)).response()
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     if settings.metrics != "off":
         _add_metrics(router)
     router.include_router(build_page_router(page_opened))
-    add_compat_routes(router, classifier, settings)
+    add_compat_routes(router, classifier, settings, further)
     return router
 
 
@@ -113,7 +116,7 @@ def _add_metrics(router: APIRouter) -> None:
         return Response(await asyncio.to_thread(metrics.render), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-def _list_models(root: Path, classifier: Classifier | None) -> list[ModelEntry]:
+def _list_models(root: Path, classifier: Classifier | None, further: FurtherVersions) -> list[ModelEntry]:
     entries = []
     for name, versions in ModelStore(root).models().items():
         for version in versions:
@@ -124,17 +127,17 @@ def _list_models(root: Path, classifier: Classifier | None) -> list[ModelEntry]:
                 continue
     if classifier is None:
         return entries
-    model, served = classifier.model, []
+    served = classifier.model.reference
+    loaded = {name: it.classifier for name, it in further.loaded.items()} | {served: classifier}
+    told = []
     for entry in entries:
-        if (entry.model, entry.version) != (model.name, model.version):
-            served.append(entry)
-            continue
-        update: dict[str, object] = {"served": True}
-        if classifier.ready:
-            info = classifier.info
+        name = f"{entry.model}/{entry.version}"
+        update: dict[str, object] = {"served": name == served, "loaded": name in loaded}
+        if name in loaded and loaded[name].ready:
+            info = loaded[name].info
             update |= {"runtime": info.runtime, "precision": info.precision, "device": info.device}
-        served.append(entry.model_copy(update=update))
-    return served
+        told.append(entry.model_copy(update=update))
+    return told
 
 
 @lru_cache(maxsize=1024)
@@ -146,6 +149,7 @@ def _describe(root: Path, name: str, version: int) -> ModelEntry:
         model=name,
         version=version,
         served=False,
+        loaded=False,
         architecture=config.architecture,
         labels=list(config.labels),
         max_tokens=config.max_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -58,6 +58,7 @@ class ClassifyRequest(BaseModel):
                 {"text": REVIEW},
                 {"texts": [REVIEW, LONG_REVIEW]},
                 {"text": REVIEW, "explain": ["sentences", "tokens", "curve"]},
+                {"text": REVIEW, "model": "imdb-gru"},
                 {"text": "Ein wunderbarer Film.", "language": "de"},
             ],
         },
@@ -75,6 +76,17 @@ class ClassifyRequest(BaseModel):
             description="What to explain: any of sentences, tokens, curve.",
             min_length=1,
             max_length=3,
+            json_schema_extra=not_null,
+        ),
+    ] = None
+
+    model: Annotated[
+        str | None,
+        Field(
+            description="What is to answer, of what is loaded: NAME, NAME/VERSION or NAME@LABEL. Without it, what is "
+            "served.",
+            min_length=1,
+            max_length=200,
             json_schema_extra=not_null,
         ),
     ] = None
@@ -100,6 +112,8 @@ class ClassifyRequest(BaseModel):
             raise ValueError("exactly one of text and texts must be given")
         if "explain" in self.model_fields_set and self.explain is None:
             raise ValueError("explain must be a list where it is given")
+        if "model" in self.model_fields_set and self.model is None:
+            raise ValueError("model must be a text where it is given")
         if "language" in self.model_fields_set and self.language is None:
             raise ValueError("language must be a string where it is given")
         return self
@@ -179,13 +193,14 @@ class ModelEntry(BaseModel):
 
     model: str
     version: int
-    served: Annotated[bool, Field(description="Whether this is the version that answers.")]
+    served: Annotated[bool, Field(description="Whether this is the version that answers where no model is named.")]
+    loaded: Annotated[bool, Field(description="Whether it answers where it is named.")]
     architecture: str
     labels: list[str]
     max_tokens: int
     rating: bool
     test_accuracy: Annotated[float | None, Field(description="On the test split, where it was measured.")] = None
-    runtime: Annotated[str | None, Field(description="What computes; for the served version.")] = None
+    runtime: Annotated[str | None, Field(description="What computes; for loaded versions.")] = None
     precision: str | None = None
     device: str | None = None
 
@@ -194,35 +209,6 @@ class ModelsResponse(BaseModel):
     """All versions in the model store."""
 
     models: list[ModelEntry]
-
-
-class ServedVersion(BaseModel):
-    """What answers."""
-
-    model: str
-    version: int
-    digest: Annotated[str, Field(description="Of everything that decides a score.")]
-    label: Annotated[str | None, Field(description="By which it was asked for.")]
-    since: Annotated[str, Field(description="RFC 3339, UTC.")]
-
-
-class LoadAttempt(BaseModel):
-    """One time that another version was to be served."""
-
-    asked: Annotated[str, Field(description="NAME/VERSION or NAME@LABEL.")]
-    by: Annotated[str, Field(description="Name of the key, or `label` where a label was moved.")]
-    at: str
-    outcome: Literal["under way", "served", "refused"]
-    version: Annotated[str | None, Field(description="NAME/VERSION, once known.")] = None
-    reason: Annotated[str | None, Field(description="Why it was refused.")] = None
-    seconds: Annotated[float | None, Field(description="How long it took.")] = None
-
-
-class AdminModels(BaseModel):
-    """What is served, and the last attempts to serve something else, newest first."""
-
-    served: ServedVersion
-    attempts: list[LoadAttempt]
 
 
 class FileColumns(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socketserver
 import sys
 import threading
@@ -24,6 +25,8 @@ LONGEST_LOAD = START_SECONDS + HAND_OVER_SECONDS + 30.0
 """Seconds after which an order has been carried out, or never will be."""
 _LONGEST_LINE = 1_048_576
 _READ_SECONDS = 5.0
+ROSTER_SECONDS = 10.0
+"""How long a worker waits for news of the roster before it asks again."""
 
 Handle = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -46,10 +49,12 @@ class ControlServer:
 
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
+            request_queue_size = 256  # every worker asks for the roster
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                # Of a worker that died while it waited, or of ours; the supervisor goes on.
-                logger.error("a question of a worker could not be answered: %r", sys.exception())
+                # Workers that end while they wait are nothing unusual; whatever else it is, the supervisor goes on.
+                level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+                logger.log(level, "a question of a worker could not be answered: %r", sys.exception())
 
         self._server = Server(str(path), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True, name="control").start()
@@ -71,8 +76,18 @@ class ControlClient:
         self._path = path
 
     async def served(self) -> Mapping[str, Any]:
-        """What is served, and the last attempts to serve something else."""
+        """What is served and loaded, and the last orders."""
         return await self._ask({"do": "show"}, _READ_SECONDS)
+
+    async def roster(self, seen: int, faults: Mapping[str, str]) -> Mapping[str, Any]:
+        """What this process should have loaded, as soon as that is not what it has. See ``roster``.
+
+        Args:
+            seen: number of the roster that it has.
+            faults: of which versions it has not, and why.
+        """
+        question = {"do": "roster", "seen": seen, "faults": dict(faults), "worker": os.getpid()}
+        return await self._ask(question, ROSTER_SECONDS + _READ_SECONDS)
 
     async def load(self, reference: str, who: str) -> Mapping[str, Any]:
         """Have another model served; what is served then. Takes as long as it takes.
@@ -81,7 +96,22 @@ class ControlClient:
             reference: which.
             who: asks for it.
         """
-        return await self._ask({"do": "load", "model": reference, "who": who}, LONGEST_LOAD)
+        return await self._order("load", reference, who)
+
+    async def load_beside(self, reference: str, who: str) -> Mapping[str, Any]:
+        """Have another model loaded beside the one that is served. See ``load``."""
+        return await self._order("load_beside", reference, who)
+
+    async def unload(self, reference: str, who: str) -> Mapping[str, Any]:
+        """Have a model unloaded that is loaded beside the one that is served. See ``load``."""
+        return await self._order("unload", reference, who)
+
+    async def divide(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
+        """Have a model that is loaded beside answer a share of the requests that name none. See ``load``."""
+        return await self._order("divide", reference, who, percent=percent)
+
+    async def _order(self, order: str, reference: str, who: str, **more: float) -> Mapping[str, Any]:
+        return await self._ask({"do": order, "model": reference, "who": who, **more}, LONGEST_LOAD)
 
     async def _ask(self, question: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         try:

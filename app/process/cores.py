@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +59,16 @@ def free_memory(proc: Path = Path("/proc/self"), meminfo: Path = Path("/proc/mem
                 most, now = (int((folder / name).read_text(encoding="ascii")) for name in (limit, used))
                 free = min(free, most - now + _numbers(folder / "memory.stat").get(inactive, 0))
     return free
+
+
+def resident_memory(pids: Iterable[int]) -> int:
+    """Bytes of memory that processes hold together; what is gone holds none."""
+    held = 0
+    for pid in pids:
+        with suppress(OSError):
+            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+            held += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+    return held
 
 
 def _numbers(path: Path) -> dict[str, int]:

@@ -4,6 +4,9 @@ Every process serves one model for its whole life. The next generation is starte
 workers accept nothing before their engine has greeted them, so whatever is wrong with the model ends a generation that
 nobody has met. When all of its processes live, it serves, and the one before retires: its workers take no new
 connections, answer what they have, and end, and then their engine does.
+
+A generation may also stand beside the one that serves: an engine for another model, without workers of its own. Those
+of whoever serves are told of it.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class Stage(Enum):
     SERVING = 2
     RETIRING = 3
     ENDING = 4
+    BESIDE = 5
 
 
 class SuccessionError(Exception):
@@ -46,16 +50,19 @@ class Generation:
         name: what they serve, for logs.
         children: those that end first are last.
         fault: gives what a process of it said before it ended, if anything.
-        serves: called when it takes over, before the one before retires.
+        ready: whether its engine takes texts, for one without workers, who would say so.
+        serves: called when it takes over, before the one before retires, or is ready beside it.
         retires: called when another one has taken over.
         ends: called when its last process has ended.
-        live: done when it serves and no process before it takes new connections; else a ``SuccessionError``.
+        live: done when it serves and no process before it takes new connections, or stands beside the one that serves
+            and is ready; else a ``SuccessionError``.
         deadline: when its stage must be over.
     """
 
     name: str = ""
     children: list[Child] = field(default_factory=list)
     fault: Callable[[], str | None] = lambda: None
+    ready: Callable[[], bool] = lambda: True
     serves: Callable[[], None] = lambda: None
     retires: Callable[[], None] = lambda: None
     ends: Callable[[], None] = lambda: None
@@ -67,6 +74,11 @@ class Generation:
     def workers(self) -> list[Child]:
         """Those whom clients talk to."""
         return [child for child in self.children if child.drains]
+
+    @property
+    def unproven(self) -> bool:
+        """Whether it has not been ready yet, so that its first failure ends it."""
+        return self.stage is Stage.PREPARING or (self.stage is Stage.BESIDE and not self.live.done())
 
     def end(self, children: list[Child], number: int) -> None:
         """Send children a signal that ends them for good."""
@@ -89,6 +101,7 @@ class Succession:
         self._patience = patience
         self._longest_request = longest_request
         self._arrivals: queue.SimpleQueue[Generation] = queue.SimpleQueue()
+        self._leaving: queue.SimpleQueue[Generation] = queue.SimpleQueue()
         self.serving = Generation(stage=Stage.SERVING)
         self.others: list[Generation] = []
 
@@ -107,21 +120,35 @@ class Succession:
         """Have a generation prepared, and serve. For any thread; see ``Generation.live``."""
         self._arrivals.put(generation)
 
+    def stand_beside(self, generation: Generation) -> None:
+        """Have a generation without workers started, and kept running. For any thread; see ``Generation.live``."""
+        generation.stage = Stage.BESIDE
+        self._arrivals.put(generation)
+
+    def leave(self, generation: Generation) -> None:
+        """Have a generation ended that stands beside. For any thread."""
+        self._leaving.put(generation)
+
     def given_up(self) -> list[Child]:
         """Children without which nothing can be served."""
         return [child for child in self.serving.children if child.hopeless]
 
     def keeps(self, child: Child) -> bool:
-        """Whether a child that died is started again: not where its generation has not served yet."""
-        return not any(child in other.children for other in self.others if other.stage is Stage.PREPARING)
+        """Whether a child that died is started again: not where its generation has not been ready yet."""
+        return not any(child in other.children for other in self.others if other.unproven)
 
     def step(self, now: float) -> None:
         """Get on with what is under way."""
         while not self._arrivals.empty():
             self._begin(self._arrivals.get(), now)
+        while not self._leaving.empty():
+            generation = self._leaving.get()
+            generation.stage, generation.deadline = Stage.ENDING, now + self._patience
         for generation in list(self.others):
-            if generation.stage is Stage.PREPARING:
+            if generation.unproven:
                 self._prepare(generation, now)
+            elif generation.stage is Stage.BESIDE:
+                continue
             elif generation.stage is Stage.RETIRING:
                 self._retire(generation, now)
             else:
@@ -135,11 +162,11 @@ class Succession:
         while not self._arrivals.empty():
             self._arrivals.get().live.set_exception(SuccessionError("the service is ending"))
         for generation in self.others:
-            if generation.stage is Stage.PREPARING:
+            if generation.unproven:
                 self._fail(generation, "the service is ending", math.inf)
 
     def _begin(self, generation: Generation, now: float) -> None:
-        for other in self.others:
+        for other in self.others if generation.stage is Stage.PREPARING else ():
             # A third one at the same time would be too many: what is left of the first gets the time of a shutdown.
             if other.stage is Stage.RETIRING:
                 other.deadline = min(other.deadline, now)
@@ -156,6 +183,10 @@ class Succession:
             self._fail(generation, generation.fault() or f"{dead.role} ended with status {status}", now)
         elif now > generation.deadline:
             self._fail(generation, f"not ready after {START_SECONDS:.0f} s", now)
+        elif generation.stage is Stage.BESIDE:
+            if generation.ready():
+                generation.serves()
+                generation.live.set_result(None)
         elif all(child.beaten for child in generation.children if child.heartbeat is not None):
             before, self.serving = self.serving, generation
             self.others[self.others.index(generation)] = before

@@ -12,8 +12,9 @@ from app.engine.interface import Engine, EngineInfo
 from app.errors import BlankTextError, OverloadedError, TextError, TextTooLongError
 from app.sentiment import JUDGEMENTS, Outcome, Prediction
 from app.serving.cache import KeyMaker, MemoryCache
+from app.serving.counting import TextMetrics
 from app.serving.dispatcher import Dispatcher
-from app.serving.encoder import LONG_CHARACTERS
+from app.serving.encoder import LONG_CHARACTERS, TextEncoder
 from app.serving.pending import Listener, PendingText, Request, trace_request, wait_for_all
 from app.serving.redis_cache import Found, RedisCache
 from app.store import StoredModel
@@ -46,7 +47,13 @@ class Classifier:
         memory: cache in this process; None turns caching and coalescing off.
         shared: cache behind it.
         secret: what cache keys are made with; see ``KeyMaker``.
+        further: whether it is loaded beside what is served, so that what is counted of its texts must name it.
+
+    Attributes:
+        named: the model's name and version, where what is counted must name them.
     """
+
+    named: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -57,8 +64,11 @@ class Classifier:
         memory: MemoryCache | None = None,
         shared: RedisCache | None = None,
         secret: str = "",
+        *,
+        further: bool = False,
     ) -> None:
         self.model = model
+        self.named = (model.name, str(model.version)) if further else None
         self.draining = False
         self._tokenizer = tokenizer
         self._engine = engine
@@ -69,11 +79,12 @@ class Classifier:
         self._key: KeyMaker | None = None
         self._key_info: EngineInfo | None = None
         self._in_flight = 0
-        labels = model.config.labels
-        self._dispatcher = Dispatcher(engine, tokenizer, model.config.thresholds, limits.timeout, self._keep)
-        self._label_counters = {label: metrics.PREDICTIONS.labels(label) for label in labels}
-        self._judgement_counters = {name: metrics.TEXTS_JUDGED.labels(name) for name in JUDGEMENTS}
-        self._predicted = metrics.TEXTS.labels("predicted")
+        self._counted = counted = TextMetrics(self.named)
+        encoder = TextEncoder(tokenizer, counted)
+        self._dispatcher = Dispatcher(engine, encoder, model.config.thresholds, limits.timeout, self._keep)
+        self._label_counters = {label: counted.predictions(label) for label in model.config.labels}
+        self._judgement_counters = {name: counted.judged(name) for name in JUDGEMENTS}
+        self._predicted = counted.outcomes("predicted")
         self._memory_hits = metrics.CACHE_LOOKUPS.labels("memory", "hit")
         self._memory_misses = metrics.CACHE_LOOKUPS.labels("memory", "miss")
 
@@ -81,6 +92,11 @@ class Classifier:
     def info(self) -> EngineInfo:
         """What computes."""
         return self._engine.info
+
+    @property
+    def in_flight(self) -> int:
+        """Texts admitted and not yet answered."""
+        return self._in_flight
 
     @property
     def ready(self) -> bool:
@@ -93,7 +109,7 @@ class Classifier:
 
     def without_cache(self) -> Classifier:
         """The same model and engine without caches and with bounds of its own, for texts that will not come again."""
-        return Classifier(self.model, self._tokenizer, self._engine, self._limits)
+        return Classifier(self.model, self._tokenizer, self._engine, self._limits, further=self.named is not None)
 
     def start(self, text: str) -> Prediction | PendingText | None:
         """Answer one text from this process' cache, or start it, without waiting for anything.
@@ -277,9 +293,9 @@ class Classifier:
             metrics.buffered.count(self._predicted)
             metrics.buffered.count(self._label_counters[label])
             metrics.buffered.count(self._judgement_counters[outcome.judgement])
-            metrics.buffered.observe(metrics.CONFIDENCE, score)
+            metrics.buffered.observe(self._counted.confidence, score)
         else:
-            metrics.TEXTS.labels(outcome.code).inc()
+            self._counted.outcomes(outcome.code).inc()
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         labels = self.model.config.labels
@@ -287,7 +303,7 @@ class Classifier:
         best = [prediction.best(labels) for prediction in predictions]
         if best:
             self._predicted.inc(len(best))
-            metrics.CONFIDENCE.observe_all([score for _, score in best])
+            self._counted.confidence.observe_all([score for _, score in best])
             for label, count in Counter(label for label, _ in best).items():
                 self._label_counters[label].inc(count)
             for judgement, count in Counter(prediction.judgement for prediction in predictions).items():
@@ -295,4 +311,4 @@ class Classifier:
         if len(best) < len(outcomes):
             for outcome in outcomes:
                 if not isinstance(outcome, Prediction):
-                    metrics.TEXTS.labels(outcome.code).inc()
+                    self._counted.outcomes(outcome.code).inc()

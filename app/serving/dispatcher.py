@@ -15,7 +15,6 @@ from app.errors import NoWordsError, SentimentError
 from app.sentiment import EncodedTexts, Outcome, Prediction, Scores, TextBatch, Thresholds
 from app.serving.encoder import LONG_CHARACTERS, TextEncoder
 from app.serving.pending import PendingBatch, PendingText, Request, Wanted, pieces
-from app.text.tokenizer import Tokenizer
 
 Ask = Callable[[bytes, Callable[[Prediction | None], None]], None]
 """Asks another cache for a key; what it is given is called once with what was found."""
@@ -26,7 +25,7 @@ class Dispatcher:
 
     Args:
         engine: where they are computed.
-        tokenizer: the model's.
+        encoder: tokenizes them.
         thresholds: when an answer is not to be trusted.
         timeout: seconds until a text is given up by the engine.
         keep: told the key and the prediction of every text that has both.
@@ -35,15 +34,15 @@ class Dispatcher:
     def __init__(
         self,
         engine: Engine,
-        tokenizer: Tokenizer,
+        encoder: TextEncoder,
         thresholds: Thresholds,
         timeout: float,
         keep: Callable[[bytes, Prediction], None],
     ) -> None:
         self.pending: dict[bytes, PendingText] = {}
         self._engine = engine
-        self._encoder = TextEncoder(tokenizer)
-        self._max_tokens = tokenizer.max_tokens
+        self._encoder = encoder
+        self._max_tokens = encoder.max_tokens
         self._thresholds = thresholds
         self._timeout = timeout
         self._keep = keep

@@ -69,7 +69,7 @@ def before_call(_: Any, case: Any, **__: Any) -> None:
             case.path_parameters["version"] = "1"
     if path in (FILES_PATH, COLUMNS_PATH) and case.query:
         # Which encodings there are no document can list; and the table is written in the usual way.
-        usual = {"encoding": "utf-8", "no_header": "false", "quoting": "standard"}
+        usual = {"encoding": "utf-8", "no_header": "false", "quoting": "standard", "model": "tiny"}
         if case.query.get("format") == "lines":
             usual["text_column"] = "text"
         case.query = {name: usual.get(name, value) for name, value in case.query.items()}
@@ -144,6 +144,10 @@ def _file(case: Any) -> bytes:
     return written.getvalue().encode()
 
 
+def _classify(case: Any) -> Any:
+    return {**case.body, "model": "tiny"} if "model" in case.body else case.body
+
+
 def _feedback(case: Any) -> Any:
     """Labels that the model has, and the version that is in the store."""
     known = {"label": "positive", "answered": "negative", "model": "tiny", "version": 1}
@@ -151,7 +155,12 @@ def _feedback(case: Any) -> Any:
     return {**body, "text": _worded(body["text"])}
 
 
-_BODIES: dict[str, Callable[[Any], Any]] = {"/": _hugging_face, "/predict": _predict, FEEDBACK_PATH: _feedback}
+_BODIES: dict[str, Callable[[Any], Any]] = {
+    "/": _hugging_face,
+    "/classify": _classify,
+    "/predict": _predict,
+    FEEDBACK_PATH: _feedback,
+}
 
 
 @schemathesis.serializer(*MEDIA_TYPES)

@@ -23,13 +23,25 @@ class Supervisor:
 
     def __init__(self, answer: Mapping[str, Any] = SERVED) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, ...]] = []
 
     async def served(self) -> Mapping[str, Any]:
         return self.answer
 
     async def load(self, reference: str, who: str) -> Mapping[str, Any]:
-        self.asked.append((reference, who))
+        return self._ordered("load", reference, who)
+
+    async def load_beside(self, reference: str, who: str) -> Mapping[str, Any]:
+        return self._ordered("load_beside", reference, who)
+
+    async def unload(self, reference: str, who: str) -> Mapping[str, Any]:
+        return self._ordered("unload", reference, who)
+
+    async def divide(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
+        return self._ordered("divide", reference, f"{percent:g}", who)
+
+    def _ordered(self, *order: str) -> Mapping[str, Any]:
+        self.asked.append(order)
         return self.answer
 
 
@@ -43,12 +55,17 @@ def keys(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 
 async def ask(
-    keys: Path | None, switch: Supervisor | None, key: str = "", path: str = LOAD, method: str = "POST"
+    keys: Path | None,
+    switch: Supervisor | None,
+    key: str = "",
+    path: str = LOAD,
+    method: str = "POST",
+    document: Any = None,
 ) -> httpx.Response:
     app = build_application(Settings(api_keys=keys), no_lifespan, lambda: None, switch=switch)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with client_of(app) as client:
-        return await client.request(method, path, headers=headers)
+        return await client.request(method, path, headers=headers, json=document)
 
 
 async def test_a_version_or_a_label_is_loaded(keys: tuple[Path, dict[str, str]]) -> None:
@@ -57,20 +74,58 @@ async def test_a_version_or_a_label_is_loaded(keys: tuple[Path, dict[str, str]])
     for version, reference in (("2", "m/2"), ("champion", "m@champion"), ("v2", "m@v2")):
         answer = await ask(keys[0], switch, keys[1]["op"], f"/admin/models/m/{version}/load")
         assert (answer.status_code, answer.json()) == (200, SERVED)
-        assert switch.asked[-1] == (reference, "op")
+        assert switch.asked[-1] == ("load", reference, "op")
+    for order, name in (("load-beside", "load_beside"), ("unload", "unload")):
+        answer = await ask(keys[0], switch, keys[1]["op"], f"/admin/models/m/2/{order}")
+        assert (answer.status_code, answer.json()) == (200, SERVED)
+        assert switch.asked[-1] == (name, "m/2", "op")
     answer = await ask(keys[0], switch, keys[1]["op"], "/admin/models", "GET")
     assert (answer.status_code, answer.json()) == (200, SERVED)
 
 
+CANARY = "/admin/models/m/candidate/canary"
+
+
+async def test_a_canary_gets_a_share(keys: tuple[Path, dict[str, str]]) -> None:
+    switch = Supervisor()
+    for percent, told in ((10, "10"), (0.5, "0.5"), (0, "0"), (100, "100")):
+        answer = await ask(keys[0], switch, keys[1]["op"], CANARY, document={"percent": percent})
+        assert (answer.status_code, switch.asked[-1]) == (200, ("divide", "m@candidate", told, "op"))
+
+
+@pytest.mark.parametrize("document", [{}, {"percent": -1}, {"percent": 101}, {"percent": "10"}, {"percent": 1, "x": 2}])
+async def test_a_share_is_a_percentage(keys: tuple[Path, dict[str, str]], document: dict[str, Any]) -> None:
+    switch = Supervisor()
+    answer = await ask(keys[0], switch, keys[1]["op"], CANARY, document=document)
+    assert (answer.status_code, answer.json()["code"], switch.asked) == (422, "invalid_request", [])
+
+
 @pytest.mark.parametrize(
-    ("code", "status"), [("model_not_found", 404), ("load_under_way", 409), ("model_refused", 422)]
+    ("code", "status"),
+    [
+        ("model_not_found", 404),
+        ("load_under_way", 409),
+        ("model_is_served", 409),
+        ("model_has_share", 409),
+        ("too_many_models", 409),
+        ("model_refused", 422),
+    ],
 )
 async def test_a_refusal_is_a_problem(keys: tuple[Path, dict[str, str]], code: str, status: int) -> None:
     answer = await ask(keys[0], Supervisor({"error": {"code": code, "detail": "why"}}), keys[1]["op"])
     assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (status, code, "why")
 
 
-@pytest.mark.parametrize(("path", "method"), [(LOAD, "POST"), ("/admin/models", "GET")])
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        (LOAD, "POST"),
+        ("/admin/models/m/2/load-beside", "POST"),
+        ("/admin/models/m/2/unload", "POST"),
+        (CANARY, "POST"),
+        ("/admin/models", "GET"),
+    ],
+)
 async def test_it_is_for_admins_alone(keys: tuple[Path, dict[str, str]], path: str, method: str) -> None:
     """Not for other keys, not without one, and for nobody where there are no keys."""
     switch = Supervisor()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import pytest
 
 from app.errors import ServiceError
 from app.process.control import ControlClient, ControlServer
+from tests.waiting import wait_until
 
 
 async def test_a_question_is_answered(tmp_path: Path) -> None:
@@ -29,8 +34,39 @@ async def test_a_question_is_answered(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match="does not answer"):
             await client.load("m", "nobody")
         assert await client.load("m@champion", "op") == {"number": 3}
+        assert await client.load_beside("m/2", "op") == {"number": 4}
+        assert await client.unload("m/2", "op") == {"number": 5}
+        assert await client.divide("m/2", 10.0, "op") == {"number": 6}
+        assert await client.roster(7, {"m/2": "damaged"}) == {"number": 7}
     finally:
         server.close()
-    assert asked[2] == {"do": "load", "model": "m@champion", "who": "op"}
+    assert asked[2:6] == [
+        {"do": "load", "model": "m@champion", "who": "op"},
+        {"do": "load_beside", "model": "m/2", "who": "op"},
+        {"do": "unload", "model": "m/2", "who": "op"},
+        {"do": "divide", "model": "m/2", "who": "op", "percent": 10.0},
+    ]
+    assert asked[6] == {"do": "roster", "seen": 7, "faults": {"m/2": "damaged"}, "worker": os.getpid()}
     with pytest.raises(ServiceError, match="does not answer"):
         await client.served()
+
+
+def test_a_worker_that_ends_while_it_waits_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It happens whenever others have taken its place."""
+    left = threading.Event()
+
+    def handle(question: Mapping[str, Any]) -> Mapping[str, Any]:
+        left.wait(60)
+        return {"long": "x" * 10_000_000}
+
+    server = ControlServer(tmp_path / "control", handle)
+    try:
+        with caplog.at_level(logging.DEBUG, "app.process.control"):
+            with socket.socket(socket.AF_UNIX) as worker:
+                worker.connect(str(tmp_path / "control"))
+                worker.sendall(b"{}\n")
+            left.set()
+            wait_until(lambda: caplog.records, "never noticed")
+    finally:
+        server.close()
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]

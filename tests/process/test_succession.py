@@ -194,3 +194,66 @@ def test_only_who_serves_can_end_the_service(house: House) -> None:
     assert house.succession.given_up() == []
     house.processes(house.succession.serving)[0].die(78)
     assert [child.role for child in house.succession.given_up()] == ["engine-0"]
+
+
+def standing_beside(house: House, *, ready: bool = True, fault: str | None = None) -> Generation:
+    """An engine for another model, which has been started."""
+    generation = house.generation("beside", fault)
+    generation.children = generation.children[:2]
+    generation.ready = lambda: ready
+    house.succession.stand_beside(generation)
+    house.pass_time()
+    return generation
+
+
+def test_an_engine_beside_is_ready_when_it_says_so(house: House) -> None:
+    """From then on it is kept running like others; who serves is not touched, and its failures end nothing."""
+    beside = standing_beside(house, ready=False)
+    engine, explainer = house.processes(beside)
+    assert explainer.process is None
+    assert not house.succession.keeps(engine)
+    beside.ready = lambda: True
+    house.pass_time()
+    assert beside.live.result(0) is None
+    assert house.happened == ["one serves", "beside serves"]
+    assert house.succession.serving is house.first
+    engine.die(78)
+    house.pass_time()
+    assert house.succession.keeps(engine)
+    assert house.succession.given_up() == []
+
+
+def test_an_engine_beside_stays_when_another_model_takes_over(house: House) -> None:
+    beside = standing_beside(house)
+    house.served_by("two")
+    house.pass_time(1000.0)
+    assert house.processes(beside)[0].sent == []
+    assert beside in house.succession.others
+
+
+def test_an_engine_beside_that_is_let_go_ends(house: House) -> None:
+    beside = standing_beside(house)
+    house.succession.leave(beside)
+    house.pass_time()
+    [engine, _] = house.processes(beside)
+    assert engine.sent == [signal.SIGTERM]
+    engine.die(0)
+    house.pass_time()
+    assert (house.happened[-1], house.succession.others) == ("beside ends", [])
+
+
+def test_an_engine_beside_that_never_was_ready_says_why(house: House) -> None:
+    """And is not started again."""
+    beside = standing_beside(house, ready=False, fault="weights are damaged")
+    house.processes(beside)[0].die(78)
+    house.pass_time()
+    with pytest.raises(SuccessionError, match="weights are damaged"):
+        beside.live.result(0)
+    late = standing_beside(house, ready=False)
+    house.pass_time(START_SECONDS + 1)
+    with pytest.raises(SuccessionError, match="not ready after 120 s"):
+        late.live.result(0)
+    ending = standing_beside(house, ready=False)
+    house.succession.abandon()
+    with pytest.raises(SuccessionError, match="the service is ending"):
+        ending.live.result(0)

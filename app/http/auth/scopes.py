@@ -13,6 +13,9 @@ _METRICS, _DOCS = "metrics", "docs"
 _SCOPES = {
     "/admin/models": ADMIN,
     "/admin/models/{name}/{version}/load": ADMIN,
+    "/admin/models/{name}/{version}/load-beside": ADMIN,
+    "/admin/models/{name}/{version}/unload": ADMIN,
+    "/admin/models/{name}/{version}/canary": ADMIN,
     "/classify": CLASSIFY,
     "/feedback": FEEDBACK,
     "/files": CLASSIFY,

@@ -7,6 +7,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from app.http.headers import timeout_of
 from app.http.problems import Problem, internal_error, problem_of
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
+from app.serving.versions import FurtherVersions, Version
 from app.settings import Settings
 from app.store import StoredModel
 
@@ -35,11 +37,15 @@ class CompatEndpoint(ABC):
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: limits.
+        further: what is loaded beside what the classifier classifies with.
     """
 
-    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+    def __init__(
+        self, classifier: Callable[[], Classifier | None], settings: Settings, further: FurtherVersions
+    ) -> None:
         self._classifier = classifier
         self.settings = settings
+        self.further = further
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         unread = False
@@ -93,7 +99,13 @@ class CompatEndpoint(ABC):
         return await read_json_body(scope, receive, self.settings.max_body, compressed=compressed, binary=binary)
 
     async def classify(
-        self, texts: Sequence[str], scope: Scope, receive: Receive, field: str, patience: float = math.inf
+        self,
+        texts: Sequence[str],
+        scope: Scope,
+        receive: Receive,
+        field: str,
+        patience: float = math.inf,
+        version: Version | None = None,
     ) -> tuple[StoredModel, list[Prediction]]:
         """The model, and its prediction per text; these protocols have no place for the error of one text among others.
 
@@ -103,17 +115,21 @@ class CompatEndpoint(ABC):
             receive: watched for the client's disconnection.
             field: the request's name for the texts.
             patience: seconds the client waits, where it says so elsewhere.
+            version: what is to answer; None: what is served.
 
         Raises:
             Problem: of the first text without a prediction, naming it.
             ServiceError: the whole request is refused, before any work.
             ClientGoneError: the client disconnected.
         """
-        classifier, seconds = self.classifier(), min(timeout_of(scope["headers"]) or math.inf, patience)
+        classifier = self.classifier() if version is None else version.classifier
+        scope["answered_by"] = classifier.named
+        seconds = min(timeout_of(scope["headers"]) or math.inf, patience)
         scope["kind"] = "text" if len(texts) == 1 else "texts"
         await meter_of(scope).request(len(texts))
         timeout = seconds if math.isfinite(seconds) else None
-        outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
+        with version or nullcontext():
+            outcomes = await while_connected(classifier.classify(texts, timeout=timeout), receive)
         predictions = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, SentimentError):

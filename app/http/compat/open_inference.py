@@ -1,8 +1,8 @@
 """The Open Inference Protocol, version 2, over REST, with the binary tensor data extension.
 
-Source: ``specification/protocol/inference_rest.md`` of kserve/open-inference-protocol. The model that is served is the
-only one there is; its metadata names one input, ``text``, and the outputs ``label``, ``score``, ``scores``, ``unknown``
-and ``judgement``.
+Source: ``specification/protocol/inference_rest.md`` of kserve/open-inference-protocol. The models are those that are
+loaded; their metadata names one input, ``text``, and the outputs ``label``, ``score``, ``scores``, ``unknown`` and
+``judgement``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from app.http.compat.call import CompatEndpoint, json_response
 from app.http.problems import Problem, problem_of
 from app.http.routing import methods_of
 from app.serving.classifier import Classifier
+from app.serving.versions import FurtherVersions, Version
 from app.settings import Settings
+from app.store import StoredModel
 from app.version import VERSION
-
-_SHOWN = 100
-"""Characters of an unknown name that an error repeats."""
 
 
 class OpenInferenceError(BaseModel):
@@ -74,7 +73,7 @@ class ModelMetadata(BaseModel):
     """What the model takes and gives."""
 
     name: str
-    versions: Annotated[list[str], Field(description="Only the one that is served.")]
+    versions: Annotated[list[str], Field(description="Those that are loaded.")]
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
@@ -87,22 +86,20 @@ class _Endpoint(CompatEndpoint):
         status = 400 if problem.status == 422 else problem.status
         return json_response({"error": problem.detail}, status, problem.headers)
 
-    def model(self, scope: Scope) -> Classifier:
-        """The classifier, where the path names its model.
+    def version(self, scope: Scope) -> Version | None:
+        """The version that the path names; None: the one that is served.
 
         Raises:
-            Problem: 404, the model or version is not the one that is served.
-            EngineUnavailableError: there is none yet.
+            UnknownModelError: it is not loaded.
+            EngineUnavailableError: nothing is yet.
         """
-        classifier = self.classifier()
-        served = classifier.model
-        name = scope["path_params"].get("name")
-        version = scope["path_params"].get("version", str(served.version))
-        if (name, version) != (served.name, str(served.version)):
-            wanted = f"{name}, version {version}"[:_SHOWN]
-            detail = f"{wanted}, is not served; this is {served.name}, version {served.version}"
-            raise Problem(404, "unknown_model", detail)
-        return classifier
+        name, version = (scope["path_params"].get(part) for part in ("name", "version"))
+        return self.further.find(name if version is None else f"{name}/{version}", self.classifier().model)
+
+    def model(self, scope: Scope) -> Classifier:
+        """The classifier of the model that the path names. See ``version``."""
+        found = self.version(scope)
+        return self.classifier() if found is None else found.classifier
 
 
 class LiveEndpoint(_Endpoint):
@@ -117,8 +114,9 @@ class ReadyEndpoint(_Endpoint):
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
         try:
-            named = {"name": self.model(scope).model.name} if scope["path_params"] else {}
-            ready = self.classifier().ready
+            classifier = self.model(scope) if scope["path_params"] else self.classifier()
+            named = {"name": classifier.model.name} if scope["path_params"] else {}
+            ready = classifier.ready and (bool(named) or self.further.settled)
         except EngineUnavailableError:
             ready = False
         if not ready:
@@ -138,19 +136,22 @@ class ModelEndpoint(_Endpoint):
     """Answers the metadata of the model."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        return json_response(_metadata(self.model(scope)))
+        model, versions = self.model(scope).model, list[int]()
+        for known in (self.classifier(), *(it.classifier for it in self.further.loaded.values())):
+            versions += [known.model.version] if known.model.name == model.name else []
+        return json_response(_metadata(model, sorted(versions)))
 
 
 class InferEndpoint(_Endpoint):
     """Answers ``POST .../infer``."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        self.model(scope)
+        version = self.version(scope)
         body = await self.body(scope, receive, binary=True)
         request, texts = tensors.parse(scope, body, self.settings.max_texts)
         given = request.parameters.timeout if request.parameters is not None else None
         patience = given / 1e6 if given else math.inf
-        model, predictions = await self.classify(texts, scope, receive, tensors.FIELD, patience)
+        model, predictions = await self.classify(texts, scope, receive, tensors.FIELD, patience, version)
         return tensors.answer(request, predictions, model.config.labels, model.name, model.version)
 
 
@@ -160,6 +161,7 @@ class UnknownEndpoint(_Endpoint):
     Args:
         classifier: as of all endpoints.
         settings: likewise.
+        further: likewise.
         known: routes of what it has.
     """
 
@@ -167,9 +169,10 @@ class UnknownEndpoint(_Endpoint):
         self,
         classifier: Callable[[], Classifier | None],
         settings: Settings,
+        further: FurtherVersions,
         known: Sequence[BaseRoute],
     ) -> None:
-        super().__init__(classifier, settings)
+        super().__init__(classifier, settings, further)
         self._known = known
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
@@ -179,11 +182,10 @@ class UnknownEndpoint(_Endpoint):
         raise Problem(404, "not_found", "no such operation; GET /v2 names the extensions that are supported")
 
 
-def _metadata(classifier: Classifier) -> dict[str, Any]:
-    model = classifier.model
+def _metadata(model: StoredModel, versions: Sequence[int]) -> dict[str, Any]:
     return {
         "name": model.name,
-        "versions": [str(model.version)],
+        "versions": [str(version) for version in versions],
         "platform": "pytorch_safetensors",
         "inputs": [{"name": tensors.INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [

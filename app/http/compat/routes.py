@@ -22,24 +22,28 @@ from app.http.compat.tei import PredictEndpoint
 from app.http.openapi import protocol_texts as docs
 from app.http.routing import Delegated
 from app.serving.classifier import Classifier
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 
-def add_compat_routes(router: APIRouter, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+def add_compat_routes(
+    router: APIRouter, classifier: Callable[[], Classifier | None], settings: Settings, further: FurtherVersions
+) -> None:
     """Add all of them."""
-    _add(router, "POST", "/", HuggingFaceEndpoint(classifier, settings), docs.HUGGING_FACE)
-    _add(router, "POST", "/predict", PredictEndpoint(classifier, settings), docs.PREDICT)
-    model, ready, infer = (kind(classifier, settings) for kind in (ModelEndpoint, ReadyEndpoint, InferEndpoint))
+    parts = classifier, settings, further
+    _add(router, "POST", "/", HuggingFaceEndpoint(*parts), docs.HUGGING_FACE)
+    _add(router, "POST", "/predict", PredictEndpoint(*parts), docs.PREDICT)
+    model, ready, infer = (kind(*parts) for kind in (ModelEndpoint, ReadyEndpoint, InferEndpoint))
     for path, versioned in (("/v2/models/{name}", False), ("/v2/models/{name}/versions/{version}", True)):
         _add(router, "POST", f"{path}/infer", infer, docs.infer_operation(versioned))
         _add(router, "GET", path, model, docs.model_operation(versioned))
         _add(router, "GET", f"{path}/ready", ready, docs.model_ready_operation(versioned))
-    _add(router, "GET", "/v2", ServerEndpoint(classifier, settings), docs.SERVER)
-    _add(router, "GET", "/v2/health/live", LiveEndpoint(classifier, settings), docs.SERVER_LIVE)
+    _add(router, "GET", "/v2", ServerEndpoint(*parts), docs.SERVER)
+    _add(router, "GET", "/v2/health/live", LiveEndpoint(*parts), docs.SERVER_LIVE)
     _add(router, "GET", "/v2/health/ready", ready, docs.SERVER_READY)
-    unknown = UnknownEndpoint(classifier, settings, list(router.routes))
+    unknown = UnknownEndpoint(*parts, list(router.routes))
     router.add_api_route(
         "/v2/{rest:path}", _delegate(unknown), methods=_ALL_METHODS, include_in_schema=False, response_model=None
     )

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from app.http import feedback
+from app.http.admin_schemas import CanaryShare
 from app.http.compat import huggingface, open_inference, tei, tensors
 from app.http.openapi.operations import complete
 from app.http.routing import lasting
@@ -18,6 +19,7 @@ from app.settings import Settings
 _UNSEEN = (
     ClassifyRequest,
     ProblemDocument,
+    CanaryShare,
     feedback.FeedbackRequest,
     huggingface.TextClassificationRequest,
     huggingface.TextClassificationScore,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.files.layout import WHOLE_FILES, Format
 from app.files.options import OnBadRow, Quoting
-from app.http.openapi.texts import responses
+from app.http.openapi.texts import UNKNOWN_MODEL, responses
 from app.http.problems import Problem
 from app.http.schemas import REVIEW, FileColumns
 from app.http.uploads.file_request import MEDIA_TYPES
@@ -34,6 +34,7 @@ _READING = (
 )
 _PROBLEMS = (
     *_READING,
+    UNKNOWN_MODEL,
     Problem(422, "too_many_texts", "texts: has 20000 texts; the rate limit lets 10000 pass at once"),
     Problem(503, "overloaded", "8 files are being sent or scored; the limit is 8", headers=_RETRY),
     Problem(503, "engine_unavailable", "the service is starting", headers=_RETRY),
@@ -80,6 +81,11 @@ _READ = {
 _QUERY = {
     **_READ,
     "output": ("Of the results; else as Accept says.", {"enum": ["jsonl", "csv"], "default": "jsonl"}, "csv"),
+    "model": (
+        "What is to score it, of what is loaded: NAME, NAME/VERSION or NAME@LABEL. Without it, what is served.",
+        {"type": "string"},
+        "imdb-gru",
+    ),
     "escape_formulas": (
         "Whether values of CSV results that a spreadsheet would compute get an apostrophe before them.",
         _YES,

@@ -25,6 +25,7 @@ from app.http.compat.tei import PredictEndpoint, PredictError, PredictRequest, P
 from app.http.compat.tensors import HEADER_LENGTH, InferRequest, InferResponse
 from app.http.openapi.texts import (
     TIMEOUT_PARAMETER,
+    UNKNOWN_MODEL,
     examples,
     invalid,
     problems,
@@ -125,7 +126,6 @@ PREDICT: dict[str, Any] = {
     },
 }
 
-_UNKNOWN = Problem(404, "unknown_model", "imdb-gru, version 4, is not served; this is other, version 4")
 _NOT_READY = Problem(503, "engine_unavailable", "the engine is not ready", headers={"Retry-After": "1"})
 _INFER = {
     "model_name": "imdb-gru",
@@ -209,7 +209,7 @@ def model_operation(versioned: bool) -> dict[str, Any]:
         "What the model takes and gives",
         ModelMetadata,
         _METADATA,
-        [_UNKNOWN, _NOT_READY],
+        [UNKNOWN_MODEL, _NOT_READY],
         {"parameters": _path_parameters(versioned)},
     )
 
@@ -221,7 +221,7 @@ def model_ready_operation(versioned: bool) -> dict[str, Any]:
         "Whether the model answers",
         ModelReady,
         {"name": "imdb-gru", "ready": True},
-        [_UNKNOWN, _NOT_READY],
+        [UNKNOWN_MODEL, _NOT_READY],
         {"parameters": _path_parameters(versioned)},
     )
 
@@ -234,7 +234,7 @@ def infer_operation(versioned: bool) -> dict[str, Any]:
         "Sentiment of one text or of several, as tensors",
         InferResponse,
         _INFER,
-        [_UNKNOWN, *problems("inputs.0", invalid_tensor)],
+        [UNKNOWN_MODEL, *problems("inputs.0", invalid_tensor)],
         {
             "parameters": [*_path_parameters(versioned), TIMEOUT_PARAMETER, _LENGTH_PARAMETER],
             "requestBody": _body(

@@ -23,6 +23,7 @@ from app.http.schemas import (
     StatusResponse,
 )
 
+UNKNOWN_MODEL = Problem(404, "unknown_model", "imdb-gru/9 is not loaded; loaded are: reviews-gru/2, imdb-gru/4")
 TITLE = "Sentiment service"
 DESCRIPTION = (
     "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457). Paths below `/v1` last; "
@@ -70,9 +71,9 @@ _DESCRIPTIONS = {
     400: "The request is not as it should be.",
     401: "No API key, or one that is not known.",
     403: "The API key lacks the scope.",
-    404: "The model or version is not there, or not the one that is served.",
+    404: "The model or version is not there, or not loaded.",
     408: "The request took too long to arrive.",
-    409: "Another model is just being loaded.",
+    409: "Another order is under way, or what is loaded stands against this one.",
     413: "The body is over the limit.",
     415: "The body is of another type, or compressed.",
     422: "The request is not as it should be, or a text cannot be classified.",
@@ -211,6 +212,7 @@ CLASSIFY: dict[str, Any] = {
             problems(
                 "text",
                 invalid("invalid_request", "texts.1", "Input should be a valid string"),
+                UNKNOWN_MODEL,
                 Problem(503, "explainer_unavailable", "explanations are not available just now", headers=_RETRY),
                 named=False,
             )
@@ -230,6 +232,7 @@ CLASSIFY: dict[str, Any] = {
                             {"text": "Dull plot. Nice end.", "explain": ["sentences", "tokens", "curve"]},
                         ),
                         texts=("Several texts", {"texts": [REVIEW, LONG_REVIEW]}),
+                        model=("One text, to a model by its name", {"text": REVIEW, "model": "imdb-gru"}),
                     ),
                 }
             },
@@ -241,6 +244,7 @@ _MODEL = {
     "model": "reviews-gru",
     "version": 2,
     "served": True,
+    "loaded": True,
     "architecture": "gru",
     "labels": ["negative", "neutral", "positive"],
     "max_tokens": 480,

@@ -47,12 +47,14 @@ class FileRequest:
         options: how it is read.
         answer: format of the results.
         escape_formulas: whether values of CSV results that a spreadsheet would compute are kept from it.
+        model: what is to score it, of what is loaded; None: what is served.
     """
 
     layout: Layout
     options: ReadOptions
     answer: Format
     escape_formulas: bool
+    model: str | None
 
 
 def parse_file_request(scope: Scope) -> FileRequest:
@@ -72,6 +74,7 @@ def parse_file_request(scope: Scope) -> FileRequest:
     media_type["content-type"] = _header(scope, b"content-type")
     found = _format(fields.pop("format", None), media_type.get_content_type() if media_type["content-type"] else "")
     answer, escapes = _answer(fields.pop("output", None), scope), _flag(fields, "escape_formulas")
+    model = fields.pop("model", None)
     # What the type says about a CSV file counts where the query does not (RFC 4180, section 3).
     charset, header = media_type.get_param("charset"), media_type.get_param("header")
     try:
@@ -89,7 +92,7 @@ def parse_file_request(scope: Scope) -> FileRequest:
         raise _invalid(error.option, error.message) from None
     if fields:
         raise _invalid(next(iter(fields)), "unknown parameter")
-    return FileRequest(Layout(found), options, answer, escapes)
+    return FileRequest(Layout(found), options, answer, escapes, model)
 
 
 def invalid_file(error: DataError) -> Problem:

@@ -31,6 +31,7 @@ from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, pa
 from app.http.uploads.piecewise import BrokenOffError, Piecewise
 from app.http.uploads.spool import SlowClient, TooSlowError, Upload, spool_body
 from app.serving.classifier import Classifier
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,17 @@ class FilesEndpoint:
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: limits.
+        further: what is loaded beside what the classifier classifies with; None: nothing.
     """
 
-    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+    def __init__(
+        self,
+        classifier: Callable[[], Classifier | None],
+        settings: Settings,
+        further: FurtherVersions | None = None,
+    ) -> None:
         self._classifier = classifier
+        self._further = further or FurtherVersions()
         self._settings = settings
         self._transfers = Transfers(settings.max_transfers)
         self._turns = Turns(settings.max_files, settings.file_patience)
@@ -90,6 +98,9 @@ class FilesEndpoint:
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         with ExitStack() as stack:
+            if request.model is not None and (found := self._further.find(request.model, classifier.model)) is not None:
+                classifier = stack.enter_context(found).classifier
+                scope["answered_by"] = classifier.named
             try:
                 # Without a name, so that it is gone with the process, whatever becomes of that.
                 file = stack.enter_context(tempfile.TemporaryFile(dir=settings.file_folder))

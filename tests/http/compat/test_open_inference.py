@@ -210,10 +210,10 @@ async def test_not_ready(classifier: Any, caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("path", ["other", "tiny/versions/2", "tiny/versions/x", "x" * 5000])
 async def test_other_models(path: str) -> None:
-    """404, with the name of what is served, for every operation; the answer stays short."""
+    """404, with the name of what is loaded, for every operation; the answer stays short."""
     for method, operation in (("GET", ""), ("GET", "/ready"), ("POST", "/infer")):
         response = await send(method, f"/v2/models/{path}{operation}")
-        assert "this is tiny, version 1" in assert_error(response, 404)
+        assert "is not loaded; loaded are: tiny/1" in assert_error(response, 404)
         assert len(response.content) < 300
 
 

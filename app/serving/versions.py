@@ -1,0 +1,180 @@
+"""The versions that a worker has loaded beside the one that it serves, and which of them a request is for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from app import metrics
+from app.errors import CheckpointError, UnknownModelError
+from app.labels import parse_reference
+from app.serving.classifier import Classifier
+from app.serving.explanations import Explanations
+from app.store import ModelStore, StoredModel
+
+logger = logging.getLogger(__name__)
+
+_LABELS_SECONDS = 2.0
+"""How long labels that were read are taken for what they are now."""
+_SHOWN = 100
+"""Characters of an unknown name that an error repeats."""
+
+Labels = Callable[[str], Mapping[str, int]]
+"""Gives the versions of a model by label."""
+
+
+class Version:
+    """One version, whole: what classifies with it, and what explains that. Never changed, but replaced by another.
+
+    While somebody is within it (``with``), it is in use.
+
+    Args:
+        classifier: with tokenizer, cache and engine of its own.
+        explanations: of the same version.
+        close: stops what they are made of.
+    """
+
+    __slots__ = ("_users", "classifier", "close", "explanations")
+
+    def __init__(
+        self, classifier: Classifier, explanations: Explanations, close: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.classifier = classifier
+        self.explanations = explanations
+        self.close = close
+        self._users = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses it."""
+        return not self._users and not self.classifier.in_flight
+
+    def __enter__(self) -> Self:
+        self._users += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._users -= 1
+
+
+class Canary:
+    """A version that answers a share of the requests which name none.
+
+    Who is among them stays so while the share grows, and others are for another version.
+
+    Args:
+        version: the version.
+        percent: its share.
+    """
+
+    __slots__ = ("_below", "_hash", "version")
+
+    def __init__(self, version: Version, percent: float) -> None:
+        self.version = version
+        self._below = percent / 100 * 2**64
+        self._hash = hashlib.blake2b(version.classifier.model.reference.encode() + b"\0", digest_size=8)
+
+    def takes(self, told: bytes) -> bool:
+        """Whether it answers requests that tell this of themselves. Not while its engine is away."""
+        found = self._hash.copy()
+        found.update(told)
+        return int.from_bytes(found.digest()) < self._below and self.version.classifier.ready
+
+
+class FurtherVersions:
+    """What is loaded beside the version that is served.
+
+    Args:
+        labels: what names versions.
+        header: by which requests that belong together tell so, in small letters.
+
+    Attributes:
+        loaded: by NAME/VERSION; replaced as a whole.
+        canary: the one that answers a share of the requests which name none.
+        settled: whether all is loaded that was to be there from the start.
+    """
+
+    def __init__(self, labels: Labels = lambda _: {}, header: bytes = b"") -> None:
+        self.loaded: Mapping[str, Version] = {}
+        self.canary: Canary | None = None
+        self.settled = True
+        self._labels = labels
+        self._header = header
+
+    def tell(self) -> None:
+        """Have the metrics say how much is loaded, and of how much of that the engine is away."""
+        metrics.FURTHER_MODELS.set(len(self.loaded))
+        metrics.FURTHER_MODELS_AWAY.set(sum(not it.classifier.ready for it in self.loaded.values()))
+
+    def divided(self, headers: Iterable[tuple[bytes, bytes]], text: str) -> Version | None:
+        """The version for a request that names none, by its header, else by its text. None: what is served."""
+        canary = self.canary
+        if canary is None:
+            return None
+        told = next((value for name, value in headers if name == self._header and value), None)
+        if told is None:
+            told = text.encode("utf-8", "surrogatepass")
+        return canary.version if canary.takes(told) else None
+
+    def find(self, reference: str, served: StoredModel) -> Version | None:
+        """The version that a request names: NAME, NAME/VERSION or NAME@LABEL. None: the one that is served.
+
+        NAME is the version that is served, where that is one of this name; else the highest that is loaded.
+
+        Args:
+            reference: what the request says.
+            served: what is served.
+
+        Raises:
+            UnknownModelError: it is not loaded.
+        """
+        wanted = self._resolved(reference, served)
+        if wanted == served.reference:
+            return None
+        found = self.loaded.get(wanted)
+        if found is None:
+            there = ", ".join((served.reference, *self.loaded))
+            raise UnknownModelError(f"{reference[:_SHOWN]} is not loaded; loaded are: {there}")
+        return found
+
+    def _resolved(self, reference: str, served: StoredModel) -> str:
+        try:
+            name, version, label = parse_reference(reference)
+        except CheckpointError:
+            return ""
+        if label is not None:
+            version = self._labels(name).get(label)
+        elif version is None:
+            named = [it.classifier.model.version for it in self.loaded.values() if it.classifier.model.name == name]
+            version = served.version if served.name == name else max(named, default=None)
+        return f"{name}/{version}"
+
+
+class StoredLabels:
+    """Labels as they stand in the store, read again after a moment. See ``Labels``.
+
+    Args:
+        root: of the store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._store = ModelStore(root)
+        self._read: dict[str, tuple[float, Mapping[str, int]]] = {}
+
+    def __call__(self, name: str) -> Mapping[str, int]:
+        until, labels = self._read.get(name, (0.0, {}))
+        if time.monotonic() > until:
+            try:
+                labels = self._store.labels(name).labels
+            except CheckpointError as error:
+                logger.error("labels cannot be read: %s", error)
+            if labels:  # so that no name that somebody makes up is remembered
+                self._read[name] = (time.monotonic() + _LABELS_SECONDS, labels)
+        return labels
