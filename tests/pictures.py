@@ -84,7 +84,7 @@ def digest_of(name: str) -> str:
 def show_review(page: Page) -> None:
     """A review with its answer and its explanation."""
     page.locator("#text").fill(REVIEW)
-    expect(page.locator("#words mark").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#words .word").first).to_be_visible(timeout=SLOW)
     page.locator("#text").blur()
 
 
@@ -93,6 +93,7 @@ def show_file(page: Page) -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "reviews.csv"
         table.write_text("id,review\n" + "".join(f'{number},"{row}"\n' for number, row in enumerate(ROWS, 1)))
+        page.locator("#tab-file").click()
         page.locator("#file").set_input_files(table)
         page.locator("#start").click()
         expect(page.locator("#file-summary")).to_contain_text(f"{len(ROWS)} rows")
@@ -134,7 +135,7 @@ Scheme = Literal["light", "dark"]
 PICTURES: dict[str, tuple[int, Scheme, Callable[[Page], None], str]] = {
     "page.png": (1100, "light", show_review, ""),
     "page-phone.png": (390, "dark", show_review, ""),
-    "page-file.png": (1100, "light", show_file, "section[aria-labelledby=file-title]"),
+    "page-file.png": (1100, "light", show_file, "#files"),
 }
 """By file: the window's width, the colours, what is done, and what of the page is taken: all, or an element."""
 

@@ -38,6 +38,7 @@ def reviews(path: Path, rows: int) -> Path:
 
 def score(page: Page, file: Path) -> None:
     """Choose a file and start."""
+    page.locator("#tab-file").click()
     page.locator("#file").set_input_files(file)
     expect(page.locator("#start")).to_contain_text(file.name)
     page.locator("#start").click()
@@ -51,6 +52,7 @@ def download(page: Page, kind: str) -> Path:
 
 def test_a_file_is_scored_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
     """A thousand rows with a progress bar, their labels as a picture, and the same rows with labels as a download."""
+    page.locator("#tab-file").click()
     page.locator("#file").set_input_files(reviews(tmp_path / "reviews.csv", 1000))
     expect(page.locator("#column")).to_have_value("review")
     page.locator("#start").click()
@@ -72,6 +74,7 @@ def test_a_wrong_file_is_explained(page: Page, tmp_path: Path) -> None:
     """Another kind of file, and a table that is broken: each in words."""
     other = tmp_path / "picture.png"
     other.write_bytes(b"\x89PNG")
+    page.locator("#tab-file").click()
     page.locator("#file").set_input_files(other)
     expect(page.locator("#file-notice")).to_contain_text("is not a file this page can score")
     broken = tmp_path / "broken.csv"
@@ -135,11 +138,14 @@ def test_a_text_error_and_a_file_error_leave_each_other_alone(page: Page, tmp_pa
     """Each is said in its own section until it is settled there."""
     page.locator("#text").fill("…")
     expect(page.locator("#review-notice")).to_be_visible()
+    page.locator("#tab-file").click()
     page.locator("#file").set_input_files(reviews(tmp_path / "reviews.png", 1))
     expect(page.locator("#file-notice")).to_be_visible()
+    page.locator("#tab-review").click()
     expect(page.locator("#review-notice")).to_be_visible()
     page.locator("#text").fill("A good film.")
     expect(page.locator("#review-notice")).to_be_hidden()
+    page.locator("#tab-file").click()
     expect(page.locator("#file-notice")).to_be_visible()
 
 
@@ -173,6 +179,7 @@ def test_a_stopped_file_says_so(page: Page, tmp_path: Path) -> None:
 def test_a_file_that_changed_is_not_the_services_fault(page: Page, tmp_path: Path) -> None:
     """A browser refuses to send it; that is not a service that is gone."""
     table = reviews(tmp_path / "reviews.csv", 3)
+    page.locator("#tab-file").click()
     page.locator("#file").set_input_files(table)
     expect(page.locator("#start")).to_contain_text("reviews.csv")
     table.write_text("review\nanother\n")

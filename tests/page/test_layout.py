@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,14 +17,22 @@ pytestmark = pytest.mark.extra
 REVIEW = "I liked the first half 🎬. The second half was dull, far too long, and the ending is simply awful!"
 
 
-@pytest.fixture(params=[(320, "light"), (320, "dark"), (360, "light"), (360, "dark"), (1100, "light"), (1100, "dark")])
+HEIGHTS = {320: 568, 768: 1024, 1280: 800}
+"""Of a small phone, a tablet and a laptop, by their widths."""
+
+
+@pytest.fixture(
+    params=[(320, "light"), (320, "dark"), (320, "forced"), (768, "light"), (1280, "dark"), (1280, "forced")],
+    ids=lambda it: f"{it[0]}-{it[1]}",
+)
 def sized(browser: Browser, service: Service, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page in windows of several widths, light and dark."""
-    width: int
-    scheme: Literal["light", "dark"]
-    width, scheme = request.param
+    """The page in windows of several widths, light, dark, and in colours that the system forces on it."""
+    width, colours = request.param
     context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": width, "height": HEIGHTS[width]},
+        color_scheme="dark" if colours == "dark" else "light",
+        forced_colors="active" if colours == "forced" else "none",
+        reduced_motion="reduce",
     )
     page = context.new_page()
     page.goto(service.url)
@@ -42,12 +49,29 @@ def everybody_can_use(page: Page) -> None:
 
 
 def test_an_answer_with_its_explanation(sized: Page) -> None:
-    """Every sentence and the curve unfolded."""
+    """Every word and the curve, and what each number means unfolded; text, verdict and bar are on the first screen."""
     everybody_can_use(sized)
     sized.locator("#text").fill(REVIEW)
-    expect(sized.locator("#words mark").first).to_be_visible(timeout=SLOW)
-    sized.locator("#sentence-details summary").click()
+    expect(sized.locator("#words .word").first).to_be_visible(timeout=SLOW)
+    for part in ("#text", "#verdict", "#stars", "#shares", "#shares-legend"):
+        expect(sized.locator(part)).to_be_in_viewport(ratio=1)
+    assert sized.evaluate("window.innerWidth < 1280 || document.documentElement.scrollHeight <= window.innerHeight")
+    sized.locator("#meanings summary").click()
     everybody_can_use(sized)
+
+
+def test_labels_differ_without_colours(sized: Page) -> None:
+    """Bars and their legends have patterns, words have lines of another kind, whatever the colours."""
+    answer_with(sized, prediction({"negative": 0.3, "neutral": 0.1, "positive": 0.6}))
+    sized.locator("#text").fill("good bad")
+    expect(sized.locator("#words .word").first).to_be_visible()
+    for place in ("#shares span", "#shares-legend .swatch"):
+        patterns = sized.locator(place).evaluate_all("parts => parts.map(it => getComputedStyle(it).backgroundImage)")
+        assert len(set(patterns)) == len(patterns) == 3
+    lines = sized.locator("#words .word").evaluate_all(
+        "words => words.map(it => getComputedStyle(it).textDecorationStyle)"
+    )
+    assert lines == ["solid", "dotted"]
 
 
 @pytest.mark.parametrize("judgement", ["ok", "unsure", "unreadable"])
@@ -57,7 +81,7 @@ def test_three_labels_and_doubts(sized: Page, judgement: str) -> None:
     sized.locator("#text").fill(REVIEW)
     expect(sized.locator("#label")).to_be_visible()
     if judgement != "unreadable":
-        expect(sized.locator("#words mark").first).to_be_visible()
+        expect(sized.locator("#words .word").first).to_be_visible()
     everybody_can_use(sized)
 
 
@@ -65,7 +89,7 @@ def test_many_labels_with_long_names(sized: Page) -> None:
     """Classes of somebody's own model."""
     answer_with(sized, prediction({f"{number}_{'a_long_name_of_a_class_' * 4}": 0.1 for number in range(10)}))
     sized.locator("#text").fill("word" * 100)
-    expect(sized.locator("#words mark").first).to_be_visible()
+    expect(sized.locator("#words .word").first).to_be_visible()
     everybody_can_use(sized)
 
 
@@ -73,6 +97,7 @@ def test_a_file_and_its_rows(sized: Page, tmp_path: Path) -> None:
     """Names and values without a space, however long; the table scrolls by itself."""
     table = tmp_path / f"{'a_long_file_name_' * 8}.csv"
     table.write_text(f"review,{'column' * 40}\n" + f"a good film,{'value' * 60}\n" * 20)
+    sized.locator("#tab-file").click()
     sized.locator("#file").set_input_files(table)
     expect(sized.locator("#start")).to_be_visible()
     everybody_can_use(sized)
@@ -86,16 +111,25 @@ def test_errors_and_the_form_for_a_key(sized: Page, tmp_path: Path) -> None:
     sized.route("**/classify", lambda route: route.fulfill(status=401))
     other = tmp_path / f"{'a_long_file_name_' * 8}.png"
     other.touch()
-    sized.locator("#file").set_input_files(other)
     sized.locator("#text").fill(REVIEW)
+    sized.locator("#tab-file").click()
+    sized.locator("#file").set_input_files(other)
     expect(sized.locator("#key-form")).to_be_visible()
     everybody_can_use(sized)
 
 
 def test_the_keyboard_suffices(page: Page) -> None:
-    """From the text by Tab to a sample, a file and back; what has the focus is seen."""
+    """From the text by Tab to a sample, and by arrow keys from one tab to the next, to a file."""
     reached = set()
     for _ in range(12):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
-    assert {"praise", "file"} <= reached
+    assert "praise" in reached
+    page.locator("#tab-review").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#tab-file")).to_be_focused()
+    expect(page.locator("#review")).to_be_hidden()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert "file" in reached

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.page.chromium import SLOW, answer_with, body_of, prediction
 from tests.pictures import MODEL, STORE, served
-from tests.service import serving
+from tests.service import Service, serving
 
 pytestmark = pytest.mark.extra
 
@@ -27,7 +27,7 @@ def read_praise(page: Page) -> None:
     """A review is answered and explained, so that there is something that could be left standing."""
     page.locator("#text").fill(PRAISE)
     expect(page.locator("#label")).to_have_text("positive")
-    expect(page.locator("#words mark").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#words .word").first).to_be_visible(timeout=SLOW)
 
 
 def nothing_is_left(page: Page, message: str | re.Pattern[str]) -> None:
@@ -45,10 +45,10 @@ def test_a_review_is_answered_and_explained(page: Page) -> None:
     page.locator("#text").fill(REVIEW)
     expect(page.locator("#label")).to_have_text(re.compile("positive|negative"))
     expect(page.locator("#score")).to_have_text(re.compile(r"\d+(\.\d+)?\s%"))
-    expect(page.locator("#words mark").first).to_be_visible(timeout=SLOW)
-    assert page.locator("#words").inner_text() == REVIEW
-    assert "awful" in page.locator("#words mark").all_inner_texts()
-    assert page.locator("#words .sentence").count() == 2
+    expect(page.locator("#words .word").first).to_be_visible(timeout=SLOW)
+    assert " ".join(page.locator("#words .said").all_inner_texts()) == REVIEW
+    assert "awful" in page.locator("#words .word").all_inner_texts()
+    assert [text.split()[0] for text in page.locator("#words .tag").all_inner_texts()] == ["positive", "negative"]
     expect(page.locator("#curve path")).to_be_visible()
     expect(page.locator("#curve-text")).to_contain_text("after the last")
 
@@ -246,10 +246,10 @@ def test_neutral_has_its_own_colour(page: Page) -> None:
         "parts => parts.map(it => getComputedStyle(it).backgroundColor)"
     )
     assert len(set(colours)) == 3
-    expect(page.locator("#words mark.neutral").first).to_be_visible()
-    assert {name for mark in page.locator("#words mark").all() if (name := mark.get_attribute("class"))} == {
-        "neutral",
-        "none",
+    expect(page.locator("#words .word.for.neutral").first).to_be_visible()
+    assert {word.get_attribute("class") for word in page.locator("#words .word").all()} == {
+        "word for neutral",
+        "word against none",
     }
 
 
@@ -257,13 +257,14 @@ def test_an_unsure_model_says_so(page: Page) -> None:
     """Words instead of a confident bar; what it wavers between is said, too."""
     answer_with(page, prediction(CLOSE, judgement="unsure", unknown=0.125))
     page.locator("#text").fill("It is a film.")
-    expect(page.locator("#label")).to_have_text("Not sure: the model cannot tell")
+    expect(page.locator("#label")).to_have_text("Not sure")
+    expect(page.locator("#reason")).to_contain_text(re.compile(r"between positive \(38\s%\) and negative \(31\s%\)"))
     expect(page.locator("#score")).to_be_empty()
     expect(page.locator("#shares")).to_be_hidden()
     expect(page.locator("#shares-legend")).to_contain_text("positive 38")
     expect(page.locator("#facts")).to_contain_text(re.compile(r"13\s% of the words unknown to the model"))
-    expect(page.locator("#facts")).not_to_contain_text("stars")
-    expect(page.locator("#words mark").first).to_be_visible()
+    expect(page.locator("#stars")).to_be_empty()
+    expect(page.locator("#words .word").first).to_be_visible()
 
 
 def test_an_unreadable_text_has_no_label(page: Page) -> None:
@@ -271,9 +272,8 @@ def test_an_unreadable_text_has_no_label(page: Page) -> None:
     asked: list[Any] = []
     page.on("request", lambda request: asked.append(request.post_data_json) if "classify" in request.url else None)
     page.locator("#text").fill("Ein wunderbarer Film, einfach großartig.")
-    expect(page.locator("#label")).to_have_text(
-        "This does not look like English, or the model knows too few of its words"
-    )
+    expect(page.locator("#label")).to_have_text("Cannot read this")
+    expect(page.locator("#reason")).to_contain_text("It reads English")
     page.wait_for_timeout(1000)
     for part in ("#shares", "#shares-legend", "#explanation"):
         expect(page.locator(part)).to_be_hidden()
@@ -290,14 +290,95 @@ def test_other_labels_and_older_models(page: Page) -> None:
     answer_with(page, old)
     page.locator("#text").fill("It is a film.")
     expect(page.locator("#label")).to_have_text("positive")
-    expect(page.locator("#words mark.bad").first).to_be_visible()
+    expect(page.locator("#words .word.bad").first).to_be_visible()
     page.unroute("**/classify")
     many = {f"topic {number}": 0.05 for number in range(6)} | {"constructor": 0.7}
     answer_with(page, prediction(many, rating=None))
     page.locator("#text").fill("It is another film.")
     expect(page.locator("#label")).to_have_text("constructor")
     expect(page.locator("#shares-legend")).to_contain_text("and 2 others")
-    expect(page.locator("#words mark.other").first).to_be_visible()
+    expect(page.locator("#words .word.other").first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (0.99, "Almost certainly positive"),
+        (0.946, "Almost certainly positive"),
+        (0.92, "Very likely positive"),
+        (0.7, "Likely positive"),
+        (0.51, "More likely than not positive"),
+        (0.502, "Leaning towards positive"),
+    ],
+)
+def test_the_verdict_says_how_sure_it_is(page: Page, score: float, said: str) -> None:
+    """In words that go with the percentage, with the expected stars below."""
+    answer_with(page, prediction({"negative": 1 - score, "positive": score}))
+    page.locator("#text").fill("It is a film.")
+    expect(page.locator("#verdict")).to_contain_text(said, use_inner_text=True)
+    expect(page.locator("#stars")).to_have_text("★ about 5.6 of 10 stars, if the writer gave any")
+
+
+def test_even_odds_do_not_shout(page: Page) -> None:
+    """The surer, the larger; near even odds the label is as plain as any other word, neither bold nor coloured."""
+    looks = (
+        "it => { const {fontSize, fontWeight, color} = getComputedStyle(it); return [fontSize, fontWeight, color]; }"
+    )
+    found = {}
+    for score in (0.97, 0.92, 0.7, 0.52):
+        answer_with(page, prediction({"negative": 1 - score, "positive": score}))
+        page.locator("#text").fill(f"It is a film of {score}.")
+        expect(page.locator("#score")).to_have_text(f"{round(100 * score)}\xa0%")
+        found[score] = page.locator("#label").evaluate(looks)
+        page.unroute("**/classify")
+    sizes = [float(size.removesuffix("px")) for size, _, _ in found.values()]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert found[0.52][1:] == ["400", page.locator("main").evaluate(looks)[2]]
+
+
+def weights_by_key(page: Page, keys: str) -> list[str]:
+    """What is told after each of some keys in the list of words."""
+    told = []
+    for key in keys.split():
+        page.keyboard.press(key)
+        told.append(page.locator("#word-detail").inner_text())
+    return told
+
+
+def test_words_are_reached_by_keyboard(page: Page) -> None:
+    """One Tab goes into the text, arrow keys from word to word and sentence to sentence; each tells its weight."""
+    answer_with(page, prediction({"negative": 0.1, "positive": 0.9}))
+    page.locator("#text").fill("Good bad fine")
+    expect(page.locator("#words .word").first).to_be_visible()
+    page.locator("#words").focus()
+    told = weights_by_key(page, "ArrowRight ArrowRight ArrowRight Home End ArrowLeft")
+    assert [re.split("[“”]", text)[1] for text in told] == ["bad", "fine", "fine", "Good", "fine", "bad"]
+    assert told[0] == "“bad” speaks strongly against positive, weight −2.00, the strongest of all."
+    chosen = page.locator("#words").get_attribute("aria-activedescendant")
+    assert page.locator(f"#{chosen}").get_attribute("aria-selected") == "true"
+    assert page.locator("#words [aria-selected=true]").count() == 1
+
+
+def test_the_keyboard_goes_from_sentence_to_sentence(page: Page) -> None:
+    """Each has a name for screen readers, and up and down go to its first word."""
+    page.locator("#text").fill(REVIEW)
+    expect(page.locator("#words .word").first).to_be_visible(timeout=SLOW)
+    page.locator("#words").focus()
+    down, right, up = weights_by_key(page, "ArrowDown ArrowRight ArrowUp")
+    assert [re.split("[“”]", text)[1] for text in (down, right, up)] == ["The", "second", "I"]
+    expect(page.get_by_role("group", name="Sentence 2, by itself negative")).to_be_visible()
+
+
+def test_words_are_reached_by_touch(browser: Browser, service: Service) -> None:
+    """A tap on a word tells its weight."""
+    context = browser.new_context(has_touch=True, viewport={"width": 320, "height": 568})
+    page = context.new_page()
+    page.goto(service.url)
+    answer_with(page, prediction({"negative": 0.1, "positive": 0.9}))
+    page.locator("#text").fill("Good bad fine")
+    page.locator("#words .word", has_text="bad").tap()
+    expect(page.locator("#word-detail")).to_contain_text("“bad” speaks strongly against positive")
+    context.close()
 
 
 ALL_INSIDE = """() => {

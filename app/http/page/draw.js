@@ -44,42 +44,6 @@ export function drawShares(bar, parts) {
   bar.setAttribute("aria-label", parts.map(({ label, share }) => `${label} ${percent(share)}`).join(", "));
 }
 
-/** The text with its tokens coloured by what they spoke for and its sentences underlined by what they say.
- *
- * label: of the text; other: what a word speaks for that speaks against it; classes: how many labels there are.
- * Offsets count code points, as the service's do.
- */
-export function drawWords(place, text, label, other, classes, { tokens = [], sentences = [] }) {
-  const characters = Array.from(text);
-  const strongest = Math.max(1e-9, ...tokens.map((token) => Math.abs(token.attribution)));
-  const piece = (from, to) => characters.slice(from, to).join("");
-  const within = (from, to) => {
-    const parts = [];
-    let at = from;
-    for (const token of tokens) {
-      if (token.start < at || token.end > to) continue;
-      parts.push(piece(at, token.start));
-      const strength = Math.abs(token.attribution) / strongest;
-      const mark = element("mark", { className: hueOf(token.attribution > 0 ? label : other) }, piece(token.start, token.end));
-      mark.style.setProperty("--strength", strength.toFixed(3));
-      mark.title = `${token.attribution > 0 ? "for" : "against"} ${label}: ${Math.abs(token.attribution).toFixed(2)}`;
-      parts.push(strength < 0.04 ? mark.textContent : mark);
-      at = token.end;
-    }
-    return [...parts, piece(at, to)];
-  };
-  const shown = [];
-  let at = 0;
-  for (const sentence of sentences) {
-    shown.push(...within(at, sentence.start));
-    const span = element("span", { className: `sentence ${hueOf(sentence.label)}` }, ...within(sentence.start, sentence.end));
-    span.style.setProperty("--strength", Math.max(0.15, (classes * sentence.score - 1) / (classes - 1)).toFixed(3));
-    shown.push(span);
-    at = sentence.end;
-  }
-  place.replaceChildren(...shown, ...within(at, characters.length));
-}
-
 /** The probability of the label after each token, as a line with a scale. One unit is one pixel, so that letters keep
  * their size, and the scale gets the room that its letters need.
  */

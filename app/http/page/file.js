@@ -10,9 +10,9 @@ const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "appli
 const $ = (id) => document.getElementById(id);
 
 export class FileScorer {
-  constructor(notice) {
-    this.notice = notice;
-    this.running = null;
+  /** notice: where errors are said; tabs: the page's, of which the file's is shown when one is dropped. */
+  constructor(notice, tabs) {
+    Object.assign(this, { notice, tabs, running: null });
     $("file").addEventListener("change", () => this.choose($("file").files[0]));
     $("file-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -21,14 +21,17 @@ export class FileScorer {
     $("stop").addEventListener("click", () => this.running?.abort());
     $("download-csv").addEventListener("click", () => this.download("csv"));
     $("download-jsonl").addEventListener("click", () => this.download("jsonl"));
-    this.acceptDrops($("drop"));
+    this.acceptDrops();
   }
 
-  acceptDrops(zone) {
+  /** A file may be dropped anywhere on the page. */
+  acceptDrops() {
     for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-      zone.addEventListener(kind, (event) => {
+      document.addEventListener(kind, (event) => {
+        if (!event.dataTransfer?.types.includes("Files")) return;
         event.preventDefault();
-        zone.classList.toggle("over", kind === "dragenter" || kind === "dragover");
+        $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
+        if (kind === "dragenter") this.tabs.show("tab-file");
         if (kind === "drop" && event.dataTransfer.files.length) this.choose(event.dataTransfer.files[0]);
       });
     }

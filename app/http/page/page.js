@@ -1,10 +1,18 @@
-// Puts the page together: API key, model picker, the two sections.
+// Puts the page together: tabs, API key, model picker, and what each tab holds.
 
 import { FileScorer } from "./file.js";
 import { KeyForm, Notice } from "./notice.js";
 import { Review } from "./review.js";
+import { Tabs } from "./tabs.js";
 import { askJson } from "./service.js";
 import { element } from "./draw.js";
+
+const SAMPLES = {
+  praise: "I laughed, I cried, and I did not look at my watch once. The two leads are wonderful together, and the last ten minutes are perfect.",
+  "a let-down": "A great cast and a lovely trailer, and then this. The plot makes no sense, the jokes are tired, and it goes on for ever.",
+  mixed: "The photography is beautiful and the music even more so. Shame about the script! Still, I was never bored.",
+  negation: "Not bad at all. I expected nothing, and it was not the mess that everybody said it was.",
+};
 
 const $ = (id) => document.getElementById(id);
 
@@ -24,8 +32,19 @@ async function showModels() {
   }
 }
 
-const review = new Review(new Notice($("review-notice"), keyForm));
-new FileScorer(new Notice($("file-notice"), keyForm));
+function offerSamples(review) {
+  const buttons = Object.entries(SAMPLES).map(([name, text]) => {
+    const button = element("button", { type: "button" }, name);
+    button.addEventListener("click", () => review.show(text));
+    return button;
+  });
+  review.part("text").after(element("p", { className: "samples" }, element("span", {}, "Try:"), ...buttons));
+}
+
+const tabs = new Tabs($("tabs"));
+const review = new Review($("review"), "Paste or type a review", keyForm);
+offerSamples(review);
+new FileScorer(new Notice($("file-notice"), keyForm), tabs);
 showModels();
-$("text").focus();
-if ($("text").value) review.changed(0);
+review.part("text").focus();
+if (review.text) review.changed(0);

@@ -1,24 +1,14 @@
-// One review: answered while it is typed, explained when the typing rests.
+// One text: answered while it is typed, explained when the typing rests.
 
 import { askJson, inWords } from "./service.js";
-import { drawCurve, drawShares, drawWords, element, hueOf, percent, showLegend, swatch } from "./draw.js";
+import { drawCurve, drawShares, hueOf, percent, showLegend } from "./draw.js";
+import { Notice } from "./notice.js";
+import { Words } from "./words.js";
+import { verdictOf } from "./verdict.js";
 
 const ANSWER_AFTER = 120;
 const EXPLAIN_AFTER = 600;
-const SAMPLES = {
-  praise: "I laughed, I cried, and I did not look at my watch once. The two leads are wonderful together, and the last ten minutes are perfect.",
-  "a let-down": "A great cast and a lovely trailer, and then this. The plot makes no sense, the jokes are tired, and it goes on for ever.",
-  mixed: "The photography is beautiful and the music even more so. Shame about the script! Still, I was never bored.",
-  negation: "Not bad at all. I expected nothing, and it was not the mess that everybody said it was.",
-};
-
-/** What is said in place of a label, by how far the model's answer can be trusted. */
-const DOUBTS = {
-  unsure: "Not sure: the model cannot tell",
-  unreadable: "This does not look like English, or the model knows too few of its words",
-};
-
-const $ = (id) => document.getElementById(id);
+const REFERENCES = ["for", "aria-labelledby", "aria-describedby"];
 
 /** Waits some milliseconds; rejects when the signal says so. */
 const pause = (time, signal) => new Promise((resolve, reject) => {
@@ -26,21 +16,34 @@ const pause = (time, signal) => new Promise((resolve, reject) => {
   setTimeout(resolve, time);
 });
 
-export class Review {
-  constructor(notice) {
-    this.notice = notice;
+/** A text field with its answer.
+ *
+ * place: gets it; label: of the field; prefix: of the ids of its parts, so that there may be several.
+ * It fires "answer" with each answer, null where there is none any more, and "rest" when the typing rests.
+ */
+export class Review extends EventTarget {
+  constructor(place, label, keyForm, prefix = "") {
+    super();
     this.running = new AbortController();
-    $("text").addEventListener("input", () => this.changed(ANSWER_AFTER));
-    for (const [name, text] of Object.entries(SAMPLES)) {
-      const button = element("button", { type: "button" }, name);
-      button.addEventListener("click", () => this.show(text));
-      $("samples").append(button);
-    }
-    new ResizeObserver(() => this.showCurve()).observe($("result"));
+    this.parts = cloneTemplate(place, prefix);
+    this.parts.get("text").labels[0].textContent = label;
+    this.notice = new Notice(this.part("review-notice"), keyForm);
+    this.words = new Words(this.part("words"), this.part("word-detail"));
+    this.part("text").addEventListener("input", () => this.changed(ANSWER_AFTER));
+    new ResizeObserver(() => this.showCurve()).observe(this.part("curve-figure"));
   }
 
+  part(name) {
+    return this.parts.get(name);
+  }
+
+  get text() {
+    return this.part("text").value;
+  }
+
+  /** Puts in a text that was not typed. */
   show(text) {
-    $("text").value = text;
+    this.part("text").value = text;
     this.changed(0);
   }
 
@@ -54,14 +57,23 @@ export class Review {
     this.running.abort();
     this.running = new AbortController();
     this.clearExplanation();
-    const text = $("text").value;
+    const { text } = this;
     if (!text.trim()) {
-      $("result").hidden = true;
+      this.hide();
       return;
     }
-    // The old answer goes when the new one is there, or after a moment (page.css).
-    $("result").setAttribute("aria-busy", "true");
+    // The old answer goes when the new one is there, or after a moment (answer.css).
+    this.part("result").setAttribute("aria-busy", "true");
     this.read(text, wait, this.running.signal);
+  }
+
+  hide() {
+    this.part("result").hidden = true;
+    this.tell("answer", null);
+  }
+
+  tell(kind, answer) {
+    this.dispatchEvent(new CustomEvent(kind, { detail: answer }));
   }
 
   /** Answers and explains one text. After every wait the text may be another one: then the signal is aborted. */
@@ -75,45 +87,47 @@ export class Review {
       this.showAnswer(answer);
     } catch (error) {
       if (signal.aborted) return;
-      $("result").hidden = true;
+      this.hide();
       this.notice.show(error, () => this.begin(0));
       return;
     }
-    if (answer.judgement !== "unreadable") await this.explain(text, wait && EXPLAIN_AFTER - wait, signal);
+    this.tell("answer", answer);
+    await pause(wait && EXPLAIN_AFTER - wait, signal).then(() => this.tell("rest", answer), () => {});
+    if (answer.judgement !== "unreadable" && !signal.aborted) await this.explain(text, signal);
   }
 
-  showAnswer({ label, score, scores, tokens, model, version, rating, truncated, unknown = 0, judgement = "ok" }) {
-    const sure = judgement === "ok";
-    $("label").textContent = sure ? label : DOUBTS[judgement] ?? DOUBTS.unsure;
-    $("label").parentElement.className = `label ${sure ? hueOf(label) : "doubt"}`;
-    $("score").textContent = sure ? percent(score) : "";
-    const facts = [`${tokens} ${tokens === 1 ? "word" : "words"}`, `${model}/${version}`];
+  showAnswer(answer) {
+    const { label, scores, tokens, model, version, rating, truncated, unknown = 0, judgement } = answer;
+    const { before, label: said, after, reason, level, sure } = verdictOf(answer);
+    for (const [name, words] of Object.entries({ sureness: before, label: said, score: after, reason })) {
+      this.part(name).textContent = words;
+    }
+    this.part("verdict").className = `label level-${level} ${sure ? hueOf(label) : "doubt"}`;
+    const starred = sure && typeof rating === "number";
+    this.part("stars").textContent = starred ? `★ about ${rating.toFixed(1)} of 10 stars, if the writer gave any` : "";
+    const facts = [`${tokens} ${tokens === 1 ? "token" : "tokens"}`, `${model}/${version}`];
     if (unknown > 0) facts.unshift(`${percent(unknown)} of the words unknown to the model`);
-    if (sure && typeof rating === "number") facts.unshift(`about ${rating.toFixed(1)} of 10 stars`);
     if (truncated) facts.push("too long to be read whole: beginning and end were read");
-    $("facts").textContent = facts.join(" · ");
+    this.part("facts").textContent = facts.join(" · ");
     const shares = Object.entries(scores).map(([name, share]) => ({ label: name, share }));
-    $("shares").hidden = !sure;
-    $("shares-legend").hidden = judgement === "unreadable";
-    drawShares($("shares"), shares);
-    showLegend($("shares-legend"), shares);
-    $("result").hidden = false;
-    $("result").setAttribute("aria-busy", "false");
+    this.part("shares").hidden = !sure;
+    this.part("shares-legend").hidden = judgement === "unreadable";
+    drawShares(this.part("shares"), shares);
+    showLegend(this.part("shares-legend"), shares);
+    this.part("result").hidden = false;
+    this.part("result").setAttribute("aria-busy", "false");
   }
 
-  async explain(text, wait, signal) {
-    let slow;
+  async explain(text, signal) {
+    const slow = setTimeout(() => { this.part("explaining").textContent = "Explaining …"; }, 300);
     try {
-      await pause(wait, signal);
-      slow = setTimeout(() => { $("explaining").textContent = "Explaining …"; }, 300);
-      const kinds = ["sentences", "tokens", "curve"];
-      const answer = await askJson("classify", { text, explain: kinds }, signal);
+      const answer = await askJson("classify", { text, explain: ["sentences", "tokens", "curve"] }, signal);
       signal.throwIfAborted();
       this.clearExplanation();
       this.showExplanation(text, answer);
     } catch (error) {
       // The answer holds without its explanation, so this is said beside it and not as an error of the whole.
-      if (!signal.aborted) $("explaining").textContent = inWords(error).message;
+      if (!signal.aborted) this.part("explaining").textContent = inWords(error).message;
     } finally {
       clearTimeout(slow);
     }
@@ -121,37 +135,57 @@ export class Review {
 
   clearExplanation() {
     this.curve = [];
-    $("explaining").textContent = "";
-    $("explanation").hidden = true;
-    for (const id of ["words", "legend", "sentences", "curve", "curve-text"]) $(id).replaceChildren();
+    this.words.clear();
+    this.part("explanation").hidden = true;
+    for (const name of ["explaining", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
   }
 
   showExplanation(text, { label, scores, explanation }) {
     const labels = Object.keys(scores);
     // Of three labels a word may speak against one without speaking for a certain other.
     const other = labels.length === 2 ? labels.find((name) => name !== label) : "";
-    $("explanation").hidden = false;
-    drawWords($("words"), text, label, other, labels.length, explanation);
-    $("legend").replaceChildren(
-      ...swatch(hueOf(label), `speaks for ${label} `), ...swatch(hueOf(other), "speaks against it "),
-      "· underlined: what each sentence says by itself",
-    );
-    $("sentence-details").hidden = explanation.sentences.length < 2;
-    const characters = Array.from(text);
-    $("sentences").replaceChildren(...explanation.sentences.map((sentence) => element(
-      "li", {}, element("b", {}, `${sentence.label} ${percent(sentence.score)}`), characters.slice(sentence.start, sentence.end).join(""),
-    )));
+    this.part("explanation").hidden = false;
+    this.words.show(text, label, other, explanation);
+    this.part("legend").replaceChildren(...legendOf(label, other));
     this.curve = explanation.curve;
-    $("curve-figure").hidden = !this.curve.length;
+    this.part("curve-figure").hidden = !this.curve.length;
     if (!this.curve.length) return;
     this.showCurve();
-    $("curve-title").textContent = `How sure it was of “${label}” after each word`;
+    this.part("curve-title").textContent = `How probable “${label}” was after each word`;
     const scored = this.curve.map((point) => point.score);
-    $("curve-text").textContent = `From ${percent(scored[0])} after the first word to ${percent(scored.at(-1))} after the last; `
+    this.part("curve-text").textContent = `From ${percent(scored[0])} after the first word to ${percent(scored.at(-1))} after the last; `
       + `lowest ${percent(Math.min(...scored))}, highest ${percent(Math.max(...scored))}.`;
   }
 
   showCurve() {
-    if (this.curve?.length) drawCurve($("curve"), this.curve);
+    if (this.curve?.length) drawCurve(this.part("curve"), this.curve);
   }
+}
+
+/** The words that say what colours and lines mean, drawn like what they explain. */
+function legendOf(label, other) {
+  const drawn = (side, hue, words) => {
+    const made = document.createElement("span");
+    made.className = `word ${side} ${hue}`;
+    made.textContent = words;
+    return made;
+  };
+  return [drawn("for", hueOf(label), `solid line: for ${label}`), drawn("against", hueOf(other), "dotted: against"), "thicker: more"];
+}
+
+/** Puts a copy of the template into a place; its parts by their names. */
+function cloneTemplate(place, prefix) {
+  const copy = document.getElementById("reading").content.cloneNode(true);
+  const parts = new Map();
+  for (const part of copy.querySelectorAll("[data-part]")) {
+    part.id = prefix + part.dataset.part;
+    parts.set(part.dataset.part, part);
+  }
+  for (const name of REFERENCES) {
+    for (const found of copy.querySelectorAll(`[${name}]`)) {
+      found.setAttribute(name, found.getAttribute(name).split(" ").map((id) => prefix + id).join(" "));
+    }
+  }
+  place.prepend(copy);
+  return parts;
 }
