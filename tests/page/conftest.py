@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.chromium import PROGRAM, SLOW, launched
+from tests.page.windows import HEIGHTS
 from tests.pictures import MODEL, STORE
 from tests.service import Service, serving
 
@@ -51,6 +52,26 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     context.close()
     # A refused request is on the console by itself, whatever the page makes of it.
     assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture(
+    params=[(320, "light"), (320, "dark"), (320, "forced"), (768, "light"), (1280, "dark"), (1280, "forced")],
+    ids=lambda it: f"{it[0]}-{it[1]}",
+)
+def sized(browser: Browser, service: Service, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page in windows of several widths, light, dark, and in colours that the system forces on it."""
+    width, colours = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": HEIGHTS[width]},
+        color_scheme="dark" if colours == "dark" else "light",
+        forced_colors="active" if colours == "forced" else "none",
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(service.url)
+    expect(page.locator("#model option").first).to_be_attached()
+    yield page
+    context.close()
 
 
 def is_foreign(url: str, service: Service) -> bool:

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.page.chromium import SLOW, answer_with, prediction
-from tests.service import Service
+from tests.page.windows import everybody_can_use
 
 pytestmark = pytest.mark.extra
 
 REVIEW = "I liked the first half 🎬. The second half was dull, far too long, and the ending is simply awful!"
-
-
-HEIGHTS = {320: 568, 768: 1024, 1280: 800}
-"""Of a small phone, a tablet and a laptop, by their widths."""
-
-
-@pytest.fixture(
-    params=[(320, "light"), (320, "dark"), (320, "forced"), (768, "light"), (1280, "dark"), (1280, "forced")],
-    ids=lambda it: f"{it[0]}-{it[1]}",
-)
-def sized(browser: Browser, service: Service, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page in windows of several widths, light, dark, and in colours that the system forces on it."""
-    width, colours = request.param
-    context = browser.new_context(
-        viewport={"width": width, "height": HEIGHTS[width]},
-        color_scheme="dark" if colours == "dark" else "light",
-        forced_colors="active" if colours == "forced" else "none",
-        reduced_motion="reduce",
-    )
-    page = context.new_page()
-    page.goto(service.url)
-    expect(page.locator("#model option").first).to_be_attached()
-    yield page
-    context.close()
-
-
-def everybody_can_use(page: Page) -> None:
-    """axe-core finds nothing serious, and nothing sticks out of the window."""
-    found = Axe().run(page).response["violations"]
-    assert [(rule["id"], rule["nodes"]) for rule in found if rule["impact"] in ("serious", "critical")] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_an_answer_with_its_explanation(sized: Page) -> None:

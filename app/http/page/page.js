@@ -1,9 +1,13 @@
 // Puts the page together: tabs, API key, model picker, and what each tab holds.
 
+import { Code } from "./code.js";
+import { Comparison } from "./compare.js";
 import { FileScorer } from "./file.js";
+import { History } from "./history.js";
 import { KeyForm, Notice } from "./notice.js";
 import { Review } from "./review.js";
 import { Tabs } from "./tabs.js";
+import { copy, linkTo, textsOf } from "./share.js";
 import { askJson } from "./service.js";
 import { element } from "./draw.js";
 
@@ -38,13 +42,35 @@ function offerSamples(review) {
     button.addEventListener("click", () => review.show(text));
     return button;
   });
-  review.part("text").after(element("p", { className: "samples" }, element("span", {}, "Try:"), ...buttons));
+  review.part("review-notice").before(element("p", { className: "samples" }, element("span", {}, "Try:"), ...buttons));
 }
 
-const tabs = new Tabs($("tabs"));
+/** A link has its texts behind the #, which browsers send to nobody. */
+function takeLink() {
+  const [text, other] = textsOf(location.hash);
+  if (other) comparison.show([text, other]);
+  else if (text) review.show(text);
+  if (text || other) tabs.show(other ? "tab-compare" : "tab-review");
+}
+
+const comparison = new Comparison(keyForm);
+const tabs = new Tabs($("tabs"), (tab) => tab === "tab-compare" && comparison.begin(review.text));
 const review = new Review($("review"), "Paste or type a review", keyForm);
 offerSamples(review);
+review.part("review-notice").before($("history"));
+review.part("facts").after($("tools"));
+new History(review);
+new Code(review);
 new FileScorer(new Notice($("file-notice"), keyForm), tabs);
+$("copy-link").addEventListener("click", () => copy(linkTo([review.text]), $("link"), $("link-said")));
+review.addEventListener("change", () => {
+  $("link").hidden = true;
+  $("link-said").textContent = "";
+});
+// A link stands for the text that it came with.
+$("views").addEventListener("input", () => location.hash && history.replaceState(null, "", location.pathname + location.search));
+addEventListener("hashchange", takeLink);
 showModels();
 review.part("text").focus();
+takeLink();
 if (review.text) review.changed(0);

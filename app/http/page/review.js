@@ -19,7 +19,8 @@ const pause = (time, signal) => new Promise((resolve, reject) => {
 /** A text field with its answer.
  *
  * place: gets it; label: of the field; prefix: of the ids of its parts, so that there may be several.
- * It fires "answer" with each answer, null where there is none any more, and "rest" when the typing rests.
+ * It fires "change" when the text is another one, "answer" with its answer, and "rest" when it has one and the typing
+ * rests.
  */
 export class Review extends EventTarget {
   constructor(place, label, keyForm, prefix = "") {
@@ -50,6 +51,7 @@ export class Review extends EventTarget {
   /** The text is another one: nothing that was said or asked about the old one counts any more. */
   changed(wait) {
     this.notice.clear();
+    this.tell("change");
     this.begin(wait);
   }
 
@@ -59,17 +61,12 @@ export class Review extends EventTarget {
     this.clearExplanation();
     const { text } = this;
     if (!text.trim()) {
-      this.hide();
+      this.part("result").hidden = true;
       return;
     }
     // The old answer goes when the new one is there, or after a moment (answer.css).
     this.part("result").setAttribute("aria-busy", "true");
     this.read(text, wait, this.running.signal);
-  }
-
-  hide() {
-    this.part("result").hidden = true;
-    this.tell("answer", null);
   }
 
   tell(kind, answer) {
@@ -87,7 +84,7 @@ export class Review extends EventTarget {
       this.showAnswer(answer);
     } catch (error) {
       if (signal.aborted) return;
-      this.hide();
+      this.part("result").hidden = true;
       this.notice.show(error, () => this.begin(0));
       return;
     }

@@ -9,6 +9,8 @@ export function useKey(given) {
   key = given;
 }
 
+export const hasKey = () => key !== "";
+
 /** An error whose message can be shown. `needsKey` asks for an API key; `retryAfter` is in seconds. */
 export class ServiceError extends Error {
   constructor(message, { status = 0, retryAfter = 0 } = {}) {

@@ -1,7 +1,9 @@
 // Tabs as the ARIA authoring practices have them: arrow keys go from one to the next.
 
 export class Tabs {
-  constructor(list) {
+  /** shown: called with the id of a tab whose panel is shown. */
+  constructor(list, shown) {
+    this.shown = shown;
     this.tabs = [...list.querySelectorAll("[role=tab]")];
     for (const tab of this.tabs) tab.addEventListener("click", () => this.show(tab));
     list.addEventListener("keydown", (event) => {
@@ -22,6 +24,7 @@ export class Tabs {
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
       document.getElementById(tab.getAttribute("aria-controls")).hidden = !chosen;
+      if (chosen) this.shown(tab.id);
     }
   }
 }
