@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     metrics: Access = "auto"
     """Who may read /metrics: public, admin (a key of that scope), off; auto is admin where there are keys."""
     docs: Access = "auto"
-    """Who may read /docs and /openapi.json; as above."""
+    """Who may read /openapi.json, which /docs shows; as above, and off takes both away."""
     cors_origins: str | None = None
     """Web origins whose pages may call, such as https://a.example,https://b.example, or *; unset: none."""
     max_file: int = Field(default=536_870_912, ge=1_024, le=1_099_511_627_776)

@@ -204,9 +204,8 @@ async def test_the_documentation_loads_nothing_from_outside() -> None:
     is there, and the browser is told to allow no other."""
     async with client_of(application()) as client:
         page = await client.get("/docs")
-        addresses = re.findall(r"(?:src|href)=\"([^\"]+)\"|url: '([^']+)'", page.text)
-        found = [first or second for first, second in addresses]
-        assert len(found) == 4
+        found = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
+        assert {"docs/assets/swagger-ui-bundle.js", "page/docs.js", "openapi.json"} <= set(found)
         for address in found:
             assert not address.startswith("/")
             assert (await client.get(urljoin("/docs", address))).status_code == 200
@@ -214,7 +213,7 @@ async def test_the_documentation_loads_nothing_from_outside() -> None:
     assert "https:" not in page.text
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
-    assert "script-src 'self' 'sha256-" in policy
+    assert "script-src 'self';" in policy
     assert "unsafe-eval" not in policy
 
 

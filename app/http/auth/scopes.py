@@ -40,8 +40,9 @@ _SCOPES = {
     "/v2/health/ready": _PUBLIC,
     "/metrics": _METRICS,
     "/openapi.json": _DOCS,
-    "/docs": _DOCS,
-    "/docs/assets/{name}": _DOCS,
+    # The same for everybody too; it asks for the document with its reader's key.
+    "/docs": _PUBLIC,
+    "/docs/assets/{name}": _PUBLIC,
 }
 
 

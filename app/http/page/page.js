@@ -4,7 +4,8 @@ import { Code } from "./code.js";
 import { Comparison } from "./compare.js";
 import { FileScorer } from "./file.js";
 import { History } from "./history.js";
-import { KeyForm, Notice } from "./notice.js";
+import { KeyForm } from "./key.js";
+import { Notice } from "./notice.js";
 import { Review } from "./review.js";
 import { Tabs } from "./tabs.js";
 import { copy, linkTo, textsOf } from "./share.js";
@@ -21,7 +22,7 @@ const SAMPLES = {
 const $ = (id) => document.getElementById(id);
 
 const keyForm = new KeyForm();
-const notice = new Notice($("notice"), keyForm);
+const notice = new Notice($("notice"), keyForm, { above: true });
 
 async function showModels() {
   try {

@@ -14,6 +14,8 @@ from starlette.responses import Response
 from app.http.openapi.texts import PAGE
 
 _FOLDER = Path(__file__).parent
+DOCS = _FOLDER / "docs.html"
+"""The page around Swagger UI, which is answered at ``/docs``."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _SCRIPT = "page.js"
 """What a browser asks for and a probe of ``/`` does not."""
@@ -39,7 +41,7 @@ def build_page_router(opened: Callable[[], None] = lambda: None) -> APIRouter:
         opened: called when somebody opens it.
     """
     router = APIRouter()
-    files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+    files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES and path != DOCS}
 
     @router.get("/", **PAGE)
     async def page(request: Request) -> Response:

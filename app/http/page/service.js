@@ -3,13 +3,31 @@
 const LIMIT = 60_000;
 /** Milliseconds after which an answer is given up; the service's own limit is 30 s unless it was told otherwise. */
 
-let key = "";
+const KEPT = "sentiment.key";
 
+let key = keptKey();
+
+/** The API key that is sent with every request; "" for none. Kept until the tab is closed. */
 export function useKey(given) {
   key = given;
+  try {
+    if (key) sessionStorage.setItem(KEPT, key);
+    else sessionStorage.removeItem(KEPT);
+  } catch {
+    // A browser that keeps nothing: then it lasts as long as the page.
+  }
 }
 
 export const hasKey = () => key !== "";
+export const usedKey = () => key;
+
+function keptKey() {
+  try {
+    return sessionStorage.getItem(KEPT) ?? "";
+  } catch {
+    return "";
+  }
+}
 
 /** An error whose message can be shown. `needsKey` asks for an API key; `retryAfter` is in seconds. */
 export class ServiceError extends Error {
@@ -32,10 +50,11 @@ const MESSAGES = {
   body_too_large: "That is larger than the service accepts.",
   unsupported_media_type: "That is not a kind of file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.",
   unauthorized: "This service needs an API key.",
-  forbidden: "This API key does not allow that. Another one may.",
+  forbidden: "This API key is known, but does not allow that. Another one may.",
   internal_error: "The service failed on this. It has been written to its log.",
 };
-const WRONG_KEY = "This API key is wrong: the service does not know it. Check that it was copied whole.";
+const WRONG_KEY = "This API key is wrong: the service does not know it. Check that it was copied whole, and that nobody has revoked it.";
+const scopeMissing = (scope) => `This API key is known, but lacks the scope “${scope}”. Use one that was made with --scope ${scope}.`;
 const UNREACHABLE = "The service cannot be reached. Is it still running?";
 const UNREADABLE = "The answer broke off or cannot be read. Please try again.";
 
@@ -87,7 +106,8 @@ async function errorOf(response, used) {
   const problem = (await response.json().catch(() => null)) ?? {};
   const { status } = response;
   const code = problem.code ?? BY_STATUS[status] ?? "";
-  const known = status === 401 && used ? WRONG_KEY : MESSAGES[code] ?? (status >= 500 ? MESSAGES.overloaded : "");
+  const scope = /scope="([a-z]+)"/.exec(response.headers.get("WWW-Authenticate"))?.[1];
+  const known = status === 403 && scope ? scopeMissing(scope) : status === 401 && used ? WRONG_KEY : MESSAGES[code] ?? (status >= 500 ? MESSAGES.overloaded : "");
   // What is wrong with a file or a field only the service knows.
   const message = !known ? problem.detail || `The service answered ${status}.`
     : DETAILED.has(code) && problem.detail ? `${known} (${problem.detail})` : known;
