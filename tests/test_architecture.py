@@ -49,8 +49,8 @@ ROOMS: dict[str, set[str]] = {
     "files": {"errors", "sentiment", "text"},
     "report": {"errors", "files", "text", "version"},
     "http": {
-        *("errors", "feedback", "files", "keys", "logs", "metrics", "sentiment", "serving", "settings", "store"),
-        *("tracing", "version"),
+        *("errors", "feedback", "files", "keys", "logs", "metrics", "report", "sentiment", "serving", "settings"),
+        *("store", "tracing", "version"),
     },
     "training": {
         *("errors", "files", "golden", "histograms", "labels", "model", "native", "process", "sentiment", "settings"),

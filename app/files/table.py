@@ -255,6 +255,11 @@ def value_at(row: Mapping[str, Any], path: Sequence[str]) -> Any:
     return value
 
 
+def header_of(table: Table) -> list[str]:
+    """The columns of a table in the order of its values."""
+    return list(getattr(table, "header", None) or table.columns)
+
+
 def check_distinct(name: str, columns: Sequence[str]) -> None:
     """Refuse a table that names two columns alike, which only CSV and TSV can hold.
 

@@ -218,7 +218,9 @@ class FileColumns(BaseModel):
     text_column: Annotated[
         str | None, Field(description="The one that is classified if none is named; null: one must be named.")
     ]
-    layout: Annotated[str | None, Field(description="What the file was found to be, for people.")]
+    layout: Annotated[str, Field(description="What the file was found to be, for people.")]
+    delimiter: Annotated[str | None, Field(description="Between the values of CSV and TSV; null in other formats.")]
+    rows: Annotated[list[list[str]], Field(description="The first rows, in the order of the columns, shortened.")]
 
 
 class StatusResponse(BaseModel):

@@ -13,10 +13,11 @@ from app.files.job import say
 from app.files.layout import STANDARD, Format, Layout, layout_of
 from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
+from app.report.columns import check_groups
 from app.report.findings import Findings, Wanted
 from app.report.page import page_of
+from app.report.times import check_time_format
 
-_MOST_GROUPINGS = 10
 _LONGEST_MODEL = 200
 
 
@@ -55,27 +56,10 @@ def wanted(args: argparse.Namespace) -> Wanted:
     Raises:
         OptionError: one of them cannot be.
     """
-    groups = tuple(dict.fromkeys(args.group_by))
-    if len(groups) > _MOST_GROUPINGS:
-        raise OptionError("group_by", f"at most {_MOST_GROUPINGS} columns (got {len(groups)})")
+    groups = check_groups(args.group_by)
     if args.time_format is not None:
         check_time_format(args.time_format)
     return Wanted(groups, args.time_column, args.time_format)
-
-
-def check_time_format(form: str) -> None:
-    """Refuse a format that does not tell the year.
-
-    Raises:
-        OptionError: it does not.
-    """
-    some = datetime(2001, 2, 3, tzinfo=UTC)
-    try:
-        told = datetime.strptime(some.strftime(form), form).year == some.year
-    except ValueError:
-        told = False
-    if not told:
-        raise OptionError("time_format", f"must say how dates are written, such as %d/%m/%Y (got {form[:40]!r})")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from app.errors import DataError
-from app.files.table import Table, Window, is_nothing
+from app.files.table import Table, Window, header_of, is_nothing
 from app.report.columns import place_of, result_columns
 from app.report.examples import SAMPLE_CHARACTERS, Example, Extremes, Sample
 from app.report.tallies import Groups, Tally
@@ -76,7 +76,7 @@ class Source:
     Attributes:
         name: its name, without folders.
         found: what it was found to be.
-        changed: the day and the minute it was changed last, in UTC.
+        changed: the day and the minute it was changed last, in UTC; "" where nobody knows.
         columns: the columns that were taken, by what for.
         rows: how many it has.
         left_out: rows that are not as they should be, and were left out.
@@ -137,16 +137,38 @@ class Findings:
             DataError: it was not scored, or lacks a column that was asked for, or cannot be read on.
         """
         header = header_of(table)
-        results = result_columns(name, header)
-        self.wanted.check(name, header)
-        rows = _Rows(name, table, header, results, self)
+        rows = self.begin(name, header, table.text_column)
         for window in table.windows():
             rows.add(window.texts, window.values(header))
-        columns = {"text": table.text_column, "results": f"{results['label']} to {results['error']}"}
+        self.end(rows, table, changed)
+
+    def begin(self, name: str, header: Sequence[str], text_column: str) -> Rows:
+        """Take the rows of a file as they come; ``end`` when all are there.
+
+        Args:
+            name: what it is called.
+            header: its columns, those of the results among them.
+            text_column: the one with the texts.
+
+        Raises:
+            DataError: it was not scored, or lacks a column that was asked for.
+        """
+        self.wanted.check(name, header)
+        return Rows(name, header, text_column, self)
+
+    def end(self, rows: Rows, table: Table, changed: str) -> None:
+        """Take note of where the rows came from.
+
+        Args:
+            rows: those that ``begin`` gave.
+            table: the file that was read.
+            changed: see ``Source``.
+        """
+        columns = {"text": rows.text_column, "results": f"{rows.results['label']} to {rows.results['error']}"}
         columns |= {"group": ", ".join(self.wanted.group_by)} if self.groups else {}
         columns |= {"time": self.time_column} if self.time_column is not None else {}
         bad = table.bad
-        self.sources.append(Source(name, table.found, changed, columns, rows.number, bad.count, bad.first))
+        self.sources.append(Source(rows.name, table.found, changed, columns, rows.number, bad.count, bad.first))
 
     def timeline(self) -> Timeline | None:
         """The rows by time, in the way of writing that fits most of them; None where there is no time.
@@ -173,19 +195,24 @@ class Findings:
         return [line.pattern.name for line in self.timelines if best and line is not best and line.read == best.read]
 
 
-class _Rows:
-    """The rows of one file on their way into ``Findings``."""
+class Rows:
+    """The rows of one file on their way into ``Findings``.
 
-    def __init__(
-        self, name: str, table: Table, header: Sequence[str], results: dict[str, str], findings: Findings
-    ) -> None:
+    Attributes:
+        name: of the file.
+        text_column: its column with the texts.
+        results: its columns that ``classify`` added, by what they are.
+        number: how many rows there were.
+    """
+
+    def __init__(self, name: str, header: Sequence[str], text_column: str, findings: Findings) -> None:
+        self.name = name
+        self.text_column = text_column
+        self.results = results = result_columns(name, header)
         self.number = 0
-        self._name = name
         self._file = len(findings.sources)
         self._findings = findings
         self._header = header
-        self._text = table.text_column
-        self._results = set(results.values())
         places = {kind: header.index(column) for kind, column in results.items()}
         self._label, self._score, self._error = (places[kind] for kind in ("label", "score", "error"))
         self._judgement, self._rating = places["judgement"], places.get("rating")
@@ -235,7 +262,7 @@ class _Rows:
         if label not in findings.scores:
             if len(findings.scores) >= MOST_LABELS:
                 raise DataError(
-                    f"{self._name}, row {self.number}: more than {MOST_LABELS} different labels, which no model has; "
+                    f"{self.name}, row {self.number}: more than {MOST_LABELS} different labels, which no model has; "
                     f"is {self._header[self._label]!r} the column that classify wrote?"
                 )
             findings.scores[label] = array("q", bytes(8 * (BINS + 1)))
@@ -256,7 +283,7 @@ class _Rows:
             number = float("nan")
         if not abs(number) < 1e6:
             raise DataError(
-                f"{self._name}, row {self.number}: {self._header[place]!r} is {str(row[place])[:40]!r}, not a number; "
+                f"{self.name}, row {self.number}: {self._header[place]!r} is {str(row[place])[:40]!r}, not a number; "
                 "was the file changed since classify wrote it?"
             )
         return number
@@ -267,7 +294,7 @@ class _Rows:
             plain = "".join(filter(str.isalnum, column)).lower()
             if plain not in USUAL_NAMES and not any(isinstance(row[place], date) for row in values[:1]):
                 continue
-            if column in self._results or column == self._text:
+            if column in self.results.values() or column == self.text_column:
                 continue
             given = _given(values, place)
             if given and fitting(given, pattern_of(self._findings.wanted.time_format))[1] >= ENOUGH * len(given):
@@ -282,8 +309,3 @@ def _given(rows: Sequence[Sequence[Any]], place: int) -> list[Any]:
 
 def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and is_nothing(value))
-
-
-def header_of(table: Table) -> list[str]:
-    """The columns of a table in the order of its values."""
-    return list(getattr(table, "header", None) or table.columns)

@@ -121,13 +121,18 @@ def provenance(findings: Findings, model: str | None, changed_in: int = 0) -> Se
     facts: list[tuple[str, Sequence[Child]]] = [
         ("File" if len(sources) == 1 else "Files", _files(sources)),
         ("Model", [model or "not recorded in the file"]),
-        ("Scored", [f"{max(source.changed for source in sources)} UTC, when the scored file was last changed"]),
+        *_changed(sources),
         ("Rows", [_rows(tally.rows, left_out)]),
         ("Columns", _columns(sources[0])),
         ("Exact or not", [_EXACT]),
     ]
     pairs = [made for name, says in facts for made in (element("dt", {}, name), element("dd", {}, *says))]
     return Section("scored", "What was scored", [element("dl", {}, *pairs)])
+
+
+def _changed(sources: Sequence[Source]) -> list[tuple[str, Sequence[Child]]]:
+    last = max(source.changed for source in sources)
+    return [("Scored", [f"{last} UTC, when the scored file was last changed"])] if last else []
 
 
 def _files(sources: Sequence[Source]) -> list[Child]:

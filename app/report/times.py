@@ -10,6 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from app.errors import OptionError
+
 USUAL_NAMES = frozenset(
     "date day time datetime timestamp created createdat createdon createdtime creationdate creationtime reviewdate "
     "reviewtime reviewedat reviewtimestamp published publishedat publisheddate publishdate posted postedat postdate "
@@ -219,3 +221,18 @@ def _after(start: date, unit: Unit) -> date:
 def shown(start: date, unit: Unit) -> str:
     """A period as people read it; weeks by their Monday."""
     return start.isoformat()[: {Unit.MONTH: 7, Unit.YEAR: 4}.get(unit, 10)]
+
+
+def check_time_format(form: str) -> None:
+    """Refuse a format that does not tell the year.
+
+    Raises:
+        OptionError: it does not.
+    """
+    some = datetime(2001, 2, 3, tzinfo=UTC)
+    try:
+        told = datetime.strptime(some.strftime(form), form).year == some.year
+    except ValueError:
+        told = False
+    if not told:
+        raise OptionError("time_format", f"must say how dates are written, such as %d/%m/%Y (got {form[:40]!r})")

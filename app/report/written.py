@@ -8,9 +8,9 @@ from pathlib import Path
 
 from app.files.layout import DELIMITED, Format, Layout
 from app.files.options import OnBadRow, ReadOptions
-from app.files.table import BadRows, Table, Window, paths_of
+from app.files.table import BadRows, Table, Window, header_of, paths_of
 from app.report.command import read_scored, write_report
-from app.report.findings import Findings, Wanted, header_of
+from app.report.findings import Findings, Wanted
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,17 @@ def before_call(_: Any, case: Any, **__: Any) -> None:
         usual = {"encoding": "utf-8", "no_header": "false", "quoting": "standard", "model": "tiny"}
         if case.query.get("format") == "lines":
             usual["text_column"] = "text"
-        case.query = {name: usual.get(name, value) for name, value in case.query.items()}
+        # A report is on a file that was scored before, which no document can describe.
+        usual |= {"output": "csv"} if case.query.get("output") == "html" else {}
+        case.query = {name: usual.get(name, value) for name, value in case.query.items() if name not in _OF_REPORTS}
     if case.body is not NOT_SET and path in _BODIES:
         case.body = _BODIES[path](case)
     elif case.body is not NOT_SET and path.endswith("/infer"):
         case.body = _tensors(case)
+
+
+_OF_REPORTS = {"group_by", "time_column", "time_format", "name", "scored_by"}
+"""Parameters that only go with a report."""
 
 
 def _worded(value: Any) -> Any:

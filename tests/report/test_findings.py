@@ -76,7 +76,7 @@ def test_the_results_that_were_added_last_count() -> None:
     ("content", "wanted", "message"),
     [
         (b"text,label,score\na,b,1\n", {}, "this file was not scored: it has no columns label, score, tokens"),
-        (b"text,label,score\na,b,1\n", {}, "Run classify on it first"),
+        (b"text,label,score\na,b,1\n", {}, "Score it first"),
         (None, {"group_by": ("shop",)}, "no column 'shop'; there are 'text', 'store', 'date', 'label', "),
         (None, {"group_by": ("shop",)}, "(see --group-by)"),
         (None, {"time_column": "when"}, "no column 'when'; there are 'text', "),

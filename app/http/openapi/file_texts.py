@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from app.files.layout import WHOLE_FILES, Format
+from app.files.layout import Format
 from app.files.options import OnBadRow, Quoting
 from app.http.openapi.texts import UNKNOWN_MODEL, responses
 from app.http.problems import Problem
@@ -23,7 +23,7 @@ _READING = (
     Problem(413, "body_too_large", "body must not exceed 536870912 bytes"),
     Problem(415, "unsupported_media_type", "the body is the file itself, not a form"),
     Problem(415, "unsupported_encoding", "content-encoding must be gzip, once"),
-    Problem(422, "invalid_request", "output: must be one of jsonl, csv"),
+    Problem(422, "invalid_request", "output: must be one of jsonl, csv, html"),
     Problem(
         422,
         "invalid_file",
@@ -80,7 +80,20 @@ _READ = {
 }
 _QUERY = {
     **_READ,
-    "output": ("Of the results; else as Accept says.", {"enum": ["jsonl", "csv"], "default": "jsonl"}, "csv"),
+    "output": (
+        "Of the results; else as Accept says. html: a report on a file that was scored before.",
+        {"enum": ["jsonl", "csv", "html"], "default": "jsonl"},
+        "csv",
+    ),
+    "group_by": (
+        "Of a report: a column by whose values it compares; may be given up to ten times.",
+        {"type": "array", "items": _TEXT, "maxItems": 10},
+        ["shop"],
+    ),
+    "time_column": ("Of a report: the column with times; else one whose name and values say so.", _TEXT, "date"),
+    "time_format": ("Of a report: how times are written, as Python's strptime has it.", _TEXT, "%d/%m/%Y"),
+    "name": ("Of a report: what it calls the file.", _TEXT, "reviews.csv"),
+    "scored_by": ("Of a report: the model that scored the file.", _TEXT, "reviews-gru/2"),
     "model": (
         "What is to score it, of what is loaded: NAME, NAME/VERSION or NAME@LABEL. Without it, what is served.",
         {"type": "string"},
@@ -92,8 +105,6 @@ _QUERY = {
         True,
     ),
 }
-_STARTS = [form for form in Format if form not in WHOLE_FILES]
-"""Formats whose start tells their columns."""
 _BINARY = {"type": "string", "format": "binary"}
 _SHOWN = {
     Format.CSV: f"id,review\n17,{REVIEW}\n",
@@ -156,6 +167,7 @@ FILES: dict[str, Any] = {
                     "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
                     f"17,{REVIEW},positive,0.993,15,false,0.0,ok,\n",
                 },
+                "text/html": {"schema": {"type": "string"}, "example": "<!doctype html>\n<html>...</html>\n"},
             },
         },
         **responses(_PROBLEMS),
@@ -173,7 +185,7 @@ FILES: dict[str, Any] = {
 FILE_COLUMNS: dict[str, Any] = {
     "tags": ["classify"],
     "operation_id": "file_columns",
-    "summary": "The columns of a file, by its start",
+    "summary": "The columns and first rows of a file, by its start",
     "response_description": "What the start of the file tells.",
     "response_model": FileColumns,
     "responses": {
@@ -184,6 +196,8 @@ FILE_COLUMNS: dict[str, Any] = {
                         "columns": ["id", "review"],
                         "text_column": "review",
                         "layout": "CSV, values between ';', 2 columns named in the first row",
+                        "delimiter": ";",
+                        "rows": [["17", REVIEW]],
                     }
                 }
             }
@@ -191,11 +205,11 @@ FILE_COLUMNS: dict[str, Any] = {
         **responses(_READING),
     },
     "openapi_extra": {
-        "parameters": _parameters({**_QUERY, "format": (_QUERY["format"][0], {"enum": _STARTS}, "csv")}),
+        "parameters": _parameters(_QUERY),
         "requestBody": {
             "required": True,
-            "description": "The first 64 KiB of the file or more, up to 1 MiB.",
-            "content": _bodies(_STARTS),
+            "description": "The first 64 KiB of the file or more, up to 1 MiB; of XLSX and Parquet the whole file.",
+            "content": _bodies(list(Format)),
         },
     },
 }

@@ -16,6 +16,7 @@ from app.errors import DataError, OptionError
 from app.files.layout import Format, Layout
 from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.http.problems import Problem
+from app.http.uploads.file_report import HTML, ReportRequest, report_request
 
 FILES_PATH = "/files"
 COLUMNS_PATH = "/files/columns"
@@ -34,6 +35,8 @@ _LIBRARIES = {Format.PARQUET: "pyarrow", Format.XLSX: "openpyxl"}
 _REMEDIES = {"compression": ("Content-Encoding", "gzip is taken, where this header says so")}
 """What helps where no parameter does."""
 _CLOSE = {"Connection": "close"}
+_GROUP_BY = "group_by"
+"""The one parameter that may be given several times."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -48,6 +51,7 @@ class FileRequest:
         answer: format of the results.
         escape_formulas: whether values of CSV results that a spreadsheet would compute are kept from it.
         model: what is to score it, of what is loaded; None: what is served.
+        report: what the answer says, where it is a report in the place of rows.
     """
 
     layout: Layout
@@ -55,6 +59,7 @@ class FileRequest:
     answer: Format
     escape_formulas: bool
     model: str | None
+    report: ReportRequest | None = None
 
 
 def parse_file_request(scope: Scope) -> FileRequest:
@@ -67,13 +72,15 @@ def parse_file_request(scope: Scope) -> FileRequest:
         query = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise _invalid("query", "must be percent-encoded UTF-8") from None
+    groups = [value for name, value in query if name == _GROUP_BY]
     fields = dict(query)
-    if len(fields) < len(query):
+    if len(fields) < len(query) - len(groups[1:]):
         raise _invalid("query", "must not name a parameter twice")
     media_type = Message()
     media_type["content-type"] = _header(scope, b"content-type")
     found = _format(fields.pop("format", None), media_type.get_content_type() if media_type["content-type"] else "")
-    answer, escapes = _answer(fields.pop("output", None), scope), _flag(fields, "escape_formulas")
+    output = fields.pop("output", None)
+    answer, escapes = _answer(output, scope), _flag(fields, "escape_formulas")
     model = fields.pop("model", None)
     # What the type says about a CSV file counts where the query does not (RFC 4180, section 3).
     charset, header = media_type.get_param("charset"), media_type.get_param("header")
@@ -88,11 +95,15 @@ def parse_file_request(scope: Scope) -> FileRequest:
             on_bad_row=_choice(fields, "on_bad_row", OnBadRow),
             keep_na=_flag(fields, "keep_na"),
         )
+        report = None
+        if output == HTML:
+            fields.pop(_GROUP_BY, None)
+            report = report_request(groups, fields)
     except OptionError as error:
         raise _invalid(error.option, error.message) from None
     if fields:
         raise _invalid(next(iter(fields)), "unknown parameter")
-    return FileRequest(Layout(found), options, answer, escapes, model)
+    return FileRequest(Layout(found), options, answer, escapes, model, report)
 
 
 def invalid_file(error: DataError) -> Problem:
@@ -136,10 +147,12 @@ def _format(given: str | None, media_type: str) -> Format:
 def _answer(given: str | None, scope: Scope) -> Format:
     if given is None:
         return Format.CSV if _header(scope, b"accept").partition(";")[0].strip().lower() == "text/csv" else Format.JSONL
+    if given == HTML:
+        return Format.JSONL
     for found in ANSWERS:
         if given == found:
             return found
-    raise _invalid("output", f"must be one of {_listed(ANSWERS)}")
+    raise _invalid("output", f"must be one of {_listed([*ANSWERS, HTML])}")
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import IO, TypeVar
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from app.http.auth.meter import Meter, meter_of
 from app.http.body import ClientGoneError, respond_and_discard
 from app.http.problems import Problem, problem_of
 from app.http.uploads.file_places import Transfers, Turns
+from app.http.uploads.file_report import MEDIA_TYPE, ReportRequest, report_steps
 from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, parse_file_request
 from app.http.uploads.piecewise import BrokenOffError, Piecewise
 from app.http.uploads.spool import SlowClient, TooSlowError, Upload, spool_body
@@ -112,7 +114,10 @@ class FilesEndpoint:
             gone = asyncio.create_task(_disconnected(upload))
             try:
                 table = await self._open(file, request, gone)
-                await self._stream(table, request, classifier, send, gone, meter_of(scope))
+                if request.report is not None:
+                    await self._report(table, request.report, send, gone)
+                else:
+                    await self._stream(table, request, classifier, send, gone, meter_of(scope))
             except DataError as error:
                 raise invalid_file(error) from error
             finally:
@@ -130,6 +135,19 @@ class FilesEndpoint:
         table.rows = survey.rows
         table.bad.count = survey.bad.count
         return table
+
+    async def _report(self, table: Table, report: ReportRequest, send: Send, gone: asyncio.Task[None]) -> None:
+        """Answer with the report on a table that was scored before."""
+        client = SlowClient(self._settings.file_stall, self._settings.file_transfer, "took")
+        async with self._turns.turn(gone):
+            steps, page = report_steps(report, table), b""
+            while (step := await _next(steps)) is not None:
+                page = step
+                if gone.done():
+                    raise ClientGoneError
+        await send(_head(MEDIA_TYPE, table))
+        await _send(send, page, gone, client)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _stream(
         self,
@@ -187,14 +205,17 @@ async def _next(steps: Iterator[_Item]) -> _Item | None:
 
 
 def _start(answer: Format, table: Table, columns: ResultColumns, model: str) -> Message:
+    return _head(ANSWERS[answer], table, {"x-model": model, "x-result-columns": ",".join(columns.names.values())})
+
+
+def _head(media_type: str, table: Table, more: Mapping[str, str] = MappingProxyType({})) -> Message:
     headers = {
-        "content-type": ANSWERS[answer],
-        "x-model": model,
+        "content-type": media_type,
         "x-rows": str(table.rows),
         "x-bad-rows": str(table.bad.count),
         "x-text-column": quote(table.text_column, safe=_SAFE),
         "x-layout": quote(table.found, safe=_SAFE),
-        "x-result-columns": ",".join(columns.names.values()),
+        **more,
     }
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {"type": "http.response.start", "status": 200, "headers": pairs}

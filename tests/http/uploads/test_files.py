@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ from app.errors import DeadlineError, OverloadedError
 from app.http.body import ClientGoneError
 from app.http.uploads.file_places import Turns
 from app.http.uploads.files import FilesEndpoint
+from app.report.findings import Findings, Wanted
+from app.report.page import page_of
 from app.sentiment import Outcome, Prediction
 from app.serving.pending import Listener
 from app.settings import Settings
 from tests.fakes import MODEL, FakeClassifier, application, client_of
-from tests.files.tables import workbook
+from tests.files.tables import table_of, workbook
 from tests.http.shapes import assert_problem, sample
+from tests.report.scored import Row, scored
 
 REVIEWS = b"id,review\n1,a good film\n2,\n3,bad\n"
 CSV_TYPE = {"Content-Type": "text/csv"}
@@ -237,16 +241,84 @@ async def test_the_columns_of_a_file_by_its_start() -> None:
             "columns": ["id", "Review"],
             "text_column": "Review",
             "layout": "CSV, values between ';', 2 columns named in the first row",
+            "delimiter": ";",
+            "rows": [["1", "good, very good"]] * 5,
         }
         response = await client.post("/files/columns?format=jsonl", content=b'{"a":1,"b":"x"}\n{"a"')
-        assert response.json() == {"columns": ["a", "b"], "text_column": None, "layout": None}
+        found = {"columns": ["a", "b"], "text_column": None, "layout": "JSON, an object a line", "delimiter": None}
+        assert response.json() == {**found, "rows": [["1", "x"]]}
         for content, query, status, code in [
             (b"<html>", "", 422, "invalid_file"),
-            (b"", "?format=parquet", 422, "invalid_request"),
+            (b"PAR1", "?format=parquet", 422, "invalid_file"),
             (b"a" * (1 << 20) + b"b", "", 413, "body_too_large"),
         ]:
             response = await client.post(f"/files/columns{query}", content=content, headers=CSV_TYPE)
             assert_problem(response, status, code)
+
+
+async def test_the_columns_of_a_small_workbook() -> None:
+    """Whose start would tell nothing: it is sent as a whole. Values are text, long ones shortened."""
+    content = workbook([["date", "text"], [date(2025, 1, 2), "good " * 100], [None, "bad"]])
+    async with client_of(application()) as client:
+        response = await client.post("/files/columns?format=xlsx", content=content)
+    found = response.json()
+    assert (found["columns"], found["text_column"], found["layout"]) == (
+        ["date", "text"],
+        "text",
+        "XLSX, sheet 'Sheet'",
+    )
+    assert [row[0] for row in found["rows"]] == ["2025-01-02T00:00:00", ""]
+    assert [len(row[1]) for row in found["rows"]] == [300, 3]
+
+
+SCORED = scored(
+    [Row("good film", more=("A", "2025-01-02")), Row("bad", "negative", more=("B", "2025-02-03"))] * 300,
+    ("shop", "day"),
+)
+
+
+async def test_a_report_on_a_scored_file() -> None:
+    """The page that the command writes of the same file, with its name and its model; nothing is classified."""
+    classifier = FakeClassifier()
+    query = "?output=html&group_by=shop&time_column=day&name=shop.csv&scored_by=tiny/7"
+    async with client_of(application(classifier)) as client:
+        response = await client.post(f"/files{query}", content=SCORED, headers=CSV_TYPE)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["x-rows"] == "600"
+    findings = Findings(Wanted(("shop",), "day"))
+    findings.add(table_of(SCORED), "shop.csv", "")
+    assert response.text == page_of(findings, "tiny/7")
+    assert "By tiny/7" in response.text
+    assert not classifier.started.is_set()
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "code", "says", "field"),
+    [
+        (b"text\ngood\n", "", "invalid_file", "this file was not scored", None),
+        (SCORED, "&group_by=store", "invalid_file", "no column 'store'; there are 'text', 'shop'", "group_by"),
+        (SCORED, "&time_column=shop", "invalid_file", "cannot be read as times", "time_column"),
+        (SCORED, "&time_format=%25d", "invalid_request", "must say how dates are written", "time_format"),
+        (SCORED, "".join(f"&group_by={n}" for n in range(11)), "invalid_request", "at most 10 columns", "group_by"),
+        (SCORED, "&name=a&name=b", "invalid_request", "must not name a parameter twice", "query"),
+        (SCORED, "&scored=1", "invalid_request", "unknown parameter", "scored"),
+    ],
+)
+async def test_a_report_that_cannot_be(content: bytes, query: str, code: str, says: str, field: str | None) -> None:
+    """The field and what there is instead; nothing of a report was sent before."""
+    async with client_of(application()) as client:
+        response = await client.post(f"/files?output=html{query}", content=content, headers=CSV_TYPE)
+    problem = assert_problem(response, 422, code)
+    assert says in problem["detail"]
+    assert field in {None, *(error["field"] for error in problem.get("errors", []))}
+
+
+async def test_what_only_a_report_knows() -> None:
+    """Is an unknown parameter elsewhere."""
+    async with client_of(application()) as client:
+        response = await client.post("/files?group_by=shop", content=SCORED, headers=CSV_TYPE)
+    assert "group_by: unknown parameter" in assert_problem(response, 422, "invalid_request")["detail"]
 
 
 async def test_the_number_of_files_is_bounded() -> None:

@@ -1,0 +1,63 @@
+"""A report as the answer to ``POST /files``: the page that ``report`` writes, of a file that was scored before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.files.table import Table, header_of
+from app.report.columns import check_groups
+from app.report.findings import Findings, Wanted
+from app.report.page import page_of
+from app.report.times import check_time_format
+
+HTML = "html"
+"""Of ``output``."""
+MEDIA_TYPE = "text/html; charset=utf-8"
+_LONGEST_NAME = 200
+_USUAL_NAME = "a file"
+_WINDOW_ROWS = 256
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """What a report is asked to say.
+
+    Attributes:
+        wanted: what it compares.
+        name: what it calls the file.
+        model: what scored the rows, where somebody says so.
+    """
+
+    wanted: Wanted
+    name: str
+    model: str | None
+
+
+def report_request(groups: Sequence[str], fields: dict[str, str]) -> ReportRequest:
+    """The parameters of a report, which are taken out of ``fields``.
+
+    Raises:
+        OptionError: one of them cannot be.
+    """
+    time_column, time_format = fields.pop("time_column", None), fields.pop("time_format", None)
+    name, model = fields.pop("name", ""), fields.pop("scored_by", "")
+    if time_format is not None:
+        check_time_format(time_format)
+    wanted = Wanted(check_groups(groups), time_column, time_format)
+    return ReportRequest(wanted, name[:_LONGEST_NAME] or _USUAL_NAME, model[:_LONGEST_NAME] or None)
+
+
+def report_steps(request: ReportRequest, table: Table) -> Iterator[bytes]:
+    """Read the rows, nothing at a time but the report at the end, so that a reader may stop in between.
+
+    Raises:
+        DataError: the file was not scored, or lacks a column that was asked for, or that has hardly any times.
+    """
+    findings, header = Findings(request.wanted), header_of(table)
+    rows = findings.begin(request.name, header, table.text_column)
+    for window in table.windows(_WINDOW_ROWS):
+        rows.add(window.texts, window.values(header))
+        yield b""
+    findings.end(rows, table, "")
+    yield page_of(findings, request.model).encode()
