@@ -1,8 +1,9 @@
 // A file of reviews: chosen, scored while it streams back, downloaded.
 
+import { FileLayout } from "./layout.js";
 import { Results, count, rowsOf } from "./results.js";
 import { ServiceError, ask } from "./service.js";
-import { columnsOf, formatOf, linesOf } from "./table.js";
+import { linesOf } from "./table.js";
 import { element } from "./draw.js";
 
 const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "application/x-ndjson", json: "application/json", lines: "text/plain", parquet: "application/vnd.apache.parquet", xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" };
@@ -10,9 +11,11 @@ const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "appli
 const $ = (id) => document.getElementById(id);
 
 export class FileScorer {
-  /** notice: where errors are said; tabs: the page's, of which the file's is shown when one is dropped. */
-  constructor(notice, tabs) {
-    Object.assign(this, { notice, tabs, running: null });
+  /** notice: where errors are said; tabs: the page's, of which the file's is shown when one is dropped; report: on what
+   * was scored.
+   */
+  constructor(notice, tabs, report) {
+    Object.assign(this, { notice, tabs, running: null, layout: new FileLayout(notice), report });
     $("file").addEventListener("change", () => this.choose($("file").files[0]));
     $("file-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -21,6 +24,7 @@ export class FileScorer {
     $("stop").addEventListener("click", () => this.running?.abort());
     $("download-csv").addEventListener("click", () => this.download("csv"));
     $("download-jsonl").addEventListener("click", () => this.download("jsonl"));
+    $("download-html").addEventListener("click", () => this.save(new Blob([report.page], { type: "text/html" }), "report.html"));
     this.acceptDrops();
   }
 
@@ -40,41 +44,33 @@ export class FileScorer {
   async choose(file) {
     if (!file || this.running) return;
     this.notice.clear();
+    this.report.clear();
     this.file = file;
-    this.format = formatOf(file);
     $("file-result").hidden = $("file-progress").hidden = $("file-options").hidden = true;
-    if (!this.format) {
-      this.notice.show(new ServiceError(`“${file.name}” is not a file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.`));
-      return;
-    }
-    const found = await columnsOf(file, this.format).catch(() => null);
+    const known = await this.layout.choose(file).catch(() => null);
     if (file !== this.file) return;
-    if (!found) {
-      this.notice.show(unreadable(file));
-      return;
+    if (known === null) this.notice.show(unreadable(file));
+    if (known === false) {
+      this.notice.show(new ServiceError(`“${file.name}” is not a file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.`));
     }
-    const { columns, likely } = found;
-    $("column").hidden = !columns.length;
-    $("column-name").hidden = Boolean(columns.length);
-    $("column-name").value = "";
-    $("column").replaceChildren(...columns.map((name) => element("option", { value: name, selected: name === likely }, name)));
+    if (!known) return;
     $("start").textContent = `Score ${file.name}`;
     $("file-options").hidden = false;
-    $("start").focus();
+    if ($("key-form").hidden) $("start").focus();
   }
 
   async score() {
     this.running = new AbortController();
     this.begin();
     try {
-      const column = $("column").hidden ? $("column-name").value.trim() : $("column").value;
-      const query = new URLSearchParams({ format: this.format, output: "jsonl", ...(column && { text_column: column }) });
-      const response = await ask(`files?${query}`, {
-        method: "POST", body: this.file, headers: { "Content-Type": TYPES[this.format] }, signal: this.running.signal,
+      const { fields } = this.layout;
+      const response = await ask(`files?${new URLSearchParams({ ...fields, output: "jsonl" })}`, {
+        method: "POST", body: this.file, headers: { "Content-Type": TYPES[fields.format] }, signal: this.running.signal,
       });
       this.notice.clear();
       await this.receive(response);
       this.end("");
+      if (this.results.rows) this.offerReport(response.headers);
     } catch (error) {
       if (error.name === "AbortError") this.end("Stopped");
       else await this.fail(error);
@@ -85,8 +81,15 @@ export class FileScorer {
     }
   }
 
+  offerReport(headers) {
+    const textColumn = decodeURIComponent(headers.get("X-Text-Column"));
+    const columns = this.results.ownColumns().filter((name) => name !== textColumn);
+    this.report.offer(this.results.jsonl(), columns, { textColumn, model: headers.get("X-Model"), name: this.file.name });
+  }
+
   begin() {
     this.results = null;
+    this.report.clear();
     this.started = performance.now();
     $("start").disabled = $("file").disabled = true;
     $("stop").hidden = $("file-progress").hidden = false;
@@ -134,18 +137,21 @@ export class FileScorer {
     const rows = results?.rows ?? 0;
     $("file-progress").hidden = !rows;
     $("downloads").hidden = !rows;
-    $("file-shares").hidden = $("table").hidden = !rows;
+    $("file-shares").hidden = $("rows").hidden = !rows;
     $("file-result").hidden = !results && !how;
     const said = rows ? results.summary() : [];
     if (how) said.unshift(results ? `${how} after ${count(rows)} of ${rowsOf(results.total)}.` : `${how} before the first row.`);
-    else if (results && !rows) said.push(this.format === "csv" || this.format === "tsv" ? "0 rows: there is only a header." : "0 rows: the file has none.");
+    else if (results && !rows) said.push(["csv", "tsv"].includes(this.layout.format) ? "0 rows: there is only a header." : "0 rows: the file has none.");
     $("file-summary").textContent = said.join(" ");
   }
 
   download(kind) {
-    const link = element("a", {
-      href: URL.createObjectURL(this.results[kind]()), download: this.file.name.replace(/\.[^.]*$/, "") + `.scored.${kind}`,
-    });
+    this.save(this.results[kind](), `scored.${kind}`);
+  }
+
+  /** Saves something as a file that is called after the one it was made of. */
+  save(content, ending) {
+    const link = element("a", { href: URL.createObjectURL(content), download: `${this.file.name.replace(/\.[^.]*$/, "")}.${ending}` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }

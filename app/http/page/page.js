@@ -6,6 +6,7 @@ import { FileScorer } from "./file.js";
 import { History } from "./history.js";
 import { KeyForm } from "./key.js";
 import { Notice } from "./notice.js";
+import { Report } from "./report.js";
 import { Review } from "./review.js";
 import { Tabs } from "./tabs.js";
 import { copy, linkTo, textsOf } from "./share.js";
@@ -62,7 +63,7 @@ review.part("review-notice").before($("history"));
 review.part("facts").after($("tools"));
 new History(review);
 new Code(review);
-new FileScorer(new Notice($("file-notice"), keyForm), tabs);
+new FileScorer(new Notice($("file-notice"), keyForm), tabs, new Report(new Notice($("report-notice"), keyForm)));
 $("copy-link").addEventListener("click", () => copy(linkTo([review.text]), $("link"), $("link-said")));
 review.addEventListener("change", () => {
   $("link").hidden = true;

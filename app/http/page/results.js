@@ -40,9 +40,14 @@ export class Results {
     this.rows++;
   }
 
+  /** The user's columns. */
+  ownColumns() {
+    return [...this.columns].filter((name) => !this.names.includes(name));
+  }
+
   /** The user's columns, then those of the service. */
   allColumns() {
-    return [...[...this.columns].filter((name) => !this.names.includes(name)), ...this.names];
+    return [...this.ownColumns(), ...this.names];
   }
 
   shares() {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -16,6 +17,8 @@ from app.http.openapi.texts import PAGE
 _FOLDER = Path(__file__).parent
 DOCS = _FOLDER / "docs.html"
 """The page around Swagger UI, which is answered at ``/docs``."""
+_REPORT_STYLE = "report.css"
+"""Of reports, which the page shows too."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _SCRIPT = "page.js"
 """What a browser asks for and a probe of ``/`` does not."""
@@ -42,6 +45,7 @@ def build_page_router(opened: Callable[[], None] = lambda: None) -> APIRouter:
     """
     router = APIRouter()
     files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES and path != DOCS}
+    files[_REPORT_STYLE] = _Asset(Path(str(resources.files("app.report") / _REPORT_STYLE)))
 
     @router.get("/", **PAGE)
     async def page(request: Request) -> Response:

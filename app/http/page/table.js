@@ -2,7 +2,9 @@
 
 import { ask } from "./service.js";
 
-const HEAD = 262144;
+const HEAD = 262_144;
+/** Bytes of a workbook that are sent to look at its first rows. */
+const MOST = 1_048_576;
 /** Milliseconds in which the service must find the columns. */
 const LIMIT = 10_000;
 const TYPES = {
@@ -17,19 +19,27 @@ export function formatOf(file) {
   return TYPES[file.name.toLowerCase().split(".").pop()];
 }
 
-/** Names of a file's columns and the likely one, as the service finds them; none where it cannot tell by the start. */
-export async function columnsOf(file, format) {
-  const body = await file.slice(0, HEAD).arrayBuffer();
-  const none = { columns: [], likely: "" };
-  if (WHOLE.has(format)) return none;
+/** The encoding of a file, by its first bytes: UTF-8 where they are that, else the likeliest other one. */
+export async function encodingOf(file) {
+  const head = await file.slice(0, HEAD).arrayBuffer();
   try {
-    const response = await ask(`files/columns?format=${format}`, { method: "POST", body, signal: AbortSignal.timeout(LIMIT) });
-    const { columns, text_column: likely } = await response.json();
-    return { columns: columns.filter((name) => name), likely: likely ?? columns[0] };
+    // As a stream, since the last character may be cut off.
+    new TextDecoder("utf-8", { fatal: true }).decode(head, { stream: true });
+    return "utf-8";
   } catch {
-    // What is wrong with the file, or that a key is needed, is said when it is to be scored.
-    return none;
+    return "cp1252";
   }
+}
+
+/** The columns and first rows of a file as the service reads it; null where its start does not tell and the whole is too
+ * large to be sent for that.
+ */
+export async function firstRows(file, fields, signal) {
+  const whole = WHOLE.has(fields.format);
+  if (whole && file.size > MOST) return null;
+  const body = await (whole ? file : file.slice(0, HEAD)).arrayBuffer();
+  const response = await ask(`files/columns?${new URLSearchParams(fields)}`, { method: "POST", body, signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT)]) });
+  return response.json();
 }
 
 /** A row of JSON lines. A whole number that JavaScript cannot hold stays the text it is, where the browser shows it. */
