@@ -66,7 +66,7 @@ export class Report {
   /** Takes the parts of the report over; there is no script in them, and the policy would not let it run. */
   show(page) {
     // Its style is in a file of this page, as the policy wants it.
-    const made = new DOMParser().parseFromString(page.replace(/<style>[^<]*<\/style>/, ""), "text/html");
+    const made = new DOMParser().parseFromString(page.replace(/<(style)>[^<]*<\/\1>/, ""), "text/html");
     const style = element("link", { rel: "stylesheet", href: "page/report.css" });
     this.root.replaceChildren(style, ...made.querySelectorAll("svg.patterns, main > section"));
     this.page = page;
