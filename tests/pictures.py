@@ -33,14 +33,6 @@ STORE = ROOT / "model_store"
 MODEL: str = Settings.model_fields["model"].default
 """The model that is served unless somebody chooses another."""
 REVIEW = "I liked the first half. The second half was dull, far too long, and the ending is simply awful!"
-ROWS = [
-    "A joy from start to end, and the cast is wonderful.",
-    "Dull, loud and far too long.",
-    "I laughed, I cried, I would see it again tomorrow.",
-    "The plot makes no sense and nobody seems to care.",
-    "The best thing I have seen on a screen in ten years.",
-    "Two hours of my life that I will not get back.",
-]
 REPORT = "report.png"
 GOOD = [
     "The {} arrived in two days and fits perfectly. Lovely colour!",
@@ -89,14 +81,13 @@ def show_review(page: Page) -> None:
 
 
 def show_file(page: Page) -> None:
-    """A file with its rows."""
+    """A file as it was found, with its first rows, before it is scored."""
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "reviews.csv"
-        table.write_text("id,review\n" + "".join(f'{number},"{row}"\n' for number, row in enumerate(ROWS, 1)))
+        write_reviews(table)
         page.locator("#tab-file").click()
         page.locator("#file").set_input_files(table)
-        page.locator("#start").click()
-        expect(page.locator("#file-summary")).to_contain_text(f"{len(ROWS)} rows")
+        expect(page.locator("#preview td").first).to_be_visible()
 
 
 def write_reviews(path: Path) -> None:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import report
 from app.http.openapi.texts import PAGE
 
 _FOLDER = Path(__file__).parent
@@ -45,7 +46,7 @@ def build_page_router(opened: Callable[[], None] = lambda: None) -> APIRouter:
     """
     router = APIRouter()
     files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES and path != DOCS}
-    files[_REPORT_STYLE] = _Asset(Path(str(resources.files("app.report") / _REPORT_STYLE)))
+    files[_REPORT_STYLE] = _Asset(Path(str(resources.files(report) / _REPORT_STYLE)))
 
     @router.get("/", **PAGE)
     async def page(request: Request) -> Response:
