@@ -146,11 +146,10 @@ def test_the_documentation_is_read_with_a_key(docs: Page, guarded: Service, keys
     give(docs, keys[CLASSIFY])
     expect(docs.locator("#key-error")).to_contain_text("lacks the scope “admin”")
     give(docs, keys[ADMIN])
-    docs.locator(".opblock-summary-path[data-path='/models']").click()
-    docs.get_by_role("button", name="Try it out").click()
-    with docs.expect_request("**/models") as sent:
+    docs.locator(".opblock-summary", has_text="classify").first.click()
+    with docs.expect_request("**/classify") as sent:
         docs.get_by_role("button", name="Execute").click()
-    assert sent.value.url == f"{guarded.url}/models"
+    assert sent.value.url.startswith(guarded.url)
     assert sent.value.headers["authorization"] == f"Bearer {keys[ADMIN]}"
     expect(docs.locator("#key-form")).to_be_hidden()
     docs.reload()
