@@ -49,7 +49,7 @@ export class Report {
     $("report-said").textContent = "Making the report …";
     const [group, time] = [$("group-by").value, $("time-column").value];
     const query = new URLSearchParams({
-      format: "jsonl", output: "html", text_column: this.textColumn, model: this.model, name: this.name,
+      format: "jsonl", output: "html", text_column: this.textColumn, scored_by: this.model, name: this.name,
       ...(group && { group_by: group }), ...(time && { time_column: time }),
     });
     try {
