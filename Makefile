@@ -55,7 +55,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint  ## everything that needs only Python
-	$(BIN)/python -m pytest -m "not extra"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not extra" -n 2 --dist loadfile
 
 test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, helm (make helm), a C compiler
 	$(BIN)/python -m pytest -m "extra and not containers"

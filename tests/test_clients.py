@@ -196,8 +196,8 @@ async def test_tritonclient_without_blocking(service: Service, scores: list[dict
     ("options", "status", "message"),
     [
         ({"texts": ["good", "…"]}, "400", "inputs.0.1: text must contain at least 1 word"),
-        ({"model": "other"}, "404", f"other, version {VERSION}, is not served; this is imdb-gru, version {VERSION}"),
-        ({"version": "1"}, "404", "imdb-gru, version 1, is not served"),
+        ({"model": "other"}, "404", f"other is not loaded; loaded are: imdb-gru/{VERSION}"),
+        ({"version": "1"}, "404", f"imdb-gru/1 is not loaded; loaded are: imdb-gru/{VERSION}"),
         ({"texts": ["good"] * 1001}, "400", "inputs.0: has 1001 texts; the limit is 1000"),
         ({"class_count": 2}, "400", "classification extension is not supported"),
         ({"compression": "gzip"}, "415", "compressed bodies are refused"),

@@ -67,7 +67,7 @@ def test_the_example_is_true() -> None:
     """What /openapi.json and docs/explanations.md show is what the default model says."""
     explainer = NetworkExplainer(SHIPPED.open(Settings().model))
     page = (Path(__file__).parent.parent.parent / "docs" / "explanations.md").read_text()
-    [shown] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shown, *_ = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert json.loads(shown)["explanation"] == EXAMPLE
     found: dict[str, Any] = {}
     for kind in ("sentences", "tokens", "curve"):
