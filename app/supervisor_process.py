@@ -11,22 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.beside import Beside
-from app.canary import Canary
-from app.canary_guard import Guard, Rules, counted
 from app.errors import CheckpointError, SentimentError, SettingsError
 from app.labels import parse_reference
 from app.metrics import show
-from app.orders import Orders, RefusedError, now
 from app.process import sockets
 from app.process.child import Child
 from app.process.control import CONTROL_SOCKET, ControlServer
 from app.process.succession import HAND_OVER_SECONDS, Generation
 from app.process.supervisor import Supervisor, default_workers
-from app.roster import Entry, Roster
+from app.rollout.beside import Beside
+from app.rollout.canary import Canary
+from app.rollout.canary_guard import Guard, Rules, counted
+from app.rollout.orders import Orders, RefusedError, now
+from app.rollout.roster import Entry, Roster
+from app.rollout.switching import Served, Switching
 from app.settings import PREFIX, Settings, listed
 from app.store import ModelStore, StoredModel
-from app.switching import Served, Switching
 
 _START = "start"
 """Who asks for the models that the settings name."""

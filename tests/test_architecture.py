@@ -15,7 +15,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for path in (ROOT / "app").rglob("*.py"))
-PACKAGES = ("http", "serving", "engine", "process", "files", "report", "text", "model", "native", "training")
+PACKAGES = (
+    *("http", "serving", "engine", "process", "rollout", "feedback", "files", "report", "text", "model", "native"),
+    "training",
+)
 LONGEST_FILE = 350
 ROLES = {"__init__", "assembly", "command", "routes"}
 """What several packages have one of, under the same name: a command, what a training is put together from, routes."""
@@ -72,16 +75,8 @@ ROOMS: dict[str, set[str]] = {
         *("assembly", "engine", "engine_process", "errors", "feedback", "http", "logs", "metrics", "process"),
         *("sampling", "serving", "settings", "store", "tracing"),
     },
-    "orders": {"errors", "store"},
-    "roster": {"process"},
-    "beside": {"errors", "labels", "orders", "process", "roster", "store"},
-    "canary": {"beside", "errors", "orders", "process", "roster", "store"},
-    "canary_guard": {"canary", "metrics", "orders", "roster", "store"},
-    "switching": {"errors", "labels", "orders", "process", "store"},
-    "supervisor_process": {
-        *("beside", "canary", "canary_guard", "errors", "labels", "metrics", "orders", "process", "roster", "settings"),
-        *("store", "switching"),
-    },
+    "rollout": {"errors", "labels", "metrics", "process", "store"},
+    "supervisor_process": {"errors", "labels", "metrics", "process", "rollout", "settings", "store"},
     "cli": {
         *("classify", "engine_process", "errors", "explainer_process", "feedback", "files", "keys", "logs", "main"),
         *("models", "process", "purge", "report", "settings", "store", "supervisor_process", "terminal", "tracing"),

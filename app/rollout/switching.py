@@ -15,10 +15,10 @@ from typing import Any
 
 from app.errors import CheckpointError
 from app.labels import LABELS_FILE, parse_reference
-from app.orders import Orders, RefusedError, check_alike, describe, now, opened, told_without
 from app.process.control import LONGEST_LOAD
 from app.process.cores import free_memory, resident_memory
 from app.process.succession import Generation, Succession, SuccessionError
+from app.rollout.orders import Orders, RefusedError, check_alike, describe, now, opened, told_without
 from app.store import ModelStore, StoredModel
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.beside import Beside
 from app.errors import CheckpointError
-from app.orders import Orders, RefusedError, check_alike, told_without
 from app.process.succession import HAND_OVER_SECONDS
-from app.roster import Roster, Share
+from app.rollout.beside import Beside
+from app.rollout.orders import Orders, RefusedError, check_alike, told_without
+from app.rollout.roster import Roster, Share
 from app.store import ModelStore, StoredModel
 
 NOBODY = "none"

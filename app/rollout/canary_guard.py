@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from app.canary import Canary
 from app.metrics import samples
-from app.orders import RefusedError
-from app.roster import Share
+from app.rollout.canary import Canary
+from app.rollout.orders import RefusedError
+from app.rollout.roster import Share
 from app.store import StoredModel
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.canary import Canary
-from app.orders import RefusedError
+from app.rollout.canary import Canary
+from app.rollout.orders import RefusedError
 from app.store import ModelStore
 from tests.checkpoints import add_checkpoint
-from tests.test_beside import House
+from tests.rollout.test_beside import House
 
 
 class Divided(House):

@@ -12,11 +12,11 @@ from typing import Any
 
 from app.errors import CheckpointError
 from app.labels import parse_reference
-from app.orders import Orders, RefusedError, describe, now, opened, told_without
 from app.process.child import START_SECONDS
 from app.process.cores import free_memory, resident_memory
 from app.process.succession import HAND_OVER_SECONDS, Generation, Succession, SuccessionError
-from app.roster import Entry, Roster
+from app.rollout.orders import Orders, RefusedError, describe, now, opened, told_without
+from app.rollout.roster import Entry, Roster
 from app.store import TOKENIZER_FILE, ModelStore, StoredModel
 
 _WORKER_SHARE = 20

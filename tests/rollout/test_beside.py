@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app import beside as room
-from app.beside import Beside
 from app.errors import CheckpointError, SettingsError
-from app.orders import Orders, RefusedError
 from app.process.succession import Generation, Succession, SuccessionError
-from app.roster import Entry, Roster
+from app.rollout import beside as room
+from app.rollout.beside import Beside
+from app.rollout.orders import Orders, RefusedError
+from app.rollout.roster import Entry, Roster
 from app.settings import Settings
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 from app.supervisor_process import check_further

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app import roster as room
-from app.roster import Roster, Share
+from app.rollout import roster as room
+from app.rollout.roster import Roster, Share
 from tests.waiting import wait_until
 
 ENTRY = {"model": "m/1"}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app import orders, switching
-from app.orders import Orders, RefusedError
 from app.process.succession import Generation, Succession, SuccessionError
+from app.rollout import orders, switching
+from app.rollout.orders import Orders, RefusedError
+from app.rollout.switching import Served, Switching
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
-from app.switching import Served, Switching
 from tests.checkpoints import add_checkpoint
 from tests.waiting import wait_until
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.canary_guard import Figures, Guard, Rules, counted
-from app.roster import Share
+from app.rollout.canary_guard import Figures, Guard, Rules, counted
+from app.rollout.roster import Share
 from app.store import ModelStore
 from tests.checkpoints import add_checkpoint
-from tests.test_canary import Divided
+from tests.rollout.test_canary import Divided
 
 RULES = Rules(errors=0.02, latency=3.0, change=0.2)
 JUDGED = {"ok": 900.0, "unsure": 90.0, "unreadable": 10.0}
