@@ -112,16 +112,16 @@ def create_app(
         holder.append(classifier_of(model, tokenizer, actual, shared, settings))
         explanations.append(explanations_of(model, explainer, settings))
         starting = asyncio.create_task(_start(actual, model))
+        background = [starting, asyncio.create_task(sampling.sample(_probes(settings)))]
         if succeeds:
             await starting
-        background = [
-            starting,
-            *await _follow(follower, settings),
-            asyncio.create_task(sampling.sample(_probes(settings))),
-        ]
+            background += await _follow(follower, settings)
+        # Before anything else is waited for: a process that has given no sign of life may be silent for very long.
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse)))
             asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, holder[0].drain)
+        if not succeeds:
+            background += await _follow(follower, settings)
         collect_seldom()
         try:
             yield
