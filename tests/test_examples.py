@@ -39,6 +39,9 @@ ELSEWHERE = {
     "app train --preset": "hours; test_documentation.py parses it",
     "app train-reviews": "hours, and files of one's own; tests/training/reviews runs a small one",
     "app train --data reviews.csv": "the same with other names is run below",
+    "app train --data feedback/reviews-gru.jsonl": "one text is too little to train on",
+    "app evaluate reviews-gru/2 --data reviews.csv more.csv": "changes the store; tests/training/test_training.py",
+    "mkdir": "the folder of feedback is there, as a service here needs it",
     "app models label": "changes the store; test_labels.py and test_models.py, as the next three",
     "app models promote": "",
     "app models roll-back": "",
@@ -134,6 +137,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         program.parent.mkdir(parents=True)
         write_program(program, "")
     write_program(place / "bin" / "sentiment", "-m app")
+    (place / "feedback").mkdir(0o700)
+    (place / "text.txt").write_text("It works.")
     (place / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     return place
 
@@ -156,9 +161,10 @@ def key(folder: Path) -> str:
 def services(folder: Path, key: str) -> Iterator[dict[bool, Service]]:
     """The default model, by whether a key is needed."""
     store = folder / "model_store"
+    keys = {"api_keys": str(folder / "keys.txt"), "feedback_folder": str(folder / "feedback")}
     with (
         serving(store, MODEL, workers="1", timeout=PATIENCE) as open_service,
-        serving(store, MODEL, workers="1", timeout=PATIENCE, api_keys=str(folder / "keys.txt")) as guarded,
+        serving(store, MODEL, workers="1", timeout=PATIENCE, **keys) as guarded,
     ):
         yield {False: open_service, True: guarded}
 
@@ -182,6 +188,7 @@ def run(command: str, folder: Path, key: str, service: Service) -> str:
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder),
             "KEY": key,
+            "SENTIMENT_FEEDBACK_FOLDER": "feedback",
         },
         capture_output=True,
         text=True,
