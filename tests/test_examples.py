@@ -41,7 +41,7 @@ ELSEWHERE = {
     "app train --data reviews.csv": "the same with other names is run below",
     "app train --data feedback/reviews-gru.jsonl": "one text is too little to train on",
     "app evaluate reviews-gru/2 --data reviews.csv more.csv": "changes the store; tests/training/test_training.py",
-    "mkdir": "the folder of feedback is there, as a service here needs it",
+    "mkdir -m 700 feedback": "the folder of feedback is there, as a service here needs it",
     "app models label": "changes the store; test_labels.py and test_models.py, as the next three",
     "app models promote": "",
     "app models roll-back": "",
