@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import CheckpointError
 from app.labels import parse_reference
 from app.process.child import START_SECONDS
 from app.process.cores import free_memory, resident_memory
-from app.process.succession import HAND_OVER_SECONDS, Generation, Succession, SuccessionError
-from app.rollout.orders import Orders, RefusedError, describe, now, opened, told_without
+from app.process.succession import HAND_OVER_SECONDS, Generation, Succession
+from app.rollout.orders import Orders, RefusedError, describe, now, opened, resolved, told_without, wait_until_live
 from app.rollout.roster import Entry, Roster
 from app.store import TOKENIZER_FILE, ModelStore, StoredModel
 
@@ -160,10 +159,7 @@ class Beside:
         name, version, label = parse_reference(reference)
         if version is not None and label is None:
             return f"{name}/{version}"  # also where it is in the store no more
-        try:
-            return "{}/{}".format(*self._store.resolve(reference))
-        except CheckpointError as error:
-            raise RefusedError("model_not_found", told_without(self._store, error)) from error
+        return resolved(self._store, reference)
 
     def _check(self, model: StoredModel) -> None:
         """Whether there may be one more, and there is memory for it: an engine, and the tokenizer in every worker."""
@@ -189,12 +185,7 @@ class Beside:
     def _started(self, model: StoredModel) -> tuple[Generation, Entry]:
         generation, entry = self._generation_of(model)
         self._succession.stand_beside(generation)
-        try:
-            generation.live.result(2 * START_SECONDS)
-        except SuccessionError as error:
-            raise RefusedError("model_refused", f"{model.reference}: {told_without(self._store, error)}") from error
-        except TimeoutError as error:
-            raise RefusedError("model_refused", f"{model.reference}: the service is ending") from error
+        wait_until_live(generation, 2 * START_SECONDS, self._store, model)
         return generation, entry
 
     def _publish(self, *, settled: bool) -> int:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.errors import CheckpointError
 from app.process.succession import HAND_OVER_SECONDS
 from app.rollout.beside import Beside
-from app.rollout.orders import Orders, RefusedError, check_alike, told_without
+from app.rollout.orders import Orders, RefusedError, check_alike, resolved
 from app.rollout.roster import Roster, Share
 from app.store import ModelStore, StoredModel
 
@@ -60,11 +59,7 @@ class Canary:
             RefusedError: it is not loaded, or answers otherwise than what is served; the share stays what it was.
         """
         with self._orders.one("canary", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
-            try:
-                name = "{}/{}".format(*self._store.resolve(reference))
-            except CheckpointError as error:
-                raise RefusedError("model_not_found", told_without(self._store, error)) from error
-            attempt["version"] = name
+            attempt["version"] = name = resolved(self._store, reference)
             model = self._beside.model(name)
             if model is None:
                 raise RefusedError("model_not_found", f"{name} is not loaded beside what is served; load it first")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from app.errors import CheckpointError, SentimentError
+from app.process.succession import Generation, SuccessionError
 from app.store import ModelStore, StoredModel
 
 log = logging.getLogger("app.audit")
@@ -80,20 +81,43 @@ class Orders:
             self._busy.release()
 
 
+def resolved(store: ModelStore, reference: str) -> str:
+    """The NAME/VERSION that somebody asked for.
+
+    Raises:
+        RefusedError: it is not there.
+    """
+    try:
+        return "{}/{}".format(*store.resolve(reference))
+    except CheckpointError as error:
+        raise RefusedError("model_not_found", told_without(store, error)) from error
+
+
 def opened(store: ModelStore, reference: str) -> StoredModel:
     """A version that somebody asked for.
 
     Raises:
         RefusedError: it is not there, or damaged.
     """
-    try:
-        store.resolve(reference)
-    except CheckpointError as error:
-        raise RefusedError("model_not_found", told_without(store, error)) from error
+    resolved(store, reference)
     try:
         return store.open(reference)
     except CheckpointError as error:
         raise RefusedError("model_refused", told_without(store, error)) from error
+
+
+def wait_until_live(generation: Generation, seconds: float, store: ModelStore, model: StoredModel) -> None:
+    """Wait until the processes of a model do what they were ordered to.
+
+    Raises:
+        RefusedError: they do not come to it.
+    """
+    try:
+        generation.live.result(seconds)
+    except SuccessionError as error:
+        raise RefusedError("model_refused", f"{model.reference}: {told_without(store, error)}") from error
+    except TimeoutError as error:
+        raise RefusedError("model_refused", f"{model.reference}: the service is ending") from error
 
 
 def check_alike(model: StoredModel, present: StoredModel) -> None:

@@ -17,8 +17,8 @@ from app.errors import CheckpointError
 from app.labels import LABELS_FILE, parse_reference
 from app.process.control import LONGEST_LOAD
 from app.process.cores import free_memory, resident_memory
-from app.process.succession import Generation, Succession, SuccessionError
-from app.rollout.orders import Orders, RefusedError, check_alike, describe, now, opened, told_without
+from app.process.succession import Generation, Succession
+from app.rollout.orders import Orders, RefusedError, check_alike, describe, now, opened, wait_until_live
 from app.store import ModelStore, StoredModel
 
 logger = logging.getLogger(__name__)
@@ -137,12 +137,7 @@ class Switching:
     def _change(self, model: StoredModel) -> None:
         generation = self._generation_of(model)
         self._succession.take_over(generation)
-        try:
-            generation.live.result(LONGEST_LOAD)
-        except SuccessionError as error:
-            raise RefusedError("model_refused", f"{model.reference}: {told_without(self._store, error)}") from error
-        except TimeoutError as error:
-            raise RefusedError("model_refused", f"{model.reference}: the service is ending") from error
+        wait_until_live(generation, LONGEST_LOAD, self._store, model)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
