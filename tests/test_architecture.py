@@ -42,7 +42,6 @@ ROOMS: dict[str, set[str]] = {
     "metrics": {"atomic", "histograms", "metric_types", "reference", "settings", "store"},
     "keys": {"errors", "metrics", "settings"},
     "sampling": {"metrics"},
-    "feedback": {"atomic", "errors", "settings"},
     "native": {"errors", "sentiment", "store"},
     "text": {"errors", "golden", "native", "sentiment", "store"},
     "model": {"errors", "golden", "native", "sentiment", "store", "text"},
@@ -50,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"errors", "metrics", "process", "sentiment"},
     "serving": {"engine", "errors", "labels", "metrics", "sentiment", "store", "text", "tracing"},
     "files": {"errors", "sentiment", "text"},
+    "feedback": {"atomic", "errors", "files", "settings"},
     "report": {"errors", "files", "text", "version"},
     "http": {
         *("errors", "feedback", "files", "keys", "logs", "metrics", "report", "sentiment", "serving", "settings"),

@@ -14,10 +14,9 @@ from typing import Any
 
 from app.errors import DataError, OptionError
 from app.feedback.folder import FeedbackEntry, FeedbackFolder
+from app.files.writing import harmless
 from app.settings import default_of
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would compute, if a value begins with it."""
 _MOST_DAYS = 36_500
 
 
@@ -137,13 +136,9 @@ def _write(folder: FeedbackFolder, file: Any, *, escape: bool) -> int:
     for count, entry in enumerate(folder.entries(), start=1):  # noqa: B007 - counts
         values = entry.model_dump(mode="json")
         if escape:
-            values = {name: _harmless(value) for name, value in values.items()}
+            values = {name: harmless(value) for name, value in values.items()}
         rows.writerow(values)
     return count
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _delete(options: argparse.Namespace, folder: FeedbackFolder) -> int:
