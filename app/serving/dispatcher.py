@@ -179,7 +179,9 @@ class Dispatcher:
         if ticket.scores is None or batch.outcomes is not None:
             return
         outcomes = batch.note_outcomes(self._thresholds)
-        for key, outcome in zip(batch.keys, outcomes, strict=False):
+        if not batch.keys:
+            return
+        for key, outcome in zip(batch.keys, outcomes, strict=True):
             if key is not None and isinstance(outcome, Prediction):
                 self._keep(key, outcome)
 
