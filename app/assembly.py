@@ -82,8 +82,6 @@ async def further_version(
     named = ServedModel(model.reference, model.digest)
     engine = RemoteEngine(Path(entry["engine"]), share, named, lambda _: further.tell())
     shared = shared_cache(settings, len(model.config.labels))
-    if shared is not None:
-        shared.start()
     explainer = RemoteExplainer(Path(entry["explainer"]), settings.explain_max_queue, named)
     explanations = explanations_of(model, explainer, settings)
     with suppress(TimeoutError):  # it is being started again, then, and texts wait for it or are refused

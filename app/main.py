@@ -107,8 +107,6 @@ def create_app(
         metrics.serve(model, app.state.inference_routes)
         actual = engine or _engine(model, settings)
         shared = shared_cache(settings, len(model.config.labels))
-        if shared is not None:
-            shared.start()
         holder.append(classifier_of(model, tokenizer, actual, shared, settings))
         explanations.append(explanations_of(model, explainer, settings))
         starting = asyncio.create_task(_start(actual, model))

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Literal, get_args
 
 from redis.exceptions import ResponseError
@@ -19,9 +20,9 @@ from redis.exceptions import ResponseError
 from app import metrics
 from app.sentiment import Prediction
 from app.serving.cache import KEY_PREFIX, decode_value, encode_value
-from app.serving.redis_link import RedisLink, make_pool
+from app.serving.redis_link import RedisLink, Replies, make_pool
 
-_MAX_PENDING_WRITES = 10_000
+_MAX_UNWRITTEN = 10_000
 _MAX_KEYS_PER_COMMAND = 1_000
 
 Fault = Literal["miss", "error", "skipped"]
@@ -70,13 +71,10 @@ class RedisCache:
         self._asked: deque[_LookUp] = deque()
         self._unsent: deque[_LookUp] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._pending: asyncio.Queue[tuple[bytes, Prediction]] = asyncio.Queue(_MAX_PENDING_WRITES)
-        self._writer: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Start the background writer."""
-        self._writer = asyncio.create_task(self._write_forever())
+        self._reading = False
+        self._unwritten: deque[tuple[bytes, Prediction]] = deque()
+        self._written = asyncio.Event()
+        self._written.set()
 
     @property
     def in_use(self) -> bool:
@@ -85,19 +83,15 @@ class RedisCache:
 
     async def close(self) -> None:
         """Write what is pending, within the timeout, and close the connections."""
-        if self._writer is not None:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._pending.join(), self._timeout)
-        tasks = [task for task in (self._writer, self._reader) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
-        while self._asked:
-            self._tell(self._asked[0], "error")
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._written.wait(), self._timeout)
         await self._reads.close()
         await self._writes.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._unsent.clear()
+        while self._asked:
+            self._tell(self._asked[0], "error")
 
     async def get_many(self, keys: Sequence[bytes]) -> Found:
         """Results under the keys. Never raises; see ``look_up``."""
@@ -126,8 +120,9 @@ class RedisCache:
         self._unsent.append(look_up)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._timeout, self._expire)
-        if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read())
+        if not self._reading:
+            self._reading = True
+            asyncio.get_running_loop().call_soon(self._read)
 
     def skip(self) -> None:
         """Count a text that was not looked up, because Redis is not ``in_use``."""
@@ -137,10 +132,13 @@ class RedisCache:
         """Keep a result, later. Dropped, and counted, where too many writes are pending or Redis is left alone."""
         if self._writes.breaker.rests(time.monotonic()):
             metrics.CACHE_WRITES_DROPPED.labels("skipped").inc()
-        elif self._pending.full():
+        elif len(self._unwritten) >= _MAX_UNWRITTEN:
             metrics.CACHE_WRITES_DROPPED.labels("queue_full").inc()
         else:
-            self._pending.put_nowait((key, value))
+            self._unwritten.append((key, value))
+            if self._written.is_set():
+                self._written.clear()
+                asyncio.get_running_loop().call_soon(self._write)
 
     def _tell(self, look_up: _LookUp, answers: Sequence[Answer] | Fault) -> None:
         """Answer a look-up, unless it was answered before."""
@@ -163,63 +161,64 @@ class RedisCache:
         if self._asked:
             self._timer = asyncio.get_running_loop().call_later(self._asked[0].deadline - now, self._expire)
 
-    async def _read(self) -> None:
-        while self._unsent:
-            sent = [self._unsent.popleft()]
-            keys = list(sent[0].keys)
-            while self._unsent and len(keys) + len(self._unsent[0].keys) <= _MAX_KEYS_PER_COMMAND:
-                sent.append(self._unsent.popleft())
-                keys += sent[-1].keys
-            answers = await self._mget(keys)
+    def _read(self) -> None:
+        """Send the keys of all who wait, but for what is too much for one command."""
+        if not self._unsent:
+            self._reading = False
+            return
+        sent = [self._unsent.popleft()]
+        keys = list(sent[0].keys)
+        while self._unsent and len(keys) + len(self._unsent[0].keys) <= _MAX_KEYS_PER_COMMAND:
+            sent.append(self._unsent.popleft())
+            keys += sent[-1].keys
+
+        def valid(reply: object) -> bool:
+            return isinstance(reply, list) and len(reply) == len(keys)
+
+        self._reads.call([("MGET", *map(_redis_key, keys))], valid, partial(self._read_replies, sent, keys))
+
+    def _read_replies(self, sent: Sequence[_LookUp], keys: Sequence[bytes], replies: Replies) -> None:
+        answers = self._answers(keys, replies)
+        try:
             for look_up in sent:
                 self._tell(look_up, answers[: len(look_up.keys)])
                 del answers[: len(look_up.keys)]
             if self._reads.breaker.is_open:
                 while self._unsent:
                     self._tell(self._unsent.popleft(), "skipped")
+        finally:
+            self._read()
 
-    async def _mget(self, keys: list[bytes]) -> list[Answer]:
-        def valid(reply: object) -> bool:
-            return isinstance(reply, list) and len(reply) == len(keys)
-
-        try:
-            [values] = await self._reads.call([("MGET", *map(_redis_key, keys))], valid)
-        except Exception:  # what garbage makes the client raise is not to be foreseen
-            return ["error"] * len(keys)
-        if isinstance(values, ResponseError):
+    def _answers(self, keys: Sequence[bytes], replies: Replies) -> list[Answer]:
+        if replies is None or isinstance(replies[0], ResponseError):
             return ["error"] * len(keys)
         answers: list[Answer] = [
             "miss" if value is None else decode_value(key, value, self._classes) or "error"
-            for key, value in zip(keys, values, strict=True)
+            for key, value in zip(keys, replies[0], strict=True)
         ]
         if "error" in answers:
             # Should answers ever be shifted against their questions, a new connection puts them right.
-            await self._reads.close()
+            self._reads.drop()
         return answers
 
-    async def _write_forever(self) -> None:
-        while True:
-            batch = [await self._pending.get()]
-            while not self._pending.empty() and len(batch) < _MAX_KEYS_PER_COMMAND:
-                batch.append(self._pending.get_nowait())
-            try:
-                await self._write(batch)
-            finally:
-                for _ in batch:
-                    self._pending.task_done()
-
-    async def _write(self, batch: list[tuple[bytes, Prediction]]) -> None:
+    def _write(self) -> None:
+        """Send what is to be written, but for what is too much at once."""
+        if not self._unwritten:
+            self._written.set()
+            return
+        batch = [self._unwritten.popleft() for _ in range(min(len(self._unwritten), _MAX_KEYS_PER_COMMAND))]
         if not self._writes.breaker.allows(time.monotonic()):
             metrics.CACHE_WRITES_DROPPED.labels("skipped").inc(len(batch))
+            asyncio.get_running_loop().call_soon(self._write)
             return
         commands = [("SET", _redis_key(key), encode_value(key, value), "EX", self._ttl) for key, value in batch]
-        try:
-            replies = await self._writes.call(commands, lambda reply: reply == b"OK")
-        except Exception:  # likewise
-            metrics.CACHE_WRITES_DROPPED.labels("error").inc(len(batch))
-            return
-        if lost := sum(isinstance(reply, ResponseError) for reply in replies):
+        self._writes.call(commands, lambda reply: reply == b"OK", partial(self._write_replies, len(batch)))
+
+    def _write_replies(self, written: int, replies: Replies) -> None:
+        lost = written if replies is None else sum(isinstance(reply, ResponseError) for reply in replies)
+        if lost:
             metrics.CACHE_WRITES_DROPPED.labels("error").inc(lost)
+        self._write()
 
 
 def _redis_key(key: bytes) -> str:

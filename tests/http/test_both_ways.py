@@ -121,7 +121,6 @@ async def serving(
     if redis is not None:
         redis.command("FLUSHALL")
         shared = RedisCache(redis.url, 2, 2.0, 60)
-        shared.start()
     limits = ClassifierLimits(max_characters=100, max_texts_in_flight=10, timeout=5.0)
     classifier = Classifier(model, load_tokenizer(model), engine, limits, MemoryCache(10), shared)
     given = Settings(timeout=5.0, **settings)

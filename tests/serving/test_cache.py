@@ -38,7 +38,6 @@ def changed(place: int, value: object) -> bytes:
 async def redis_cache(url: str, timeout: float = 10.0) -> AsyncIterator[RedisCache]:
     """A cache whose timeout nothing reaches but a server that hangs."""
     cache = RedisCache(url, classes=2, timeout=timeout, ttl=60)
-    cache.start()
     try:
         yield cache
     finally:
@@ -305,6 +304,6 @@ async def test_pending_writes_are_bounded() -> None:
     cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", classes=2, timeout=0.05, ttl=60)
     for _ in range(20_000):
         cache.put(b"key", VALUE)
-    assert cache._pending.qsize() == 10_000
+    assert len(cache._unwritten) == 10_000
     assert sample("sentiment_cache_writes_dropped_total", reason="queue_full") == dropped + 10_000
     await cache.close()

@@ -169,7 +169,7 @@ async def test_a_second_worker_finds_results_in_redis(tiny_model: StoredModel, r
         engine.automatic = True
     async with redis_cache(redis_server.url) as first, redis_cache(redis_server.url) as second:
         await make(tiny_model, engines[0], shared=first).classify(["good film"])
-        await asyncio.wait_for(first._pending.join(), LIMIT)
+        await asyncio.wait_for(first._written.wait(), LIMIT)
         answer = (await make(tiny_model, engines[1], shared=second).classify(["good film"]))[0]
     assert isinstance(answer, Prediction)
     assert answer.cached
@@ -212,7 +212,7 @@ async def test_one_text_asks_redis_without_waiting(tiny_model: StoredModel, redi
         computed = await outcome_begun(make(tiny_model, engines[0], shared=first), "good film")
         assert isinstance(computed, Prediction)
         assert not computed.cached
-        await asyncio.wait_for(first._pending.join(), LIMIT)
+        await asyncio.wait_for(first._written.wait(), LIMIT)
         other = make(tiny_model, engines[1], shared=second)
         assert await outcome_begun(other, "good film") == computed._replace(cached=True)
         assert other.start("good film") == computed._replace(cached=True)

@@ -49,7 +49,7 @@ async def test_a_full_server_is_said_to_be_full(redis_server: RedisServer, caplo
         await put_until_it_rests(cache)
         assert cache.in_use
         [line] = [record.getMessage() for record in caplog.records]
-        assert line.startswith("redis fails to write (OutOfMemoryError: ")
+        assert line.startswith("redis fails to write (ResponseError: OOM ")
         redis_server.command("CONFIG", "SET", "maxmemory", "0")
         # A look-up may find what was written before the writer has read that it was, so the breaker is waited for.
         deadline = time.monotonic() + LIMIT
@@ -66,7 +66,7 @@ async def test_a_replica_is_said_to_take_no_writes(redis_server: RedisServer, ca
     async with redis_cache(redis_server.url) as cache:
         await put_until_it_rests(cache)
         assert cache.in_use
-        assert any("redis fails to write (ReadOnlyError: " in record.getMessage() for record in caplog.records)
+        assert any("redis fails to write (ResponseError: READONLY " in record.getMessage() for record in caplog.records)
 
 
 async def test_a_server_that_is_not_there_does_not_keep_from_starting(caplog: pytest.LogCaptureFixture) -> None:
@@ -148,7 +148,7 @@ async def test_a_cluster_is_refused(cluster: list[RedisServer], caplog: pytest.L
         for number in range(20):
             assert await cache.get_many([b"%d" % number, b"other"]) == [None, None]
         assert cache._reads.breaker.is_open
-    assert "redis fails to read (ClusterCrossSlotError: " in caplog.text
+    assert "redis fails to read (ResponseError: CROSSSLOT " in caplog.text
 
 
 @pytest.fixture
