@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -223,7 +224,8 @@ def main() -> None:
         texts = [review.text for review in (*corpus.test, *corpus.train, *corpus.unsup)]
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
         for number in range(options.rounds):
-            for configuration in CONFIGURATIONS:
+            # In another order each time: a machine that gets slower is not to tell against what comes last.
+            for configuration in random.Random(number).sample(CONFIGURATIONS, len(CONFIGURATIONS)):
                 for name, tree in list(trees.items())[:: 1 if number % 2 == 0 else -1]:
                     if configuration.redis:
                         subprocess.run(

@@ -52,6 +52,7 @@ def check_count(count: int, limit: int, field: str) -> None:
         raise Problem(422, "too_many_texts", f"{field}: {message}", [{"field": field, "message": message}])
 
 
+_FEWEST_QUOTES = 4
 _FIELD = re.compile(rb'"\s*:')
 _NAMES = (b'"text', b'"explain', b'"language', b'"model')
 _ESCAPED_LETTERS = (b"\\u006", b"\\u007")
@@ -64,7 +65,8 @@ def _refuse_repeated_fields(body: bytes) -> None:
     Raises:
         Problem: 422, naming the field.
     """
-    if _is_one_list(body):
+    # Two fields, one of which is a text, need more quotation marks.
+    if body.count(b'"') <= _FEWEST_QUOTES or _is_one_list(body):
         return
     # Known names cannot be repeated without two of these; escaped letters in names are not to be expected.
     if sum(map(body.count, _NAMES)) <= 1 and not any(letters in body for letters in _ESCAPED_LETTERS):

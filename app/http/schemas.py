@@ -107,14 +107,17 @@ class ClassifyRequest(BaseModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
+        given = self.model_fields_set
         # A field that is null is a field that is given.
-        if len(self.model_fields_set & {"text", "texts"}) != 1 or (self.text is None) == (self.texts is None):
+        if len(given & {"text", "texts"}) != 1 or (self.text is None) == (self.texts is None):
             raise ValueError("exactly one of text and texts must be given")
-        if "explain" in self.model_fields_set and self.explain is None:
+        if len(given) == 1:
+            return self
+        if "explain" in given and self.explain is None:
             raise ValueError("explain must be a list where it is given")
-        if "model" in self.model_fields_set and self.model is None:
+        if "model" in given and self.model is None:
             raise ValueError("model must be a text where it is given")
-        if "language" in self.model_fields_set and self.language is None:
+        if "language" in given and self.language is None:
             raise ValueError("language must be a string where it is given")
         return self
 

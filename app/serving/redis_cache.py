@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Literal, get_args
 
 from redis.exceptions import ResponseError
@@ -147,8 +148,12 @@ class RedisCache:
             return
         found: list[Prediction | None] = []
         for answer in [answers] * len(look_up.keys) if isinstance(answers, str) else answers:
-            found.append(None if isinstance(answer, str) else answer)
-            metrics.buffered.count(self._results[answer if isinstance(answer, str) else "hit"])
+            if isinstance(answer, str):
+                found.append(None)
+                metrics.buffered.count(self._results[answer])
+            else:
+                found.append(answer)
+                metrics.buffered.count(self._results["hit"])
         # Those answered leave in the order in which they came, so that the first is always the next to expire.
         while self._asked and self._asked[0].tell is None:
             self._asked.popleft()
@@ -178,11 +183,10 @@ class RedisCache:
         self._reads.call([("MGET", *map(_redis_key, keys))], valid, partial(self._read_replies, sent, keys))
 
     def _read_replies(self, sent: Sequence[_LookUp], keys: Sequence[bytes], replies: Replies) -> None:
-        answers = self._answers(keys, replies)
+        answers = iter(self._answers(keys, replies))
         try:
             for look_up in sent:
-                self._tell(look_up, answers[: len(look_up.keys)])
-                del answers[: len(look_up.keys)]
+                self._tell(look_up, list(islice(answers, len(look_up.keys))))
             if self._reads.breaker.is_open:
                 while self._unsent:
                     self._tell(self._unsent.popleft(), "skipped")
