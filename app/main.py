@@ -33,6 +33,7 @@ from app.http.application import build_application
 from app.http.server.connection_limits import ConnectionLimits
 from app.http.server.protocol import ServiceProtocol
 from app.http.server.server import LINGER_SECONDS, DrainingServer
+from app.model_info import set_model_info
 from app.process.child import DRAIN_SIGNAL, RETIRE_SIGNAL
 from app.process.control import CONTROL_SOCKET, ControlClient
 from app.process.pulse import beat, collect_seldom, end_with_parent, say_retired
@@ -200,7 +201,7 @@ async def _start(engine: Engine, model: StoredModel) -> None:
         return
     info = engine.info
     metrics.ENGINE_READY.set(1)
-    metrics.set_model_info(model, info.runtime, info.precision, info.device)
+    set_model_info(model, info.runtime, info.precision, info.device)
     logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
 
 

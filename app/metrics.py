@@ -25,10 +25,9 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.samples import Sample
-from prometheus_client.utils import floatToGoString
 
 from app.atomic import replace_file
-from app.histograms import BOUNDS, read_bins
+from app.histograms import BOUNDS
 from app.metric_types import (
     BatchHistogram,
     GenerationFiles,
@@ -37,7 +36,6 @@ from app.metric_types import (
     MetricsBuffer,
     labelled,
 )
-from app.reference import read_reference
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
 
@@ -58,7 +56,6 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 _REQUEST_SECONDS = (0.0001, 0.00025, *_SECONDS)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
-_DIGEST_CHARACTERS = 12
 _INFO = "sentiment_model_info"
 """What is served is said by those alone who serve, not by others that still finish what they have."""
 _SHOWN_FILE = "shown.json"
@@ -326,25 +323,3 @@ def begin_process() -> bool:
     for result in ("hit", "miss", "error", "skipped"):
         CACHE_LOOKUPS.labels("redis", result)
     return restarted
-
-
-def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:
-    """Say what is served, and what it said about the texts it was tested on."""
-    names = (model.name, str(model.version), model.digest[:_DIGEST_CHARACTERS], model.config.architecture)
-    MODEL_INFO.labels(*names, runtime, precision, device).set(1)
-    reference, served = read_reference(model), (model.name, str(model.version))
-    for gauge, figure in (
-        (REFERENCE_TOKENS, reference.tokens),
-        (REFERENCE_UNKNOWN, reference.unknown),
-        (REFERENCE_TRUNCATED, reference.truncated),
-        (REFERENCE_CONFIDENCE, reference.expected_confidence),
-    ):
-        if figure is not None:
-            gauge.labels(*served).set(figure)
-    for label, share in reference.label_shares.items():
-        REFERENCE_LABEL.labels(*served, label).set(share)
-    for name, bins in read_bins(model).items():
-        for found in bins:
-            # Bounds as the library writes those of the histograms that are counted.
-            bounds = (floatToGoString(found.above), floatToGoString(found.bound))  # type: ignore[no-untyped-call]
-            REFERENCE_BIN.labels(*served, name, *bounds).set(found.share)

@@ -77,7 +77,9 @@ def test_every_metric_is_kept(name: str) -> None:
     """A metric that nothing sets would say 0 for ever, which at night reads as all being well."""
     setting = r"\.\s*(labels|inc|dec|set|observe|observe_all|observe_times|time|count_exceptions)\b"
     buffered = rf"\bbuffered\.\w+\(metrics\.{name}\b"
-    assert re.search(rf"\b{name}\s*{setting}|\({name}, reference\b|labelled\((metrics\.)?{name}, |{buffered}", SOURCE)
+    assert re.search(
+        rf"\b{name}\s*{setting}|\(metrics\.{name}, reference\b|labelled\((metrics\.)?{name}, |{buffered}", SOURCE
+    )
 
 
 def test_a_batch_is_observed_as_its_values_would_be() -> None:
@@ -277,12 +279,12 @@ def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
     who only finish what they have nobody hears what is served, and nothing of those who never served."""
     code = (
         "import os; from pathlib import Path; from types import SimpleNamespace; from app import metrics; "
-        "config = SimpleNamespace(architecture='gru'); "
+        "from app.model_info import set_model_info; config = SimpleNamespace(architecture='gru'); "
         "served = dict(name='m', version={version}, digest='d' * 32, metrics=dict(), reference='m', config=config); "
         "served |= dict(path=Path('none')); "
         "model = SimpleNamespace(**served); metrics.serve(model, []); metrics.PREDICTIONS.labels('good').inc({texts}); "
         "metrics.CONFIDENCE.observe(0.7); metrics.COMPUTED.inc({texts}); metrics.CONNECTIONS.set(1); "
-        "metrics.set_model_info(model, 'native', 'float32', 'cpu'); "
+        "set_model_info(model, 'native', 'float32', 'cpu'); "
         "{shown} and metrics.show(Path(os.environ['PROMETHEUS_MULTIPROC_DIR']), model, serves={serves}); "
         "print(metrics.render().decode())"
     )
