@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import OptionError, SettingsError
 from app.redis_address import fault_of_redis_url
+from app.root_path import fault_of_root_path
 
 PREFIX = "SENTIMENT_"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,26 +34,6 @@ _STORE = Path("model_store")
 
 Access = Literal["auto", "public", "admin", "off"]
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
-
-_ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-_OWN = frozenset(
-    {
-        "admin",
-        "classify",
-        "docs",
-        "feedback",
-        "files",
-        "health",
-        "metrics",
-        "models",
-        "openapi.json",
-        "page",
-        "predict",
-        "v1",
-        "v2",
-    }
-)
-"""First parts of the service's own paths."""
 
 
 class Settings(BaseSettings):
@@ -244,12 +225,8 @@ class Settings(BaseSettings):
     @field_validator("root_path")
     @classmethod
     def _is_a_path(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not _ROOT_PATH.fullmatch(value):
-            raise ValueError("must be like /sentiment: a slash first and none at the end, in letters, digits, . _ ~ -")
-        if value.split("/")[1] in _OWN:
-            raise ValueError(f"must not begin with a path of the service itself: {', '.join(sorted(_OWN))}")
+        if value is not None and (fault := fault_of_root_path(value)):
+            raise ValueError(fault)
         return value
 
     @field_validator("cors_origins")
