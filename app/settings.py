@@ -3,13 +3,12 @@ the values it needs."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -255,11 +254,6 @@ def is_secret(name: str) -> bool:
     return name in Settings.model_fields and not Settings.model_fields[name].repr
 
 
-def choices_of(name: str) -> tuple[str, ...]:
-    """What a setting may be that is one of several words, for commands that take it as a flag."""
-    return get_args(Settings.model_fields[name].annotation)
-
-
 def default_of(name: str) -> str:
     """What a setting is without a flag: its variable's value, which is not checked here, or else its default."""
     return os.environ.get(f"{PREFIX}{name.upper()}") or str(Settings.model_fields[name].default)
@@ -268,33 +262,6 @@ def default_of(name: str) -> str:
 def store_to_read(store: Path) -> Path:
     """The model store of the package in the place of the default one, where there is no such folder."""
     return PACKAGED_STORE if store == _STORE and not store.is_dir() and PACKAGED_STORE.is_dir() else store
-
-
-def add_store_argument(parser: argparse._ActionsContainer, *, writes: bool = False) -> None:
-    """Add the flag of commands that says where models are; one that writes never writes into the package."""
-    store = Path(default_of("model_store"))
-    parser.add_argument(
-        "--store",
-        type=Path,
-        metavar="FOLDER",
-        default=store if writes else store_to_read(store),
-        help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)",
-    )
-
-
-def add_compute_arguments(parser: argparse._ActionsContainer, runtime: str = "auto") -> None:
-    """Add the flags of commands that compute: where, with what, and on how many cores.
-
-    Args:
-        parser: takes them.
-        runtime: the default one.
-    """
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    for name, default in (("runtime", runtime), ("precision", "auto")):
-        choices = choices_of(name)
-        said = f"{', '.join(choices[:-1])} or {choices[-1]} (default: %(default)s)"
-        parser.add_argument(f"--{name}", choices=choices, metavar=name.upper(), default=default, help=said)
-    parser.add_argument("--threads", type=int, metavar="N", default=0, help="of the forward pass; 0: all cores")
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "redis_address": set(),
     "root_path": set(),
     "settings": {"errors", "redis_address", "root_path"},
+    "flags": {"settings"},
     "reference": {"errors", "store"},
     "histograms": {"atomic", "store"},
     "metric_types": set(),
@@ -58,14 +59,14 @@ ROOMS: dict[str, set[str]] = {
         *("store", "tracing", "version"),
     },
     "training": {
-        *("errors", "files", "golden", "histograms", "labels", "model", "native", "process", "sentiment", "settings"),
-        *("store", "text"),
+        *("errors", "files", "flags", "golden", "histograms", "labels", "model", "native", "process", "sentiment"),
+        *("settings", "store", "text"),
     },
-    "models": {"errors", "labels", "model", "settings", "store", "text"},
+    "models": {"errors", "flags", "labels", "model", "settings", "store", "text"},
     "purge": {"errors", "serving", "settings"},
     # Composition roots, where the branches meet.
     "scoring": {"files", "model", "process", "store", "text"},
-    "classify": {"errors", "files", "labels", "report", "scoring", "sentiment", "settings", "store"},
+    "classify": {"errors", "files", "flags", "labels", "report", "scoring", "sentiment", "settings", "store"},
     "engine_process": {
         *("engine", "logs", "metrics", "model", "model_info", "process", "sampling", "sentiment", "settings", "store"),
         "tracing",
