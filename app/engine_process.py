@@ -78,7 +78,6 @@ async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None)
     if pulse is not None:
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()
-    metrics.ENGINE_READY.set(1)
     server = EngineServer(batcher, ServedModel(model.reference, digest))
     await server.serve(path)
     info = batcher.info
