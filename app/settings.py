@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port to listen on; 0 picks a free one."""
     workers: int = Field(default=0, ge=0, le=256)
-    """HTTP worker processes; 0 means usable cores less one, at least one."""
+    """HTTP worker processes; 0 means in each engine's group its cores less one, at least one, if memory is enough."""
+    engines: int = Field(default=0, ge=0, le=256)
+    """Engine processes of the model that is served; 0 means one for each GPU or, on a CPU, for every six cores."""
     model_store: Path = Field(default=_STORE, validate_default=True)
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)
@@ -82,7 +84,7 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic: auto is bfloat16 where the CPU computes it natively, else float32; float16 is for GPUs."""
     threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of the forward pass; 0 means as many as there are usable cores."""
+    """Threads of each engine's forward pass; 0 means as many as it has cores."""
     cache: bool = True
     """Whether results are cached, and each worker has identical texts in flight computed once; off for measurements."""
     cache_size: int = Field(default=10_000, ge=1, le=10_000_000)
@@ -148,9 +150,9 @@ class Settings(BaseSettings):
     max_batch_age: float = Field(default=0.1, ge=0, le=60)
     """Seconds after which a waiting text is no longer passed over for others of better length, where padding costs."""
     max_queue: int = Field(default=5_000, ge=1, le=1_000_000)
-    """Most texts that wait for the engine; a request beyond that is refused at once."""
+    """Most texts that wait for each engine; a request beyond that is refused at once."""
     max_queue_tokens: int = Field(default=2_000_000, ge=1, le=1_000_000_000)
-    """Most tokens of the texts that wait for the engine; a request beyond that is refused at once."""
+    """Most tokens of the texts that wait for each engine; a request beyond that is refused at once."""
     max_queue_seconds: float = Field(default=10.0, gt=0, le=600)
     """Longest expected wait in the queue, by the measured rate; a request beyond that is refused at once."""
     timeout: float = Field(default=30.0, gt=0, le=3_600)
