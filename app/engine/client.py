@@ -221,8 +221,10 @@ class RemoteEngine:
 
     def stranded(self, batches: list[Pending]) -> None:
         """See ``LinkOwner``."""
+        self._waiting.update((pending.number, pending) for pending in batches)
         for pending in batches:
-            self._waiting[pending.number] = pending
+            if pending.attempts >= _ATTEMPTS:
+                pending.set_exception(EngineUnavailableError("the engine failed twice on this text", retry_after=1.0))
 
     def _send_again(self) -> None:
         """Give what has no engine, or one that hangs, to one that answers, if any does."""
@@ -238,8 +240,8 @@ class RemoteEngine:
         self._waiting.clear()
         self._waiting.update((pending.number, pending) for pending in again)
         for pending in again:
-            if pending.attempts >= _ATTEMPTS or pending.deadline <= now:
-                pending.set_exception(EngineUnavailableError("the engine failed twice on this text", retry_after=1.0))
+            if pending.deadline <= now:
+                pending.set_exception(EngineUnavailableError("the engine failed on this text", retry_after=1.0))
             elif not pending.done():
                 del self._waiting[pending.number]
                 self._send(pending)

@@ -78,8 +78,8 @@ def groups(
 
 def _default_engines(cores: int, nodes: int) -> int:
     """Engines for so many cores; where there are enough, as many in each memory node."""
-    count = max(1, (cores + _ENGINE_CORES // 2) // _ENGINE_CORES)
-    return count if count < nodes else round(count / nodes) * nodes
+    alike = nodes if cores >= nodes * _ENGINE_CORES else 1
+    return alike * max(1, (cores // alike + _ENGINE_CORES // 2) // _ENGINE_CORES)
 
 
 def default_workers(groups: Iterable[Group]) -> int:
