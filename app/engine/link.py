@@ -200,13 +200,14 @@ class EngineLink:
 
     def results(self, body: memoryview) -> None:
         """Answers of the engine, and with them a sign of life."""
-        queued, self.texts_per_second, entries = frames.read_results(body)
+        queued, rate, entries = frames.read_results(body)
         self.last_heard = time.monotonic()
         answered = sum(len(self.pending[number].batch.lengths) for number, _ in entries if number in self.pending)
-        self.others = max(0, queued - self.texts + answered)
-        if self.ready:
+        others = max(0, queued - self.texts + answered)
+        if others != self.others or rate != self.texts_per_second:
+            self.others, self.texts_per_second = others, rate
             self._owner.heard()
-        else:
+        if not self.ready:
             self.set_ready(ready=True)
         for number, answer in entries:
             pending = self.pending.get(number)
