@@ -80,7 +80,7 @@ async def further_version(
     # Checksums and vocabulary take too long for an event loop.
     model, tokenizer = await asyncio.to_thread(open_model, chosen, entry["digest"])
     named = ServedModel(model.reference, model.digest)
-    engine = RemoteEngine(Path(entry["engine"]), share, named, lambda _: further.tell())
+    engine = RemoteEngine([Path(entry["engine"])], share, named, tell=lambda *_: further.tell())
     shared = shared_cache(settings, len(model.config.labels))
     explainer = RemoteExplainer(Path(entry["explainer"]), settings.explain_max_queue, named)
     explanations = explanations_of(model, explainer, settings)

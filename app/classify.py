@@ -25,12 +25,13 @@ from app.files.results import Summary
 from app.files.scorer import Scorer
 from app.files.table import BadRows, Table
 from app.files.writing import Style
+from app.flags import add_compute_arguments, add_store_argument
 from app.labels import REFERENCES
 from app.report.command import add_report_arguments, wanted
 from app.report.findings import Wanted
 from app.report.written import ReportOnWritten
 from app.sentiment import Prediction
-from app.settings import add_compute_arguments, add_store_argument, default_of
+from app.settings import default_of
 from app.store import ModelStore
 
 _CONCURRENCY = 4

@@ -121,7 +121,8 @@ def _add_internal(commands: Any) -> None:
     """What the supervisor starts; nothing for people to type, and so not listed for them either."""
     worker = commands.add_parser("_worker")
     worker.add_argument("--listener", type=int, required=True)
-    worker.add_argument("--engine", type=Path, required=True)
+    worker.add_argument("--engine", type=Path, action="append", required=True)
+    worker.add_argument("--group", type=int, required=True)
     worker.add_argument("--explainer", type=Path, required=True)
     worker.add_argument("--pulse", type=int)
     worker.add_argument("--succeeds", action="store_true")
@@ -157,7 +158,7 @@ def _add_tools(commands: Any, chosen: str | None) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    """Serve a model: one engine process, HTTP workers, and a supervisor that keeps them alive. Every setting is an
+    """Serve a model: engine processes, HTTP workers, and a supervisor that keeps them alive. Every setting is an
     environment variable SENTIMENT_*; the main ones are flags too."""
     from app import tracing
     from app.keys import read_keys
@@ -234,7 +235,7 @@ def _leave_fault(options: argparse.Namespace, fault: str) -> None:
     """Tell the supervisor why this process cannot serve, beside the engine's socket."""
     from app.process.sockets import fault_file
 
-    if (engine := getattr(options, "engine", None) or getattr(options, "socket", None)) is not None:
+    for engine in getattr(options, "engine", None) or [getattr(options, "socket", None)]:
         with suppress(OSError):
             fault_file(engine).write_text(fault, encoding="utf-8")
 
@@ -243,7 +244,7 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from app.main import run_worker
 
     sockets = (options.listener, options.engine, options.explainer)
-    return run_worker(settings, options.digest, *sockets, options.pulse, succeeds=options.succeeds)
+    return run_worker(settings, options.digest, *sockets, options.pulse, options.group, succeeds=options.succeeds)
 
 
 def _engine(settings: Settings, options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from app.engine.batcher import MicroBatcher
 from app.engine.engine_server import EngineServer
 from app.engine.interface import ServedModel
 from app.engine.queue import BatchLimits
+from app.model_info import set_model_info
 from app.process.cores import usable_cores
 from app.process.pulse import beat, collect_seldom, end_with_parent
 from app.sentiment import Predictor
@@ -77,12 +78,11 @@ async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None)
     if pulse is not None:
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()
-    metrics.ENGINE_READY.set(1)
     server = EngineServer(batcher, ServedModel(model.reference, digest))
     await server.serve(path)
     info = batcher.info
     metrics.QUEUE_LIMIT_SECONDS.set(settings.max_queue_seconds)
-    metrics.set_model_info(model, info.runtime, info.precision, info.device)
+    set_model_info(model, info.runtime, info.precision, info.device)
     background.append(asyncio.create_task(sampling.sample(_probes(batcher))))
     logger.info(
         "engine serves %s (%s, %s, %s), ready after %.1f s",

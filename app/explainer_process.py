@@ -73,8 +73,6 @@ def run_explainer(settings: Settings, digest: str, listener: int) -> int:
     """
     end_with_parent()
     metrics.begin_process()
-    # It has no say in whether texts are answered, and gauges of all processes are put together.
-    metrics.ENGINE_READY.set(1)
     give_way()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, digest, socket.socket(fileno=listener)))

@@ -12,7 +12,7 @@ import math
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -33,11 +33,11 @@ from app.http.application import build_application
 from app.http.server.connection_limits import ConnectionLimits
 from app.http.server.protocol import ServiceProtocol
 from app.http.server.server import LINGER_SECONDS, DrainingServer
+from app.model_info import set_model_info
 from app.process.child import DRAIN_SIGNAL, RETIRE_SIGNAL
 from app.process.control import CONTROL_SOCKET, ControlClient
 from app.process.pulse import beat, collect_seldom, end_with_parent, say_retired
 from app.process.succession import HAND_OVER_SECONDS
-from app.process.supervisor import default_workers
 from app.serving.classifier import Classifier
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
@@ -197,8 +197,7 @@ async def _start(engine: Engine, model: StoredModel) -> None:
         signal.raise_signal(signal.SIGTERM)
         return
     info = engine.info
-    metrics.ENGINE_READY.set(1)
-    metrics.set_model_info(model, info.runtime, info.precision, info.device)
+    set_model_info(model, info.runtime, info.precision, info.device)
     logger.info("serving %s (%s, %s, %s)", model.reference, info.runtime, info.precision, info.device)
 
 
@@ -206,9 +205,10 @@ def run_worker(
     settings: Settings,
     digest: str,
     listener: int,
-    engine: Path,
+    engines: Sequence[Path],
     explainer: Path,
     pulse: int | None,
+    group: int,
     *,
     succeeds: bool,
 ) -> int:
@@ -218,9 +218,10 @@ def run_worker(
         settings: all settings.
         digest: of the model that the supervisor resolved.
         listener: file descriptor of the listening socket.
-        engine: Unix socket of the engine.
+        engines: Unix sockets of the engines.
         explainer: Unix socket of the explainer.
         pulse: file descriptor to write signs of life to.
+        group: which of the engines has its cores together with this process.
         succeeds: see ``create_app``.
 
     Returns:
@@ -237,23 +238,25 @@ def run_worker(
         asyncio.run(refuse_other_modes(settings.redis_url))
     opened = open_model(settings, digest)
     served = ServedModel(opened[0].reference, digest)
-    workers = worker_count(settings)
-    metrics.WORKERS.set(workers)
-    share = QueueLimits(settings.max_queue // workers, settings.max_queue_tokens // workers, settings.max_queue_seconds)
-    remote = RemoteEngine(engine, share, served)
+    metrics.WORKERS.set(settings.workers)
+    remote = RemoteEngine(engines, _share(settings, len(engines)), served, group)
     explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
     # In the folder that the processes of this service share, and that goes with it.
-    rates, control = engine.with_name("rates"), ControlClient(engine.with_name(CONTROL_SOCKET))
+    rates, control = explainer.with_name("rates"), ControlClient(explainer.with_name(CONTROL_SOCKET))
     further = FurtherVersions(StoredLabels(settings.model_store), settings.canary_header.lower().encode())
-    make = partial(further_version, settings, share, further)
+    make = partial(further_version, settings, _share(settings, 1), further)
     follower = Follower(control.roster, make, further, min(settings.drain_timeout, HAND_OVER_SECONDS))
     application = create_app(settings, remote, explaining, pulse, rates, opened, control, follower, succeeds=succeeds)
     return run_server(application, settings, listener, pulse)
 
 
-def worker_count(settings: Settings) -> int:
-    """HTTP workers to start."""
-    return settings.workers or default_workers()
+def _share(settings: Settings, engines: int) -> QueueLimits:
+    """One worker's part of what may wait for so many engines; the supervisor has said how many workers there are."""
+    return QueueLimits(
+        engines * settings.max_queue // settings.workers,
+        engines * settings.max_queue_tokens // settings.workers,
+        settings.max_queue_seconds,
+    )
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -17,6 +18,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
+
+_ENGINE = "engine"
+"""The role of processes that compute."""
 
 
 class BatchHistogram(Histogram):
@@ -97,20 +101,32 @@ class LabelledCollector(Collector):
         registry: what is shown.
         names: of the metrics, as their families are called.
         labels: what is added to each of their series.
+        of_engines: names of metrics that get the label ``engine``; there is one engine here, which has no role.
     """
 
-    def __init__(self, registry: CollectorRegistry, names: frozenset[str], labels: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        names: frozenset[str],
+        labels: Mapping[str, str],
+        of_engines: frozenset[str] = frozenset(),
+    ) -> None:
         self._registry = registry
         self._names = names
         self._labels = labels
+        self._of_engines = of_engines
 
     def collect(self) -> Iterator[Metric]:
         for family in self._registry.collect():
             if family.name in self._names:
-                family.samples = [
-                    sample._replace(labels={**sample.labels, **self._labels}) for sample in family.samples
-                ]
+                family.samples = _with_labels(family, self._labels)
+            if family.name in self._of_engines and not any("role" in sample.labels for sample in family.samples):
+                family.samples = _with_labels(family, {"engine": "0"})
             yield family
+
+
+def _with_labels(family: Metric, labels: Mapping[str, str]) -> list[Sample]:
+    return [sample._replace(labels={**sample.labels, **labels}) for sample in family.samples]
 
 
 _Metric = TypeVar("_Metric", bound=MetricWrapperBase)
@@ -156,12 +172,20 @@ class GenerationsCollector(Collector):
     Args:
         generations: of processes, the ones of old included.
         by_model: names of the metrics that are shown by model, as their families are called.
+        of_engines: names of those that are shown by engine.
         info: name of the gauge that says what is served, which only those say who do.
     """
 
-    def __init__(self, generations: Sequence[GenerationFiles], by_model: frozenset[str], info: str) -> None:
+    def __init__(
+        self,
+        generations: Sequence[GenerationFiles],
+        by_model: frozenset[str],
+        of_engines: frozenset[str],
+        info: str,
+    ) -> None:
         self._generations = generations
         self._by_model = by_model
+        self._of_engines = of_engines
         self._info = info
 
     def collect(self) -> Iterator[Metric]:
@@ -173,6 +197,11 @@ class GenerationsCollector(Collector):
         everything |= {family.name: family for family in _merged(gauges) if family.name == self._info}
         for name, samples in self._samples_by_model().items():
             everything[name].samples = list(samples.values())
+        by_engine = self._samples_of_engines()
+        for name in self._of_engines & everything.keys():
+            # What other processes say of the same thing, they say by role.
+            others = (it for it in everything[name].samples if it.labels.get("role", _ENGINE) != _ENGINE)
+            everything[name].samples = [*others, *by_engine[name]]
         yield from everything.values()
 
     def _samples_by_model(self) -> dict[str, dict[Hashable, Sample]]:
@@ -192,6 +221,20 @@ class GenerationsCollector(Collector):
                     key = sample.name, frozenset(own.items())
                     value = sample.value + (known[key].value if key in known else 0.0)
                     known[key] = sample._replace(labels=own, value=value)
+        return found
+
+    def _samples_of_engines(self) -> dict[str, list[Sample]]:
+        """Samples of engines by the name of their family, each with its engine: files are called by role and number."""
+        files: dict[str, list[str]] = {}
+        for file in chain.from_iterable(it.files for it in self._generations):
+            role, _, number = Path(file).stem.rpartition("_")[2].rpartition("-")
+            if role == _ENGINE:
+                files.setdefault(number, []).append(file)
+        found: dict[str, list[Sample]] = {name: [] for name in self._of_engines}
+        for number in sorted(files):
+            for family in _merged(files[number]):
+                if family.name in found:
+                    found[family.name] += _with_labels(family, {"engine": number})
         return found
 
     def _files_by_labels(self) -> dict[tuple[tuple[str, str], ...], list[str]]:

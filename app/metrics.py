@@ -25,10 +25,9 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.samples import Sample
-from prometheus_client.utils import floatToGoString
 
 from app.atomic import replace_file
-from app.histograms import BOUNDS, read_bins
+from app.histograms import BOUNDS
 from app.metric_types import (
     BatchHistogram,
     GenerationFiles,
@@ -37,7 +36,6 @@ from app.metric_types import (
     MetricsBuffer,
     labelled,
 )
-from app.reference import read_reference
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
 
@@ -51,14 +49,13 @@ if METRICS_VARIABLE in os.environ:
 
 PROCESS = os.environ.get(ROLE_VARIABLE, "worker-0")
 """Name of this process, such as ``engine-0``."""
-ROLE = PROCESS.rpartition("-")[0]
+ROLE, _, NUMBER = PROCESS.rpartition("-")
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # An answer out of the cache takes a fifth of a millisecond.
 _REQUEST_SECONDS = (0.0001, 0.00025, *_SECONDS)
 _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
-_DIGEST_CHARACTERS = 12
 _INFO = "sentiment_model_info"
 """What is served is said by those alone who serve, not by others that still finish what they have."""
 _SHOWN_FILE = "shown.json"
@@ -144,13 +141,13 @@ PADDING_RATIO = Histogram(
 COMPUTED = Counter("sentiment_computed_texts", "Texts that went through the network.")
 DROPPED = Counter("sentiment_dropped_texts", "Queued texts dropped before they were computed, by reason.", ["reason"])
 INFERENCE_ERRORS = Counter("sentiment_inference_errors", "Forward passes that failed.", ["reason"])
-QUEUE_DEPTH = Gauge("sentiment_queue_depth", "Texts waiting for the engine.", multiprocess_mode="livesum")
-QUEUE_LIMIT = _largest("sentiment_queue_limit", "Most texts that may wait for the engine.")
+QUEUE_DEPTH = Gauge("sentiment_queue_depth", "Texts waiting for an engine.", multiprocess_mode="livesum")
+QUEUE_LIMIT = _largest("sentiment_queue_limit", "Most texts that may wait for an engine.")
 QUEUE_EXPECTED_SECONDS = _largest(
     "sentiment_queue_expected_wait_seconds", "Time the waiting texts will take, by the measured rate; sampled."
 )
 QUEUE_LIMIT_SECONDS = _largest("sentiment_queue_wait_limit_seconds", "Longest expected wait that is admitted.")
-ENGINE_READY = Gauge("sentiment_engine_ready", "1 while the engine answers.", multiprocess_mode="livemin")
+ENGINE_READY = Gauge("sentiment_engine_ready", "1 while an engine answers.", ["engine"], multiprocess_mode="livemin")
 EXPLANATIONS = Counter("sentiment_explanations", "Texts to be explained, by outcome.", ["outcome"])
 EXPLANATION_SECONDS = Histogram(
     "sentiment_explanation_duration_seconds", "Time to explain one text, by kind.", ["kind"], buckets=_SECONDS
@@ -234,6 +231,17 @@ _BY_MODEL = frozenset(
     for family in metric.describe()
 )
 """Metrics that are shown with the labels ``model`` and ``version``."""
+_OF_ENGINES = frozenset(
+    family.name
+    for metric in (
+        *(COMPUTED, QUEUE_DEPTH, QUEUE_LIMIT, QUEUE_EXPECTED_SECONDS, QUEUE_LIMIT_SECONDS, DEVICE_MEMORY_BYTES),
+        *(GPU_MEMORY_USED_BYTES, GPU_MEMORY_BYTES, GPU_UTILIZATION, GPU_POWER),
+        *(RESTARTS, CPU_SECONDS, MEMORY_BYTES),
+    )
+    for family in metric.describe()
+)
+"""Metrics that are shown with the label ``engine``: its number, or ``further`` for those of further models. Those that
+have a label ``role`` are also of other processes, and have it then not."""
 _served: dict[str, str] = {}
 
 _STATUSES = ("200", "400", "413", "422", "424", "429", "499", "500", "503", "504")
@@ -279,17 +287,17 @@ def _generations(folder: Path) -> list[GenerationFiles]:
 
 def samples(folder: Path) -> Iterator[Sample]:
     """All samples of all processes, for who has the folder of the folders of their files. Blocking."""
-    for family in GenerationsCollector(_generations(folder), _BY_MODEL, _INFO).collect():
+    for family in GenerationsCollector(_generations(folder), _BY_MODEL, _OF_ENGINES, _INFO).collect():
         yield from family.samples
 
 
 def render() -> bytes:
     """The exposition text of all processes. Blocking: reads files in multiprocess mode."""
     if METRICS_VARIABLE not in os.environ:
-        return generate_latest(LabelledCollector(REGISTRY, _BY_MODEL, _served))
+        return generate_latest(LabelledCollector(REGISTRY, _BY_MODEL, _served, _OF_ENGINES))
     own = Path(os.environ[METRICS_VARIABLE])
     found = _generations(own.parent) or [GenerationFiles(_served, sorted(map(str, own.glob("*.db"))), serves=True)]
-    text = generate_latest(GenerationsCollector(found, _BY_MODEL, _INFO))
+    text = generate_latest(GenerationsCollector(found, _BY_MODEL, _OF_ENGINES, _INFO))
     # The library makes tuples that end in CPython's free lists, where nobody asks for so many of their sizes. Only a
     # full collection clears those, and serving processes hardly ever come to one (see process/pulse.py).
     gc.collect()
@@ -310,6 +318,11 @@ _FROM_ZERO = (
 """Counters that alerts and panels ask for by name, with the values of their one label."""
 
 
+def tell_engine_ready(number: int | str, ready: bool) -> None:
+    """Say whether an engine answers."""
+    ENGINE_READY.labels(str(number)).set(ready)
+
+
 def begin_process() -> bool:
     """Count this process' start where it replaces one that died, which is returned.
 
@@ -326,25 +339,3 @@ def begin_process() -> bool:
     for result in ("hit", "miss", "error", "skipped"):
         CACHE_LOOKUPS.labels("redis", result)
     return restarted
-
-
-def set_model_info(model: StoredModel, runtime: str, precision: str, device: str) -> None:
-    """Say what is served, and what it said about the texts it was tested on."""
-    names = (model.name, str(model.version), model.digest[:_DIGEST_CHARACTERS], model.config.architecture)
-    MODEL_INFO.labels(*names, runtime, precision, device).set(1)
-    reference, served = read_reference(model), (model.name, str(model.version))
-    for gauge, figure in (
-        (REFERENCE_TOKENS, reference.tokens),
-        (REFERENCE_UNKNOWN, reference.unknown),
-        (REFERENCE_TRUNCATED, reference.truncated),
-        (REFERENCE_CONFIDENCE, reference.expected_confidence),
-    ):
-        if figure is not None:
-            gauge.labels(*served).set(figure)
-    for label, share in reference.label_shares.items():
-        REFERENCE_LABEL.labels(*served, label).set(share)
-    for name, bins in read_bins(model).items():
-        for found in bins:
-            # Bounds as the library writes those of the histograms that are counted.
-            bounds = (floatToGoString(found.above), floatToGoString(found.bound))  # type: ignore[no-untyped-call]
-            REFERENCE_BIN.labels(*served, name, *bounds).set(found.share)

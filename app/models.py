@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from app.errors import CheckpointError
+from app.flags import add_store_argument
 from app.labels import CHAMPION, REFERENCES, Change, Labels
-from app.settings import add_store_argument, default_of
+from app.settings import default_of
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 
 

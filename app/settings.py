@@ -3,19 +3,19 @@ the values it needs."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import OptionError, SettingsError
 from app.redis_address import fault_of_redis_url
+from app.root_path import fault_of_root_path
 
 PREFIX = "SENTIMENT_"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,26 +33,6 @@ _STORE = Path("model_store")
 
 Access = Literal["auto", "public", "admin", "off"]
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
-
-_ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-_OWN = frozenset(
-    {
-        "admin",
-        "classify",
-        "docs",
-        "feedback",
-        "files",
-        "health",
-        "metrics",
-        "models",
-        "openapi.json",
-        "page",
-        "predict",
-        "v1",
-        "v2",
-    }
-)
-"""First parts of the service's own paths."""
 
 
 class Settings(BaseSettings):
@@ -72,7 +52,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port to listen on; 0 picks a free one."""
     workers: int = Field(default=0, ge=0, le=256)
-    """HTTP worker processes; 0 means usable cores less one, at least one."""
+    """HTTP worker processes; 0 means in each engine's group its cores less one, at least one, if memory is enough."""
+    engines: int = Field(default=0, ge=0, le=256)
+    """Engine processes of the model that is served; 0 means one for each GPU or, on a CPU, for every six cores."""
     model_store: Path = Field(default=_STORE, validate_default=True)
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)
@@ -102,7 +84,7 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic: auto is bfloat16 where the CPU computes it natively, else float32; float16 is for GPUs."""
     threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of the forward pass; 0 means as many as there are usable cores."""
+    """Threads of each engine's forward pass; 0 means as many as it has cores."""
     cache: bool = True
     """Whether results are cached, and each worker has identical texts in flight computed once; off for measurements."""
     cache_size: int = Field(default=10_000, ge=1, le=10_000_000)
@@ -168,9 +150,9 @@ class Settings(BaseSettings):
     max_batch_age: float = Field(default=0.1, ge=0, le=60)
     """Seconds after which a waiting text is no longer passed over for others of better length, where padding costs."""
     max_queue: int = Field(default=5_000, ge=1, le=1_000_000)
-    """Most texts that wait for the engine; a request beyond that is refused at once."""
+    """Most texts that wait for each engine; a request beyond that is refused at once."""
     max_queue_tokens: int = Field(default=2_000_000, ge=1, le=1_000_000_000)
-    """Most tokens of the texts that wait for the engine; a request beyond that is refused at once."""
+    """Most tokens of the texts that wait for each engine; a request beyond that is refused at once."""
     max_queue_seconds: float = Field(default=10.0, gt=0, le=600)
     """Longest expected wait in the queue, by the measured rate; a request beyond that is refused at once."""
     timeout: float = Field(default=30.0, gt=0, le=3_600)
@@ -244,12 +226,8 @@ class Settings(BaseSettings):
     @field_validator("root_path")
     @classmethod
     def _is_a_path(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not _ROOT_PATH.fullmatch(value):
-            raise ValueError("must be like /sentiment: a slash first and none at the end, in letters, digits, . _ ~ -")
-        if value.split("/")[1] in _OWN:
-            raise ValueError(f"must not begin with a path of the service itself: {', '.join(sorted(_OWN))}")
+        if value is not None and (fault := fault_of_root_path(value)):
+            raise ValueError(fault)
         return value
 
     @field_validator("cors_origins")
@@ -278,11 +256,6 @@ def is_secret(name: str) -> bool:
     return name in Settings.model_fields and not Settings.model_fields[name].repr
 
 
-def choices_of(name: str) -> tuple[str, ...]:
-    """What a setting may be that is one of several words, for commands that take it as a flag."""
-    return get_args(Settings.model_fields[name].annotation)
-
-
 def default_of(name: str) -> str:
     """What a setting is without a flag: its variable's value, which is not checked here, or else its default."""
     return os.environ.get(f"{PREFIX}{name.upper()}") or str(Settings.model_fields[name].default)
@@ -291,33 +264,6 @@ def default_of(name: str) -> str:
 def store_to_read(store: Path) -> Path:
     """The model store of the package in the place of the default one, where there is no such folder."""
     return PACKAGED_STORE if store == _STORE and not store.is_dir() and PACKAGED_STORE.is_dir() else store
-
-
-def add_store_argument(parser: argparse._ActionsContainer, *, writes: bool = False) -> None:
-    """Add the flag of commands that says where models are; one that writes never writes into the package."""
-    store = Path(default_of("model_store"))
-    parser.add_argument(
-        "--store",
-        type=Path,
-        metavar="FOLDER",
-        default=store if writes else store_to_read(store),
-        help="model store (default: $SENTIMENT_MODEL_STORE, now %(default)s)",
-    )
-
-
-def add_compute_arguments(parser: argparse._ActionsContainer, runtime: str = "auto") -> None:
-    """Add the flags of commands that compute: where, with what, and on how many cores.
-
-    Args:
-        parser: takes them.
-        runtime: the default one.
-    """
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    for name, default in (("runtime", runtime), ("precision", "auto")):
-        choices = choices_of(name)
-        said = f"{', '.join(choices[:-1])} or {choices[-1]} (default: %(default)s)"
-        parser.add_argument(f"--{name}", choices=choices, metavar=name.upper(), default=default, help=said)
-    parser.add_argument("--threads", type=int, metavar="N", default=0, help="of the forward pass; 0: all cores")
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

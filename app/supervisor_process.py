@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import CheckpointError, SentimentError, SettingsError
 from app.labels import parse_reference
@@ -17,8 +18,9 @@ from app.metrics import show
 from app.process import sockets
 from app.process.child import Child
 from app.process.control import CONTROL_SOCKET, ControlServer
+from app.process.groups import Group, default_workers, group_of_each, groups, visible_gpus
 from app.process.succession import HAND_OVER_SECONDS, Generation
-from app.process.supervisor import Supervisor, default_workers
+from app.process.supervisor import Supervisor
 from app.rollout.beside import Beside
 from app.rollout.canary import Canary
 from app.rollout.canary_guard import Guard, Rules, counted
@@ -31,6 +33,10 @@ from app.store import ModelStore, StoredModel
 _START = "start"
 """Who asks for the models that the settings name."""
 _LOOK_SECONDS = 0.1
+_FURTHER = "further"
+"""What stands for a number in the role of an engine of a further model, and so in the label of its metrics."""
+
+logger = logging.getLogger(__name__)
 
 
 def bound(settings: Settings) -> socket.socket:
@@ -58,15 +64,19 @@ def run_supervisor(
         listener: the listening socket.
         folder: in which the processes meet.
     """
+    divided = groups(settings.engines, settings.device, visible_gpus(settings.device))
+    workers = settings.workers or default_workers(divided)
+    logger.info("%d engines, %d HTTP workers: %s", len(divided), workers, "; ".join(map(str, divided)))
     parent = Supervisor(
-        flags,
+        # What is free of memory is another thing when a process is started again.
+        {**flags, f"{PREFIX}WORKERS": str(workers)},
         settings.shutdown_grace,
         settings.drain_timeout,
         listener,
         # A file that is received for as long as it may, and then answered for as long as that may take.
         2 * settings.file_transfer + settings.timeout,
     )
-    generations = _Generations(settings, listener, folder)
+    generations = _Generations(settings, listener, folder, divided, workers)
     first = generations.of(model)
     parent.succession.begin_with(first)
     label = parse_reference(settings.model).label
@@ -170,6 +180,13 @@ class _Desk:
         return loaded | {"attempts": self._orders.newest_first()}
 
 
+class _Sockets(NamedTuple):
+    """Where the processes of a generation meet."""
+
+    engines: list[Path]
+    explainer: Path
+
+
 class _Generations:
     """Makes the processes of a model.
 
@@ -177,26 +194,33 @@ class _Generations:
         settings: all settings.
         listener: the listening socket.
         folder: in which the processes meet.
+        groups: one for each engine of what is served.
+        workers: how many, in all groups together.
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket, folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, listener: socket.socket, folder: Path, groups: Sequence[Group], workers: int
+    ) -> None:
         self._settings = settings
         self._listener = listener
         self._folder = folder
+        self._groups = groups
+        self._workers = workers
         self._numbers = itertools.count(1)
         self._metrics_in_use: set[Path] = set()
         self._first = True
 
     def of(self, model: StoredModel) -> Generation:
-        """Engine, explainer and HTTP workers of a model, not yet started."""
+        """Engines, explainer and HTTP workers of a model, not yet started."""
         succeeds, self._first = [] if self._first else ["--succeeds"], False
-        generation, entry, metrics = self._without_workers(model)
-        environment, silence = generation.children[0].environment, self._settings.engine_timeout
+        generation, sockets_of, metrics = self._without_workers(model, self._groups)
+        environment, silence = {f"{PREFIX}MODEL": model.reference}, self._settings.engine_timeout
         command = ["_worker", "--digest", model.digest, "--listener", str(self._listener.fileno())]
-        command += ["--engine", entry["engine"], "--explainer", entry["explainer"], *succeeds]
-        for place in range(self._settings.workers or default_workers()):
-            worker = Child(f"worker-{place}", command, fds=[self._listener.fileno()], heartbeat=silence, drains=True)
-            worker.environment, worker.metrics = environment, metrics
+        command += [*(f"--engine={engine}" for engine in sockets_of.engines), "--explainer", str(sockets_of.explainer)]
+        for place, group in enumerate(group_of_each(self._workers, self._groups)):
+            own = [*command, "--group", str(group), *succeeds]
+            worker = Child(f"worker-{place}", own, fds=[self._listener.fileno()], heartbeat=silence, drains=True)
+            worker.environment, worker.metrics, worker.cores = environment, metrics, self._groups[group].cores
             generation.children.append(worker)
         generation.serves = partial(show, metrics, model, serves=True)
         generation.retires = partial(show, metrics, model, serves=False)
@@ -204,40 +228,55 @@ class _Generations:
 
     def beside(self, model: StoredModel) -> tuple[Generation, Entry]:
         """Engine and explainer of a model, not yet started, and what workers need to know of them."""
-        generation, entry, metrics = self._without_workers(model)
+        generation, sockets_of, metrics = self._without_workers(model, [])
         # What is served is said by others; what this one computes counts all the same.
         generation.serves = partial(show, metrics, model, serves=False)
+        [engine], explainer = sockets_of
+        entry = {"model": model.reference, "digest": model.digest, "engine": str(engine), "explainer": str(explainer)}
         return generation, entry
 
-    def _without_workers(self, model: StoredModel) -> tuple[Generation, Entry, Path]:
-        """The same, and the folder of their metrics' files."""
+    def _without_workers(self, model: StoredModel, groups: Sequence[Group]) -> tuple[Generation, _Sockets, Path]:
+        """The same, with an engine for each group, and the folder of their metrics' files. Without groups there is one
+        engine, which all groups share."""
         number = next(self._numbers)
-        engine, explainer = (self._folder / f"{name}-{number}.sock" for name in ("engine", "explainer"))
+        names = [str(place) for place in range(len(groups))] or [_FURTHER]
+        engines = [self._folder / f"engine-{number}.{place}.sock" for place in range(len(names))]
+        explainer = self._folder / f"explainer-{number}.sock"
         metrics, wake = self._metrics_of(model), sockets.bind_local(explainer)
         digest, silence = ["--digest", model.digest], self._settings.engine_timeout
-        children = [
-            Child("engine-0", ["_engine", *digest, "--socket", str(engine)], heartbeat=silence),
-            Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake),
-        ]
+        # Resolved once: what a label names later is for another generation, not for a child that is started again.
+        environment = {f"{PREFIX}MODEL": model.reference}
+        children = []
+        for name, engine in zip(names, engines, strict=True):
+            child = Child(f"engine-{name}", ["_engine", *digest, "--socket", str(engine)], heartbeat=silence)
+            child.environment = environment
+            children.append(child)
+        for child, group in zip(children, groups, strict=False):
+            child.cores, child.environment = group.cores, {**environment, **self._share(group)}
+        children.append(Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake))
+        children[-1].environment = environment
         for child in children:
-            # Resolved once: what a label names later is for another generation, not for a child that is started again.
-            child.environment, child.metrics = {f"{PREFIX}MODEL": model.reference}, metrics
+            child.metrics = metrics
 
         def ends() -> None:
             wake.close()
-            for path in (engine, explainer, sockets.fault_file(engine)):
+            for path in (explainer, *engines, *map(sockets.fault_file, engines)):
                 path.unlink(missing_ok=True)
             self._metrics_in_use.discard(metrics)
 
         generation = Generation(
             name=model.reference,
             children=children,
-            fault=lambda: _read(sockets.fault_file(engine)),
-            ready=engine.exists,
+            fault=lambda: next(filter(None, map(_read, map(sockets.fault_file, engines))), None),
+            ready=lambda: all(engine.exists() for engine in engines),
             ends=ends,
         )
-        entry = {"model": model.reference, "digest": model.digest, "engine": str(engine), "explainer": str(explainer)}
-        return generation, entry, metrics
+        return generation, _Sockets(engines, explainer), metrics
+
+    def _share(self, group: Group) -> dict[str, str]:
+        """What an engine is told of its share of the machine."""
+        share = {f"{PREFIX}THREADS": str(self._settings.threads or group.threads)}
+        return share if group.gpu is None else {**share, "CUDA_VISIBLE_DEVICES": group.gpu}
 
     def _metrics_of(self, model: StoredModel) -> Path:
         """A folder for metrics' files. Counters of a model that was served before go on where they stopped."""

@@ -90,12 +90,14 @@ def settings(configuration: Configuration, model: str, folder: Path, key: str) -
 
 
 @contextmanager
-def serving(tree: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def serving(
+    tree: Path, environment: Mapping[str, str], program: Sequence[str] = ("-m", "app", "serve")
+) -> Iterator[str]:
     """A service of a tree; its address once it is ready. Ended at the end."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"],
+            [sys.executable, *program],
             cwd=tree,
             env={**clean, **environment},
             stdout=output,

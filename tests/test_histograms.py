@@ -17,6 +17,7 @@ from prometheus_client.utils import floatToGoString
 from app import metrics
 from app.histograms import BOUNDS, HISTOGRAMS_FILE, histograms_of, read_bins, replace_histograms, text_of
 from app.model.runtimes import load_predictor
+from app.model_info import set_model_info
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
@@ -105,7 +106,7 @@ def test_other_bins_cost_the_measure_of_that_alone(model: StoredModel, caplog: p
 def test_they_become_gauges_whose_bounds_are_those_of_what_is_counted(model: StoredModel) -> None:
     """Word for word, since the rules match them by these."""
     replace_histograms(model, KEPT)
-    metrics.set_model_info(replace(model, name="binned", version=3), "torch", "float32", "cpu")
+    set_model_info(replace(model, name="binned", version=3), "torch", "float32", "cpu")
     for name, counted in NAMES.items():
         [family] = counted.collect()
         les = [sample.labels["le"] for sample in family.samples if sample.name.endswith("_bucket")]

@@ -77,7 +77,9 @@ def test_every_metric_is_kept(name: str) -> None:
     """A metric that nothing sets would say 0 for ever, which at night reads as all being well."""
     setting = r"\.\s*(labels|inc|dec|set|observe|observe_all|observe_times|time|count_exceptions)\b"
     buffered = rf"\bbuffered\.\w+\(metrics\.{name}\b"
-    assert re.search(rf"\b{name}\s*{setting}|\({name}, reference\b|labelled\((metrics\.)?{name}, |{buffered}", SOURCE)
+    assert re.search(
+        rf"\b{name}\s*{setting}|\(metrics\.{name}, reference\b|labelled\((metrics\.)?{name}, |{buffered}", SOURCE
+    )
 
 
 def test_a_batch_is_observed_as_its_values_would_be() -> None:
@@ -111,18 +113,24 @@ def test_text_format() -> None:
 
 
 def test_processes_add_up_and_a_restarted_one_goes_on(tmp_path: Path) -> None:
-    """Two roles are summed; a second process of the same role continues the first one's counter and files."""
+    """A second process of the same role continues the first one's counter and files; engines are told apart."""
     code = (
-        "from app import metrics; metrics.COMPUTED.inc(2); metrics.QUEUE_LIMIT.set(7); print(metrics.render().decode())"
+        "from app import metrics; metrics.COMPUTED.inc(2); metrics.QUEUE_LIMIT.set(7); metrics.begin_process(); "
+        "print(metrics.render().decode())"
     )
     output = ""
-    for role in ("worker-0", "engine-0", "worker-0"):
+    for role in ("engine-1", "engine-0", "engine-1", "worker-0"):
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "SENTIMENT_PROCESS_ROLE": role}
         command = [sys.executable, "-W", "error", "-c", code]
         output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "\nsentiment_computed_texts_total 6.0\n" in output
-    assert "\nsentiment_queue_limit 7.0\n" in output
-    assert {path.name.split("_", 1)[1] for path in tmp_path.glob("counter_*")} == {"worker-0.db", "engine-0.db"}
+    assert '\nsentiment_computed_texts_total{engine="0"} 2.0\n' in output
+    assert '\nsentiment_computed_texts_total{engine="1"} 4.0\n' in output
+    assert "\nsentiment_computed_texts_total " not in output, "what is an engine's is nobody else's"
+    assert '\nsentiment_queue_limit{engine="1"} 7.0\n' in output
+    assert '\nsentiment_process_restarts_total{engine="0",role="engine"} 0.0\n' in output
+    assert '\nsentiment_process_restarts_total{role="worker"} 0.0\n' in output
+    found = {path.name.split("_", 1)[1] for path in tmp_path.glob("counter_*")}
+    assert found == {"worker-0.db", "engine-0.db", "engine-1.db"}
     assert "pid=" not in output
 
 
@@ -130,7 +138,7 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
     """Of a killed worker the supervisor clears every gauge there is, with all labels; its successor counts itself, and
     counters go on."""
     before = (
-        "metrics.COMPUTED.inc()\n"
+        "metrics.FILE_ROWS.inc()\n"
         "for metric in vars(metrics).values():\n"
         "    if isinstance(metric, metrics.Gauge):\n"
         "        (metric.labels(*['left']*len(metric._labelnames)) if metric._labelnames else metric).set(77)"
@@ -155,8 +163,7 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
     assert "77.0" not in output
     assert '"left"' not in output
     assert "\nsentiment_requests_in_flight 0.0\n" in output
-    assert "\nsentiment_engine_ready 0.0\n" in output
-    assert "\nsentiment_computed_texts_total 1.0\n" in output
+    assert "\nsentiment_file_rows_total 1.0\n" in output
     assert '\nsentiment_process_restarts_total{role="worker"} 1.0\n' in output
     assert '\nsentiment_cache_lookups_total{result="error",tier="redis"} 0.0\n' in output
     assert re.search(r'\nsentiment_process_seen_timestamp_seconds\{process="worker-3"\} \d', output)
@@ -277,12 +284,12 @@ def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
     who only finish what they have nobody hears what is served, and nothing of those who never served."""
     code = (
         "import os; from pathlib import Path; from types import SimpleNamespace; from app import metrics; "
-        "config = SimpleNamespace(architecture='gru'); "
+        "from app.model_info import set_model_info; config = SimpleNamespace(architecture='gru'); "
         "served = dict(name='m', version={version}, digest='d' * 32, metrics=dict(), reference='m', config=config); "
         "served |= dict(path=Path('none')); "
         "model = SimpleNamespace(**served); metrics.serve(model, []); metrics.PREDICTIONS.labels('good').inc({texts}); "
-        "metrics.CONFIDENCE.observe(0.7); metrics.COMPUTED.inc({texts}); metrics.CONNECTIONS.set(1); "
-        "metrics.set_model_info(model, 'native', 'float32', 'cpu'); "
+        "metrics.CONFIDENCE.observe(0.7); metrics.FILE_ROWS.inc({texts}); metrics.CONNECTIONS.set(1); "
+        "set_model_info(model, 'native', 'float32', 'cpu'); "
         "{shown} and metrics.show(Path(os.environ['PROMETHEUS_MULTIPROC_DIR']), model, serves={serves}); "
         "print(metrics.render().decode())"
     )
@@ -304,7 +311,7 @@ def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:
     assert 'sentiment_predictions_total{label="good",model="m",version="1"} 2.0\n' in output
     assert 'sentiment_predictions_total{label="good",model="m",version="2"} 12.0\n' in output
     assert 'sentiment_confidence_count{model="m",version="2"} 2.0\n' in output
-    assert "\nsentiment_computed_texts_total 14.0\n" in output
+    assert "\nsentiment_file_rows_total 14.0\n" in output
     assert "\nsentiment_connections 3.0\n" in output
     assert output.count("\nsentiment_model_info{") == 1
     assert 'version="2"} 1.0' in output[output.index("\nsentiment_model_info{") :].splitlines()[1]

@@ -149,7 +149,7 @@ def test_an_engine_whose_predictor_is_dead_is_replaced(
         assert service.children("engine") != [engine]
         found = service.metrics()
         assert found['sentiment_inference_errors_total{reason="dead"}'] == 1
-        assert found['sentiment_process_restarts_total{role="engine"}'] == 1
+        assert found['sentiment_process_restarts_total{engine="0",role="engine"}'] == 1
         assert "the predictor is given up" in service.output.read_text()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from app import metrics
+from app.model_info import set_model_info
 from app.reference import Reference, read_reference
 from app.store import METRICS_FILE, ModelStore, StoredModel
 
@@ -67,7 +67,7 @@ def test_malformed_figures_cost_the_figures_only(tiny_model: StoredModel, tmp_pa
 def test_what_is_served_and_its_figures_become_gauges(tiny_model: StoredModel, tmp_path: Path) -> None:
     """Under model and version, so that each version is held against its own figures; what is missing has no series."""
     model = replace(stored(tiny_model, tmp_path, {"test": {**FIGURES, "unknown": None}}), name="gauged", version=7)
-    metrics.set_model_info(model, "torch", "float32", "cpu")
+    set_model_info(model, "torch", "float32", "cpu")
     served = {"model": "gauged", "version": "7"}
     assert REGISTRY.get_sample_value("sentiment_reference_confidence", served) == 0.9
     assert REGISTRY.get_sample_value("sentiment_reference_text_tokens", served) == 120.5

@@ -92,7 +92,7 @@ def test_scores_do_not_depend_on_company(service: Service) -> None:
     assert batch == pytest.approx(single, abs=1e-5)
     assert concurrent == pytest.approx(single, abs=1e-5)
     after = service.metrics()
-    computed = "sentiment_computed_texts_total"
+    computed = 'sentiment_computed_texts_total{engine="0"}'
     assert after[computed] - before.get(computed, 0) == 1500
     assert not [name for name, value in after.items() if "cache_lookups" in name and "hit" in name and value]
     batches = after["sentiment_batch_size_count"] - before.get("sentiment_batch_size_count", 0)
@@ -125,24 +125,27 @@ def test_every_process_shows_itself(service: Service) -> None:
     deadline = time.monotonic() + LIMIT
     while True:
         found = service.metrics()
-        if all(found.get(f'sentiment_process_resident_bytes{{role="{role}"}}') for role in ("engine", "worker")):
+        if all(
+            found.get(f"sentiment_process_resident_bytes{{{role}}}")
+            for role in ('engine="0",role="engine"', 'role="worker"')
+        ):
             break
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
-    assert found["sentiment_engine_ready"] == 1
+    assert found['sentiment_engine_ready{engine="0"}'] == 1
     assert all(abs(found[name] - time.time()) < 60 for name in seen)
-    assert found['sentiment_process_cpu_seconds_total{role="engine"}'] > 0.01
-    assert found["sentiment_queue_wait_limit_seconds"] == 10
+    assert found['sentiment_process_cpu_seconds_total{engine="0",role="engine"}'] > 0.01
+    assert found['sentiment_queue_wait_limit_seconds{engine="0"}'] == 10
 
 
 def test_what_is_not_ready_says_so(caching: Service) -> None:
     """While the engine is away ``sentiment_engine_ready`` is 0, whatever its predecessor left behind."""
-    [engine] = caching.children("engine")
-    assert caching.metrics()["sentiment_engine_ready"] == 1
+    [engine], says = caching.children("engine"), 'sentiment_engine_ready{engine="0"}'
+    assert caching.metrics()[says] == 1
     os.kill(engine, signal.SIGKILL)
     for ready in (0, 1):
-        wait_until(lambda ready=ready: caching.metrics()["sentiment_engine_ready"] == ready)  # type: ignore[misc]
-    assert caching.metrics()['sentiment_process_restarts_total{role="engine"}'] == 1
+        wait_until(lambda ready=ready: caching.metrics()[says] == ready)  # type: ignore[misc]
+    assert caching.metrics()['sentiment_process_restarts_total{engine="0",role="engine"}'] == 1
 
 
 def test_repeated_texts_are_answered_from_memory(caching: Service) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.process.cores import bound_to
 from app.process.pulse import LIFELINE_VARIABLE, RETIRED
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 
@@ -45,6 +46,7 @@ class Child:
             nothing to do, and its failures are no reason to give up. None: it always runs.
         drains: whether it understands ``DRAIN_SIGNAL`` and ``RETIRE_SIGNAL``.
         environment: variables that it has of its own.
+        cores: those that it may run on; None: any.
         metrics: folder of its metrics' files; None: it keeps none.
         retired: whether it said, after ``RETIRE_SIGNAL``, that it takes no new connections.
     """
@@ -56,6 +58,7 @@ class Child:
     wake: socket.socket | None = None
     drains: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    cores: frozenset[int] | None = None
     metrics: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     pulse: int = -1
@@ -110,7 +113,8 @@ class Child:
             fds.append(pulse_write)
             command += ["--pulse", str(pulse_write)]
         # Not in the terminal's foreground group: Ctrl-C is for the supervisor, which ends the others in order.
-        self.process = subprocess.Popen(command, env=variables, pass_fds=fds, process_group=0)  # noqa: S603
+        with bound_to(self.cores):
+            self.process = subprocess.Popen(command, env=variables, pass_fds=fds, process_group=0)  # noqa: S603
         self.started = self.last_beat = now
         self.beaten = False
         if pulse_write >= 0:

@@ -1,12 +1,15 @@
-"""How many cores there are to compute on, and how much memory there is to do it in."""
+"""How many cores there are to compute on, who is bound to which, and how much memory there is to do it in."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+logger = logging.getLogger(__name__)
 
 
 class _Mount(NamedTuple):
@@ -36,6 +39,27 @@ def usable_cores(proc: Path = Path("/proc/self")) -> int:
     for folder in _groups(proc, "cpu"):
         cores = min(cores, _quota(folder))
     return max(1, int(cores))
+
+
+@contextmanager
+def bound_to(cores: Collection[int] | None) -> Iterator[None]:
+    """Bind what this thread starts meanwhile to cores; None: to those that it is bound to itself.
+
+    Cores that are not to be had any more, as when somebody has changed the control group, are no reason not to start.
+    """
+    if cores is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError as error:
+        logger.warning("not bound to cores %s: %s", sorted(cores), error.strerror)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setaffinity(0, before)
 
 
 def free_memory(proc: Path = Path("/proc/self"), meminfo: Path = Path("/proc/meminfo")) -> float:

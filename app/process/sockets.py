@@ -12,7 +12,7 @@ from pathlib import Path
 from app.errors import SettingsError
 
 _BACKLOG = 2048
-_LONGEST_NAME = len("/explainer-9999.sock")
+_LONGEST_NAME = len("/engine-9999.255.sock")
 _LONGEST_PATH = 107
 """Bytes of a Unix socket's path that Linux takes (``man 7 unix``)."""
 

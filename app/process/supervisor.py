@@ -17,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 
 from app.process.child import CANNOT_SERVE, DRAIN_SIGNAL, Child
-from app.process.cores import usable_cores
 from app.process.succession import Succession
 from app.version import PACKAGE
 
@@ -238,8 +237,3 @@ class Supervisor:
                 # What others still need is kept alive.
                 self._look_after()
         return clean
-
-
-def default_workers() -> int:
-    """HTTP workers for this machine: the usable cores less one for the engine, at least one."""
-    return max(1, usable_cores() - 1)

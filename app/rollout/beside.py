@@ -168,7 +168,8 @@ class Beside:
                 "too_many_models",
                 f"{len(self._loaded) + 1} versions are loaded, and the limit is {self._most}; unload one first",
             )
-        engine, served = resident_memory(self._engine_pids()), self._served()
+        pids, served = self._engine_pids(), self._served()
+        engine = resident_memory(pids) // max(1, len(pids))
         needed = max(model.size, engine - served.size + model.size)
         needed += len(self.workers()) * _WORKER_SHARE * (model.path / TOKENIZER_FILE).stat().st_size
         if needed > (free := free_memory()):

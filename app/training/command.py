@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from app.errors import CheckpointError, DataError
 from app.files.arguments import READ_NAMES, add_read_arguments, read_options
 from app.files.options import OnBadRow
+from app.flags import add_store_argument
 from app.labels import CANDIDATE, CHAMPION, checked_label, parse_reference
 from app.process.cores import usable_cores
-from app.settings import CORPUS_VARIABLE, add_store_argument
+from app.settings import CORPUS_VARIABLE
 from app.store import ModelStore
 from app.training.requested import TrainOptions, default_name
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import DataError, OptionError
 from app.files.arguments import READ_NAMES, read_options
+from app.flags import add_compute_arguments, add_store_argument
 from app.histograms import Histograms, replace_histograms
 from app.labels import REFERENCES
 from app.process.cores import usable_cores
-from app.settings import add_compute_arguments, add_store_argument
 from app.store import METRICS_FILE, ModelStore, StoredModel
 from app.training.command import add_column_arguments, corpus_path, require_extra
 

@@ -29,6 +29,7 @@ NAMES = (
     "overload",
     "real-overload",
     "kill-engine",
+    "kill-one-engine",
     "kill-worker",
     "hang",
     "redis",
@@ -60,6 +61,10 @@ class Suite:
 
     async def kill_engine(self) -> Any:
         with chaotic(STORE, MODEL, cache="off") as service:
+            return await scenarios.kill(service, self.known, "engine", times=10, rate=self.options.rate, pause=16)
+
+    async def kill_one_engine(self) -> Any:
+        with chaotic(STORE, MODEL, cache="off", engines="2") as service:
             return await scenarios.kill(service, self.known, "engine", times=10, rate=self.options.rate, pause=16)
 
     async def kill_worker(self) -> Any:

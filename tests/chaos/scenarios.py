@@ -133,7 +133,7 @@ async def hang(service: Service, known: Mapping[str, float], *, rate: float) -> 
 async def kill(
     service: Service, known: Mapping[str, float], role: str, *, times: int, rate: float, pause: float
 ) -> Figures:
-    """``kill -9`` to the engine or an HTTP worker, again and again under load."""
+    """``kill -9`` to an engine or an HTTP worker, again and again under load. One engine of several nobody may miss."""
     load, chance = Load(service.url, known, rate), random.Random(0)
     running = asyncio.create_task(load.run(times * pause + pause))
     kills: list[float] = []
@@ -143,7 +143,7 @@ async def kill(
         before = service.children(role)
         kills.append(time.monotonic())
         os.kill(chance.choice(before), signal.SIGKILL)
-        if role == "engine":
+        if role == "engine" and len(before) == 1:
             unready.append(await until_ready(service, ready=False, limit=GENEROUS))
         while len(found := service.children(role)) < len(before) or set(found) == set(before):
             await asyncio.sleep(0.02)
@@ -167,7 +167,7 @@ async def kill(
         },
     }
     if role == "engine":
-        assert set(kinds) <= {"right", "refused 503"}, figures
+        assert set(kinds) <= {"right", "refused 503"} if unready else set(kinds) == {"right"}, figures
     else:
         assert set(kinds) <= {"right", "closed"}, figures
         assert _only_at(kills, [o for o in load.outcomes if o.kind == "closed"]), figures

@@ -64,7 +64,7 @@ async def engine(path: Path, predictor: Gate | Recorder, model: ServedModel = MO
 
 @asynccontextmanager
 async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngine]:
-    remote = RemoteEngine(path, QueueLimits(max_pending, 10_000, 1e6), MODEL)
+    remote = RemoteEngine([path], QueueLimits(max_pending, 10_000, 1e6), MODEL)
     starting = asyncio.create_task(remote.start())
     try:
         yield remote
@@ -72,6 +72,13 @@ async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngi
         await remote.close()
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
+
+
+def disconnect(remote: RemoteEngine) -> None:
+    """Break the link to the first engine."""
+    connection = remote._links[0]._connection
+    assert connection is not None
+    connection.abort()
 
 
 def in_flight(server: EngineServer) -> bool:
@@ -121,11 +128,9 @@ async def test_an_engine_that_dies_is_waited_for_and_texts_are_sent_once_more(tm
             dying.gate.clear()
             futures = apart(remote, [text(4), text(5)], FAR)
             await until(lambda: in_flight(server))
-            for connection in [remote._connection]:
-                assert connection is not None
-                connection.abort()
             assert server._server is not None
             server._server.close()
+            disconnect(remote)
             await until(lambda: not remote.ready)
             late = apart(remote, [text(6)], FAR)
         assert not any(future.done() for future in futures)
@@ -168,10 +173,9 @@ async def test_a_text_that_kills_engines_is_given_up(tmp_path: Path) -> None:
                 if future is None:
                     [future] = apart(remote, [text(4)], FAR)
                 await until(partial(in_flight, server))
-                assert remote._connection is not None
                 assert server._server is not None
                 server._server.close()
-                remote._connection.abort()
+                disconnect(remote)
                 await until(lambda: not remote.ready)
         async with engine(path, Gate()):
             assert future is not None
@@ -193,7 +197,7 @@ async def test_pending_texts_are_bounded(tmp_path: Path) -> None:
             future.cancel()
         await asyncio.sleep(0)
         remote.admit(3, 10_000)
-        assert not remote._pending_tokens
+        assert not remote._tokens
 
 
 async def test_a_worker_knows_how_long_the_queue_of_all_is(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ async def test_models_and_metrics_name_what_computes(client: httpx.AsyncClient, 
     assert (entry["model"], entry["version"], entry["served"]) == ("tiny", 1, True)
     labels = {name: str(entry[name]) for name in ("model", "version", "architecture", "runtime", "precision", "device")}
     assert sample("sentiment_model_info", **labels, digest=tiny_model.digest[:12]) == 1
-    assert sample("sentiment_engine_ready") == 1
+    assert sample("sentiment_engine_ready", engine="0") == 1
 
 
 async def test_a_text_fills_the_metrics_of_its_whole_way(client: httpx.AsyncClient) -> None:

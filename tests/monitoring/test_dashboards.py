@@ -49,6 +49,7 @@ LABELS = {
         *TARGET_LABELS,
         *(("le",) if suffix == "_bucket" else ()),
         *(("model", "version") if family.name in metrics._BY_MODEL else ()),
+        *(("engine",) if family.name in metrics._OF_ENGINES else ()),
     }
     for metric in vars(metrics).values()
     if isinstance(metric, MetricWrapperBase)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from app.process.cores import free_memory, usable_cores
+from app.process.cores import bound_to, free_memory, usable_cores
 
 
 @pytest.fixture
@@ -134,3 +136,18 @@ def test_free_memory_honours_version_1(machine: Path) -> None:
 
 def test_without_anything_known_memory_is_no_obstacle(tmp_path: Path) -> None:
     assert free_memory(tmp_path, tmp_path / "meminfo") == float("inf")
+
+
+def test_children_are_bound_and_this_process_is_not() -> None:
+    """What is started within the block may use these cores alone; cores that there are not bind nobody."""
+    before = os.sched_getaffinity(0)
+    tell = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+
+    def told(cores: set[int] | None) -> str:
+        with bound_to(cores):
+            return subprocess.run(tell, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert told({min(before)}) == str([min(before)])
+    assert told(None) == str(sorted(before))
+    assert told({10_000}) == str(sorted(before))
+    assert os.sched_getaffinity(0) == before

@@ -173,13 +173,6 @@ def test_a_child_that_will_not_end_is_killed_after_the_grace_time() -> None:
         assert parent.returncode == 1
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (3, 2), (16, 15)])
-def test_workers_leave_a_core_to_the_engine(cores: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is one at least."""
-    monkeypatch.setattr(supervisor, "usable_cores", lambda: cores)
-    assert supervisor.default_workers() == workers
-
-
 def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
     """An engine that gives no sign of life is killed; the service recovers by itself."""
     from tests.service import serving

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from app.flags import add_store_argument
 from app.process.cores import usable_cores
-from app.settings import CORPUS_VARIABLE, add_store_argument
+from app.settings import CORPUS_VARIABLE
 from app.store import CARD_FILE, ModelStore
 from app.training.command import INTERRUPTED, add_label_argument, corpus_path, pinned, require_extra, set_label
 from app.training.requested import ReviewOptions

@@ -22,7 +22,8 @@ from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import _SCOPES, Policy
 from app.http.routing import LASTING, VERSION, route_of
 from app.keys import ADMIN, CLASSIFY, SCOPES, new_key
-from app.settings import _OWN, Settings, load_settings
+from app.root_path import OWN_PATHS
+from app.settings import Settings, load_settings
 from tests.fakes import FakeClassifier, application, client_of, no_lifespan
 from tests.http.shapes import assert_problem, sample
 
@@ -474,7 +475,7 @@ async def test_every_route_has_a_scope() -> None:
 
 def test_a_prefix_hides_no_route() -> None:
     """``root_path`` may begin with no route's first part: the settings know them all."""
-    assert {route.split("/")[1] for route in [*_SCOPES, VERSION]} - {""} == _OWN
+    assert {route.split("/")[1] for route in [*_SCOPES, VERSION]} - {""} == OWN_PATHS
 
 
 async def test_workers_count_together(keys: Path, tmp_path: Path) -> None:
