@@ -13,9 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.keys import ADMIN, CLASSIFY, new_key
 from app.process.groups import groups
 from tests.chaos.parts import answers, chaotic, reviews
-from tests.service import Service
+from tests.checkpoints import add_checkpoint
+from tests.service import Service, serving
+from tests.test_switch import PATIENCE
 from tests.waiting import LIMIT, wait_until
 
 ENGINES = ("0", "1")
@@ -142,3 +145,32 @@ def test_while_one_is_away_the_other_answers(tiny_store: Path) -> None:
         finally:
             os.kill(service.process.pid, signal.SIGCONT)
         wait_until(lambda: service.metrics()[says] == 1, "never replaced")
+
+
+def test_another_model_has_as_many_and_a_further_one_has_one(tmp_path: Path) -> None:
+    """A version that takes the place of the one before has two engines; one beside it has one, and its label."""
+    for seed in (0, 1):
+        add_checkpoint(tmp_path, seed=seed)
+    add_checkpoint(tmp_path, "other", seed=2)
+    key, kept = new_key("operator", (ADMIN, CLASSIFY))
+    keys = tmp_path / "keys"
+    keys.write_text(kept.line + "\n")
+    headers = {"Authorization": f"Bearer {key}"}
+    with (
+        serving(
+            tmp_path, "tiny/1", engines="2", workers="2", api_keys=str(keys), further_models="other", metrics="public"
+        ) as service,
+        httpx.Client(base_url=service.url, headers=headers, timeout=PATIENCE) as client,
+    ):
+        before = service.children("engine")
+        assert len(before) == 3
+        assert client.post("/admin/models/tiny/2/load").json()["served"]["version"] == 2
+        wait_until(lambda: len(service.children("engine")) == 3, "the engines before never ended")
+        [kept_one] = {*service.children("engine")} & {*before}
+        assert "engine-2." in Path(f"/proc/{kept_one}/cmdline").read_text(), "the further model's"
+        for model, version in (("tiny", 2), ("other", 1)):
+            found = client.post("/classify", json={"text": "a good film", "model": model}).json()
+            assert (found["model"], found["version"]) == (model, version)
+        counted = service.metrics()
+        assert counted['sentiment_computed_texts_total{engine="further"}'] == 1
+        assert sum(counted[f'sentiment_computed_texts_total{{engine="{engine}"}}'] for engine in ENGINES) == 1
