@@ -39,6 +39,11 @@ class Group:
     cores: frozenset[int] | None = None
     gpu: str | None = None
 
+    def __str__(self) -> str:
+        """For the log."""
+        cores = f"{self.threads} cores" if self.cores is None else f"cores {','.join(map(str, sorted(self.cores)))}"
+        return cores if self.gpu is None else f"GPU {self.gpu}, {cores}"
+
 
 def groups(
     engines: int = 0,
@@ -54,14 +59,14 @@ def groups(
         gpus: those that there are, see ``visible_gpus``.
         system: what the kernel says of cores and memory.
     """
-    usable, bound = usable_cores(), sorted(os.sched_getaffinity(0))
-    nodes = _nodes(bound, system)
+    usable, binds = usable_cores(), hasattr(os, "sched_getaffinity")
+    nodes = _nodes(sorted(os.sched_getaffinity(0)) if binds else range(usable), system)
     mine = list(gpus) if device in ("auto", "cuda") else []
     named = device.startswith("cuda:")
     count = engines or len(mine) or (1 if named else _default_engines(usable, len(nodes)))
     order = [core for node in nodes for core in node]
     # With a quota of fewer cores than there are, others may be at work on any of them.
-    pinned = count > 1 and count <= len(order) <= usable
+    pinned = binds and 1 < count <= len(order) <= usable
     found = []
     for place in range(count):
         first, end = (len(order) * at // count for at in (place, place + 1))

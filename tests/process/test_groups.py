@@ -85,7 +85,9 @@ def test_only_what_may_be_used_is_divided(machine: Machine) -> None:
 
 def test_a_quota_does_not_say_which_cores(machine: Machine) -> None:
     """Others have the rest of their time, so nobody is bound; threads are as the quota allows."""
-    assert groups(2, system=machine("0-63", bound=64, usable=5)) == [Group(2), Group(3)]
+    found = groups(2, system=machine("0-63", bound=64, usable=5))
+    assert found == [Group(2), Group(3)]
+    assert str(found[0]) == "2 cores"
 
 
 def test_more_engines_than_cores_are_bound_to_none(machine: Machine) -> None:
@@ -98,6 +100,7 @@ def test_each_gpu_has_an_engine(machine: Machine) -> None:
     system = machine("0-15", bound=16)
     found = groups(device="auto", gpus=["0", "1"], system=system)
     assert [(group.gpu, group.threads) for group in found] == [("0", 8), ("1", 8)]
+    assert str(found[1]) == "GPU 1, cores 8,9,10,11,12,13,14,15"
     assert [group.gpu for group in groups(4, device="cuda", gpus=["0", "1"], system=system)] == ["0", "1", "0", "1"]
     assert groups(device="cuda", gpus=["0"], system=system) == [Group(16)]
     assert groups(device="cuda:1", gpus=["0", "1"], system=system) == [Group(16)]

@@ -285,8 +285,8 @@ METRICS: dict[str, Any] = {
             "content": {
                 "text/plain": {
                     "schema": {"type": "string"},
-                    "example": "# HELP sentiment_queue_depth Texts waiting for the engine.\n"
-                    "# TYPE sentiment_queue_depth gauge\nsentiment_queue_depth 0.0\n",
+                    "example": "# HELP sentiment_queue_depth Texts waiting for an engine.\n"
+                    '# TYPE sentiment_queue_depth gauge\nsentiment_queue_depth{engine="0"} 0.0\n',
                 }
             }
         },
