@@ -148,6 +148,9 @@ async def kill(
         while len(found := service.children(role)) < len(before) or set(found) == set(before):
             await asyncio.sleep(0.02)
             assert time.monotonic() - kills[-1] < GENEROUS, "not replaced"
+        while role == "engine" and await value(service, "sentiment_engine_ready") < len(before):
+            await asyncio.sleep(0.02)
+            assert time.monotonic() - kills[-1] < GENEROUS, "not ready again"
         await until_ready(service, ready=True, limit=GENEROUS)
         recovered.append(time.monotonic() - kills[-1])
     await running
