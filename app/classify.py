@@ -103,22 +103,22 @@ def run(args: argparse.Namespace) -> int:
         return _classify_text(args)
     options, report = read_options(args), _report(args)
     headers = dict(_header(given) for given in args.header)
-    inputs = _expanded(args.inputs)
+    inputs = expanded(args.inputs)
     with ExitStack() as stack:
         if args.out is None:
             args.out = _nowhere(stack.enter_context(TemporaryDirectory()), args, inputs) if report else STANDARD
-        files = _files(args, inputs)
+        files = files_of(args, inputs)
         stack.enter_context(_seldom_collected())
         # The model is loaded while the files are looked through.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_scorer, args, headers)
-        surveys = [_survey(file, options, report) for file in files]
+        surveys = [survey_of(file, options, report) for file in files]
         scorer = stack.enter_context(closing(loading.result()))
         if _is_folder(args.out):
             Path(args.out).mkdir(parents=True, exist_ok=True)
         for file, survey in zip(files, surveys, strict=True):
             if len(files) > 1 and not args.overwrite and Path(file.out).exists():
                 say(f"{file.out}: is there already, and stays as it is")
-            elif status := _classify(args, options, file, survey, scorer, report):
+            elif status := classify_file(args, options, file, survey, scorer, report):
                 return status
         if report is not None:
             report.write(scorer.identity)
@@ -157,7 +157,7 @@ def _classify_text(args: argparse.Namespace) -> int:
     return 0
 
 
-def _expanded(given: Sequence[str]) -> list[str]:
+def expanded(given: Sequence[str]) -> list[str]:
     """Paths, in the place of the patterns that no shell has replaced."""
     paths: list[str] = []
     for path in given:
@@ -170,7 +170,7 @@ def _expanded(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def _files(args: argparse.Namespace, paths: Sequence[str]) -> list[_File]:
+def files_of(args: argparse.Namespace, paths: Sequence[str]) -> list[_File]:
     """The files, and where their results go."""
     folder = _is_folder(args.out)
     if len(paths) > 1 and not folder:
@@ -239,8 +239,8 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _survey(file: _File, options: ReadOptions, report: ReportOnWritten | None) -> Survey:
-    """Look through a file; standard input is only there once."""
+def survey_of(file: _File, options: ReadOptions, report: ReportOnWritten | None) -> Survey:
+    """Look through one of ``files_of``; standard input is only there once."""
     survey = Survey(options)
     if file.source != STANDARD:
         with _opened(file.source) as opened:
@@ -264,7 +264,7 @@ def _separator(file: _File, table: Table, options: ReadOptions) -> str:
     return options.delimiter or found or ","
 
 
-def _classify(
+def classify_file(
     args: argparse.Namespace,
     options: ReadOptions,
     file: _File,
@@ -272,7 +272,7 @@ def _classify(
     scorer: Scorer,
     report: ReportOnWritten | None,
 ) -> int:
-    """Score one file; the exit status."""
+    """Score one of ``files_of``; the exit status."""
     with _opened(file.source) as opened:
         table = open_table(opened, file.source, file.layout, options, survey.columns)
         table.rows = survey.rows if file.source != STANDARD else None

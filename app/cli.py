@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _TOOLS = {
     "classify": ("classify", "label the texts of a file"),
+    "ray-classify": ("fleet.classify_command", "label the texts of many files on a Ray cluster"),
+    "ray-serve": ("fleet.serve_command", "serve a model on a Ray cluster"),
     "report": ("report.command", "a page about files that were labelled"),
     "train": ("training.command", "train a network and store it as a new version"),
     "train-reviews": ("training.reviews.command", "train the model for reviews of any kind"),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted(path for path in (ROOT / "app").rglob("*.py"))
 PACKAGES = (
     *("http", "serving", "engine", "process", "rollout", "feedback", "files", "report", "text", "model", "native"),
-    "training",
+    *("training", "fleet"),
 )
 LONGEST_FILE = 350
 ROLES = {"__init__", "assembly", "command", "routes"}
@@ -79,10 +79,14 @@ ROOMS: dict[str, set[str]] = {
         *("assembly", "engine", "engine_process", "errors", "feedback", "http", "logs", "metrics", "model_info"),
         *("process", "sampling", "serving", "settings", "store", "tracing"),
     },
+    "fleet": {
+        *("assembly", "classify", "engine", "engine_process", "errors", "files", "http", "main", "metrics", "scoring"),
+        *("sentiment", "settings", "store"),
+    },
     "rollout": {"errors", "labels", "metrics", "process", "store"},
     "supervisor_process": {"errors", "labels", "metrics", "process", "rollout", "settings", "store"},
     "cli": {
-        *("classify", "engine_process", "errors", "explainer_process", "feedback", "files", "keys", "logs", "main"),
+        *("classify", "engine_process", "errors", "explainer_process", "feedback", "files", "fleet", "keys", "logs", "main"),
         *("models", "process", "purge", "report", "settings", "store", "supervisor_process", "terminal", "tracing"),
         *("training", "version"),
     },
@@ -91,8 +95,8 @@ ROOMS: dict[str, set[str]] = {
 """What each room may import of the others."""
 
 LIBRARIES: dict[str, set[str]] = {
-    "fastapi": {"app.http", "app.main"},
-    "starlette": {"app.http", "app.main"},
+    "fastapi": {"app.http", "app.main", "app.fleet.deployments"},
+    "starlette": {"app.http", "app.main", "app.fleet.deployments"},
     "uvicorn": {"app.main", "app.http.server"},
     "torch": {"app.model", "app.training"},
     "redis": {"app.purge", "app.serving.redis_cache", "app.serving.redis_link", "app.http.auth.rate_counters"},
@@ -107,6 +111,7 @@ LIBRARIES: dict[str, set[str]] = {
     "matplotlib": {"app.training"},
     "nupunkt": {"app.text.sentences"},
     "shtab": {"app.terminal"},
+    "ray": {"app.fleet"},
 }
 """The only modules and packages that may import a library."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -79,8 +80,12 @@ class Job:
 def _interrupted_between(append: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]:
     """Let Ctrl-C take effect when the rows at hand are written; a second one does at once.
 
-    An interrupt in the middle of anything can be lost: in a finalizer, say, it is only printed.
+    An interrupt in the middle of anything can be lost: in a finalizer, say, it is only printed. Only the main thread is
+    ever interrupted.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield append
+        return
     stopped = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:

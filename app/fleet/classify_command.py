@@ -1,0 +1,123 @@
+"""``python -m app ray-classify``: the files of one ``classify``, shared out among the machines of a Ray cluster.
+
+Each file is scored by the very functions of ``classify``, in one process on some node, so its results are the same to
+the byte. Ray Data keeps the processes, gives each a file when it is free, and gives a file that was on a node that died
+to another, which goes on from the journal beside the results. So all nodes must see the same folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from app.classify import add_arguments as add_classify_arguments
+from app.classify import classify_file, expanded, files_of, survey_of
+from app.errors import DataError, OptionError, SentimentError
+from app.files.arguments import explained, read_options
+from app.files.job import say
+from app.files.layout import STANDARD
+from app.fleet.cluster import add_address_argument, joined
+from app.scoring import load_scorer
+from app.store import ModelStore
+
+_ELSEWHERE = {
+    "url": "is of `classify`: here the cluster scores",
+    "report": "is of `report`, which reads the results",
+}
+"""Options of ``classify`` that mean nothing here, and what to do."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``ray-classify``."""
+    parser.description = "Label the texts of many files on a Ray cluster whose nodes see the same folders."
+    add_classify_arguments(parser)
+    cluster = parser.add_argument_group("scored by a Ray cluster")
+    add_address_argument(cluster)
+    cluster.add_argument("--processes", type=int, metavar="N", help="at once, at most (default: as cores allow)")
+    cluster.add_argument("--cpus", type=float, metavar="N", default=1.0, help="cores of each (default: %(default)s)")
+    cluster.add_argument("--gpus", type=float, metavar="N", default=0.0, help="GPUs of each (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``ray-classify`` as parsed; the exit status.
+
+    Raises:
+        SentimentError: an option or the model is not as it should be.
+    """
+    for option, reason in _ELSEWHERE.items():
+        if getattr(args, option) is not None:
+            raise OptionError(option, reason)
+    if args.out is None or STANDARD in (args.out, *args.inputs):
+        raise OptionError("out", "must be a folder, and the inputs files in folders, that all nodes see")
+    args.out = f"{Path(args.out).absolute()}/"
+    args.threads = args.threads or max(1, int(args.cpus))
+    read_options(args)
+    files = files_of(args, [str(Path(path).absolute()) for path in expanded(args.inputs)])
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    wanted = []
+    for number, file in enumerate(files):
+        if not args.overwrite and Path(file.out).exists():
+            say(f"{file.out}: is there already, and stays as it is")
+        else:
+            wanted.append(number)
+    model = ModelStore(args.store).open(args.model)
+    args.store, args.model = Path(args.store).absolute(), model.reference
+    with joined(args.address, {}):
+        return _share_out(args, files, wanted, model.digest) if wanted else 0
+
+
+class FileScorer:
+    """Scores one file after the other, in a process of its own.
+
+    Args:
+        args: as parsed.
+        files: all of them.
+        digest: of the model.
+    """
+
+    def __init__(self, args: argparse.Namespace, files: list[Any], digest: str) -> None:
+        self._args = args
+        self._files = files
+        model = ModelStore(args.store).open(args.model, digest)
+        self._scorer = load_scorer(model, args.device, args.runtime, args.precision, args.threads)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Score the file of that number; what is wrong with it is said, and stops no other."""
+        file = self._files[row["number"]]
+        # A node may have died when the file was complete, but before anybody was told.
+        if self._args.overwrite or not Path(file.out).exists():
+            options = read_options(self._args)
+            try:
+                classify_file(self._args, options, file, survey_of(file, options, None), self._scorer, None)
+            except SentimentError as error:
+                return {**row, "error": explained(error)}
+        return {**row, "error": ""}
+
+
+def _share_out(args: argparse.Namespace, files: list[Any], wanted: list[int], digest: str) -> int:
+    """Have files scored; the exit status."""
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells how it works, not how far it is
+    cores = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
+    most = max(1, min(len(wanted), args.processes or int(cores / args.cpus)))
+    failed = 0
+    numbers = ray.data.from_items([{"number": number} for number in wanted], override_num_blocks=len(wanted))
+    done = numbers.map(
+        FileScorer,  # type: ignore[arg-type]  # a class is made in each process, then called
+        fn_constructor_args=(args, files, digest),
+        compute=ActorPoolStrategy(size=most, max_tasks_in_flight_per_actor=1),
+        num_cpus=args.cpus,
+        num_gpus=args.gpus,
+    )
+    for count, row in enumerate(done.iter_rows(), 1):
+        file = files[row["number"]]
+        failed += bool(row["error"])
+        say(f"{count} of {len(wanted)}: {row['error'] or f'written to {file.out}'}")
+    if failed:
+        raise DataError(f"{failed} of {len(wanted)} files have no results; the same command goes on with them")
+    return 0
