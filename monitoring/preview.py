@@ -176,8 +176,8 @@ def _draw_lines(axes: Any, panel: Panel, series: list[Series]) -> None:
             axes.axhline(step["value"], color="#d62728", linewidth=0.8, linestyle="--")
     # There is room for three rows; more of them are smaller.
     axes.legend(
-        fontsize=6 if len(series) <= 9 else 4.5, frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(-0.06, -0.13), borderaxespad=0.2,
-        handlelength=1.2, columnspacing=1.0,
+        fontsize=6 if len(series) <= 9 else 4.5, frameon=False, ncols=3, loc="upper left",
+        bbox_to_anchor=(-0.06, -0.13), borderaxespad=0.2, handlelength=1.2, columnspacing=1.0,
     )  # fmt: skip
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value, panel.unit)))
     _tidy(axes)
