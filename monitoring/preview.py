@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +78,8 @@ def _series(result: dict[str, Any], legend: str, times: np.ndarray, step: float)
     labels = result["metric"]
     for name, value in labels.items():
         legend = legend.replace(f"{{{{{name}}}}}", value)
+    # Of a label that it has not, Grafana shows nothing.
+    legend = re.sub(r" ?\{\{\w+\}\}", "", legend)
     values = np.full(len(times), np.nan)
     for moment, value in result["values"]:
         values[round((float(moment) - times[0]) / step)] = float(value)
