@@ -21,6 +21,7 @@ OWN_VALUES = frozenset(
         "cache_secret",
         "device",
         "drain_timeout",
+        "feedback_folder",
         "file_folder",
         "host",
         "model_store",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +78,8 @@ def _series(result: dict[str, Any], legend: str, times: np.ndarray, step: float)
     labels = result["metric"]
     for name, value in labels.items():
         legend = legend.replace(f"{{{{{name}}}}}", value)
+    # Of a label that it has not, Grafana shows nothing.
+    legend = re.sub(r" ?\{\{\w+\}\}", "", legend)
     values = np.full(len(times), np.nan)
     for moment, value in result["values"]:
         values[round((float(moment) - times[0]) / step)] = float(value)
@@ -90,7 +93,7 @@ def show(value: float, unit: str) -> str:
     if unit == "bool_on_off":
         return "up" if value else "down"
     if unit == "percentunit":
-        return f"{value * 100:.3g} %"
+        return f"{value * 100:.3g} %" if abs(value) < 10 else f"{value * 100:.0f} %"
     if unit == "s" and abs(value) < 1:
         return f"{value * 1000:.3g} ms" if abs(value) >= 1e-3 or not value else f"{value * 1e6:.3g} µs"
     steps = ((2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki")) if unit == "bytes" else ((1e6, "M"), (1e3, "k"))
@@ -174,9 +177,10 @@ def _draw_lines(axes: Any, panel: Panel, series: list[Series]) -> None:
     for step in defaults.get("thresholds", {}).get("steps", [])[1:]:
         if step["value"] < 2.5 * highest:
             axes.axhline(step["value"], color="#d62728", linewidth=0.8, linestyle="--")
+    # There is room for three rows; more of them are smaller.
     axes.legend(
-        fontsize=6, frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(-0.06, -0.13), borderaxespad=0.2,
-        handlelength=1.2, columnspacing=1.0,
+        fontsize=6 if len(series) <= 9 else 4.5, frameon=False, ncols=3, loc="upper left",
+        bbox_to_anchor=(-0.06, -0.13), borderaxespad=0.2, handlelength=1.2, columnspacing=1.0,
     )  # fmt: skip
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value, panel.unit)))
     _tidy(axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,13 +66,21 @@ def names_in(wheel: Path) -> set[str]:
         return set(file.namelist())
 
 
-def installed(wheel: Path, folder: Path) -> Path:
+def installed(wheel: Path, folder: Path, without: str = "") -> Path:
     """The folder of programs of a fresh environment with the wheel; what it depends on is found where the tests have
-    it."""
+    it, but for one package."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     python = folder / "bin" / "python"
     [site] = (folder / "lib").glob("python*/site-packages")
-    (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    places = [path for path in sys.path if path.endswith("site-packages")]
+    if without:
+        (folder / "dependencies").mkdir()
+        for part in (
+            part for place in places for part in Path(place).iterdir() if part.name.partition("-")[0] != without
+        ):
+            (folder / "dependencies" / part.name).symlink_to(part)
+        places = [str(folder / "dependencies")]
+    (site / "dependencies.pth").write_text("\n".join(places))
     run(
         *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel),
         cwd=folder.parent,
@@ -232,11 +241,53 @@ def test_it_is_typed(programs: Path, elsewhere: Path) -> None:
     assert "no issues found in 1 source file" in run(*command, cwd=elsewhere)
 
 
-def test_without_a_compiler_it_is_built_of_python_alone(sources: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def plain_wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a machine without a compiler makes."""
+    return built(sources, tmp_path_factory.mktemp("plain"), CC="/absent/cc")
+
+
+NEEDS = "the native kernel is not compiled; run `python -m {}`; the other runtime, torch, needs PyTorch, .*\\[torch\\]'"
+LIBRARY = """
+from sentiment_service import Sentiment
+try:
+    Sentiment()
+except Exception as error:
+    print(error)
+"""
+
+
+def test_without_kernel_and_torch_it_says_what_to_do(plain_wheel: Path, tmp_path: Path) -> None:
+    """Whatever scores ends with a line that names both remedies, and without a traceback; what does not, works."""
+    programs = installed(plain_wheel, tmp_path / "environment", without="torch")
+    (tmp_path / "reviews.csv").write_text("text\nA lovely film.\n")
+    needs = NEEDS.format(COMPILER)
+    for command, status, line in (
+        (["serve"], 1, f".*cannot serve: {needs}.*"),
+        (["classify", "reviews.csv", "--out", "scored.csv"], 2, f"error: {needs}"),
+        (["models", "verify"], 2, f"error: {needs}"),
+    ):
+        ended = subprocess.run(
+            [programs / "sentiment", *command],
+            cwd=tmp_path,
+            env=clean_environment() | {"SENTIMENT_PORT": "0", "SENTIMENT_SHUTDOWN_GRACE": "0"},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert ended.returncode == status, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert len([said for said in ended.stderr.splitlines() if re.fullmatch(line, said)]) == 1, ended.stderr
+        assert command == ["serve"] or ended.stderr.count("\n") == 1
+    assert re.fullmatch(f"{needs}\n", run(programs / "python", "-c", LIBRARY, cwd=tmp_path))
+    assert "served by default" in run(programs / "sentiment", "models", "list", cwd=tmp_path)
+
+
+def test_without_a_compiler_it_is_built_of_python_alone(plain_wheel: Path, tmp_path: Path) -> None:
     """For any machine, and compiled later, where it is installed."""
-    wheel = built(sources, tmp_path, CC="/absent/cc")
-    assert wheel.stem.endswith("py3-none-any")
-    assert not LIBRARIES & names_in(wheel)
-    programs = installed(wheel, tmp_path / "environment")
+    assert plain_wheel.stem.endswith("py3-none-any")
+    assert not LIBRARIES & names_in(plain_wheel)
+    programs = installed(plain_wheel, tmp_path / "environment")
     command = (programs / "python", "-m", COMPILER)
     assert run(*command, cwd=tmp_path).count("built with") == len(LIBRARIES)

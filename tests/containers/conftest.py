@@ -25,10 +25,13 @@ def engine() -> None:
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
-def build(name: str, *options: str) -> str:
-    """Build an image of this checkout. ``CONTAINER_BUILD_OPTIONS`` is for machines that find packages elsewhere."""
+def build(name: str, *options: str, folder: str = ".") -> str:
+    """Build an image of a folder of this checkout.
+
+    ``CONTAINER_BUILD_OPTIONS`` is for machines that find packages elsewhere.
+    """
     given = shlex.split(os.environ.get("CONTAINER_BUILD_OPTIONS", ""))
-    docker("build", "--tag", name, *options, *given, ".", limit=1800)
+    docker("build", "--tag", name, *options, *given, folder, limit=1800)
     return name
 
 

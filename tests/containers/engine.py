@@ -18,17 +18,22 @@ IMAGE = "sentiment-service:test"
 SLIM = "sentiment-service:test-slim"
 
 
-_OPERATORS = ("APP_", "COMPOSE_", "GRAFANA_", "PROMETHEUS_", "SENTIMENT_", "TORCH_")
+_OPERATORS = ("APP_", "COMPOSE_", "GRAFANA_", "PROMETHEUS_", "PROXY_", "SENTIMENT_", "TORCH_")
 """Variables that the compose files, or compose, would read."""
+
+
+def operators_environment(**given: str) -> dict[str, str]:
+    """This process' variables, with what is given in place of whatever the operator of this machine has set."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OPERATORS)}
+    return {**inherited, "COMPOSE_DISABLE_ENV_FILE": "1", **given}
 
 
 def docker(*arguments: str, limit: float = 60, **environment: str) -> str:
     """What ``docker`` prints, whatever the operator of this machine has set; fails with what it complains."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OPERATORS)}
     ended = subprocess.run(
         ["docker", *arguments],
         cwd=ROOT,
-        env={**inherited, "COMPOSE_DISABLE_ENV_FILE": "1", **environment},
+        env=operators_environment(**environment),
         capture_output=True,
         text=True,
         timeout=limit,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,28 @@ def test_a_volume_overrides_the_models(image: str, tiny_store: Path, tmp_path: P
         wait_healthy(name)
         answer = classified(name)
         assert (answer["model"], answer["version"]) == ("tiny", 1)
+
+
+LONG = f"/{'t' * 119}"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--read-only"], "error: TMPDIR: no temporary folder can be written .*--tmpfs /tmp` does"),
+        (
+            ["--tmpfs", f"{LONG}:mode=1777", "--env", f"TMPDIR={LONG}"],
+            f"error: TMPDIR: {LONG} is too long, .*such as /tmp",
+        ),
+    ],
+)
+def test_without_a_place_for_sockets_one_line_says_what_to_do(slim: str, options: list[str], said: str) -> None:
+    """A read-only root without a folder in memory, and one whose path no socket may have; scoring needs neither."""
+    run = ["docker", "run", "--rm", "--network", "none", *options]
+    ended = subprocess.run([*run, SLIM], capture_output=True, text=True, timeout=180, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(f"{said}\n", ended.stderr)
+    verified = subprocess.run(
+        [*run, SLIM, "models", "verify"], capture_output=True, text=True, timeout=180, check=False
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")

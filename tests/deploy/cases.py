@@ -18,6 +18,7 @@ EVERYTHING: Values = {
     },
     "extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
     "modelStore": {"existingClaim": "model-claim"},
+    "feedback": {"existingClaim": "feedback-claim"},
     "apiKeys": {"lines": ["alice classify 0123", "prometheus admin 4567"], "key": "keys-file.txt"},
     "redis": {"existingSecret": "redis-secret", "urlKey": "redis-url", "cacheSecretKey": "redis-digests", "port": 6380},
     "rootPath": "/below/here",

@@ -130,11 +130,12 @@ def test_wrong_values_are_refused_by_name(values: Values, said: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_service_takes_its_variables(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_takes_its_variables(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All are settings, and of values that it does not refuse; a name that it does not know would be a warning."""
     given = {key: value for key, value in environment(case(name)).items() if key.startswith("SENTIMENT_")}
     for key, value in given.items():
-        monkeypatch.setenv(key, value)
+        # A folder that the pod mounts is not on this machine.
+        monkeypatch.setenv(key, str(tmp_path) if key == "SENTIMENT_FEEDBACK_FOLDER" else value)
     settings = load_settings()
     assert len(given) >= 4
     names = {entry["name"] for entry in service_container(case(name))["env"]}
@@ -182,7 +183,7 @@ def test_the_supervisor_is_faster_than_the_kubelet() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_pods_have_next_to_no_rights(name: str) -> None:
-    """Not root, nothing writable but two folders, no token, no variables of other services."""
+    """Not root, nothing writable but folders that are meant to be, no token, no variables of other services."""
     found, container = pod(case(name)), service_container(case(name))
     assert found["automountServiceAccountToken"] is False
     assert found["enableServiceLinks"] is False
@@ -197,6 +198,7 @@ def test_pods_have_next_to_no_rights(name: str) -> None:
     assert {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")} == {
         "/tmp",
         "/var/tmp",
+        *(["/srv/feedback"] if name == "everything" else []),
     }
     [account] = of_kind("ServiceAccount", case(name))
     assert account["automountServiceAccountToken"] is False

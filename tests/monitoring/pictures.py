@@ -1,9 +1,9 @@
 """``python -m tests.monitoring.pictures [CORPUS]``: the pictures of the dashboards in docs/images.
 
-Runs the shipped model, Redis and Prometheus on this machine, asks for reviews of the corpus, lets the engine and Redis
-fail and the queue fill up, and draws what Prometheus then knows. Where the version's metrics.json lacks figures, they
-are measured on a sample of the corpus' test split. Without a corpus it asks for reviews that were put together by
-chance, which no figures can be measured on.
+Runs the shipped model, the version before it beside it, Redis and Prometheus on this machine, asks for reviews of the
+corpus, lets the engine and Redis fail and the queue fill up, and draws what Prometheus then knows. Where the version's
+metrics.json lacks figures, they are measured on a sample of the corpus' test split. Without a corpus it asks for texts
+that were put together by chance, which no figures can be measured on.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from tests.reviews import written_reviews
 from tests.service import Service, serving
 
 SAMPLE = 2000
+BESIDE = "reviews-gru/1"
+"""Is asked for one request in five."""
 
 
 def sample(corpus: Path) -> Examples:
@@ -45,7 +47,8 @@ def sample(corpus: Path) -> Examples:
 
 
 def copy_model(folder: Path, examples: Examples | None) -> Path:
-    """A store with the served version, its figures those of the examples where it has none of its own."""
+    """A store with ``BESIDE`` and the served version, with figures of the examples where it has none of its own."""
+    shutil.copytree(STORE / BESIDE, folder / "store" / BESIDE)
     model = ModelStore(STORE).open(MODEL)
     target = folder / "store" / MODEL / str(model.version)
     shutil.copytree(model.path, target)
@@ -61,10 +64,12 @@ def copy_model(folder: Path, examples: Examples | None) -> Path:
 def live_through(service: Service, redis: RedisServer, texts: list[str], seconds: float) -> None:
     """An ordinary time, then a dead engine, a time without Redis, more than can be computed, and an ordinary time."""
 
+    models = [{"model": BESIDE}, {}, {}, {}, {}]
+
     def ask(client: httpx.Client, chance: random.Random) -> None:
         # A few texts are asked for again and again.
         found = [texts[int(len(texts) * chance.random() ** 3)] for _ in range(chance.choice((1, 1, 1, 4)))]
-        client.post("/classify", json={"texts": found})
+        client.post("/classify", json={"texts": found, **chance.choice(models)})
         time.sleep(0.1)
 
     def flood(client: httpx.Client, chance: random.Random) -> None:
@@ -98,6 +103,7 @@ def main() -> None:
         redis.start()
         try:
             settings = {"redis_url": redis.url, "cache_size": "200", "max_queue": "500", "max_texts": "100"}
+            settings["further_models"] = BESIDE
             with (
                 serving(store, MODEL, **settings) as service,
                 exporting(redis.url, folder) as exporter,

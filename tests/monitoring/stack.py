@@ -61,6 +61,7 @@ def write_configuration(folder: Path, targets: dict[str, str]) -> Path:
     document = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     document["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     for job in document["scrape_configs"]:
+        job.pop("file_sd_configs", None)
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
         for rule in job.get("relabel_configs", ()):
             if rule["target_label"] == "__address__":
