@@ -98,12 +98,14 @@ class FurtherVersions:
     Attributes:
         loaded: by NAME/VERSION; replaced as a whole.
         canary: the one that answers a share of the requests which name none.
+        served: what is served; None until it is there.
         settled: whether all is loaded that was to be there from the start.
     """
 
     def __init__(self, labels: Labels = lambda _: {}, header: bytes = b"") -> None:
         self.loaded: Mapping[str, Version] = {}
         self.canary: Canary | None = None
+        self.served: Classifier | None = None
         self.settled = True
         self._labels = labels
         self._header = header

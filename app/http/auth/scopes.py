@@ -16,6 +16,7 @@ _SCOPES = {
     "/admin/models/{name}/{version}/load-beside": ADMIN,
     "/admin/models/{name}/{version}/unload": ADMIN,
     "/admin/models/{name}/{version}/canary": ADMIN,
+    "/admin/models/{name}/{version}/shadow": ADMIN,
     "/classify": CLASSIFY,
     "/feedback": FEEDBACK,
     "/files": CLASSIFY,

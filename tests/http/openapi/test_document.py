@@ -76,7 +76,7 @@ def test_operations_have_stable_names() -> None:
     """Generated clients call their functions by them; a new name breaks programs."""
     assert list(OPERATIONS) == [
         "classify", "files", "file_columns", "feedback", "models",
-        "served_models", "load_model", "load_model_beside", "unload_model", "set_canary",
+        "served_models", "load_model", "load_model_beside", "unload_model", "set_canary", "set_shadow",
         "live", "ready", "metrics", "page", "text_classification", "predict",
         "v2_infer", "v2_model", "v2_model_ready", "v2_infer_version", "v2_model_version", "v2_model_version_ready",
         "v2_server", "v2_live", "v2_ready",
