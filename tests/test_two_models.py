@@ -127,10 +127,10 @@ def test_two_models_under_load(store: Path, tmp_path: Path) -> None:
             assert (refused.status_code, "can be compared" in refused.text) == (422, True), refused.text
             assert operator.order("unload", "tiny/2").json()["code"] == "model_has_share"
             assert operator.order("shadow", "tiny/2", percent=0).json()["shadow"] is None
-            kept = list(tmp_path.glob("shadow.tiny-2.tiny-1.worker-*.jsonl"))
-            assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+            files = list(tmp_path.glob("shadow.tiny-2.tiny-1.worker-*.jsonl"))
+            assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
             assert all(
-                line["text"] in TEXTS for path in kept for line in map(json.loads, path.read_text().splitlines())
+                line["text"] in TEXTS for path in files for line in map(json.loads, path.read_text().splitlines())
             )
 
             assert {version for _, _, version in load.answers} == {1}
