@@ -85,6 +85,7 @@ def test_two_models_under_load(store: Path, tmp_path: Path) -> None:
             cache="off",
             further_models="other",
             max_models="3",
+            guard_errors="1",
             guard_change="0.9",
             guard_latency="100",
             shadow_folder=str(tmp_path),

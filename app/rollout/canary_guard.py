@@ -89,8 +89,8 @@ def counted(folder: Path) -> dict[str, Figures]:
             figures.compared += value
         elif name == "sentiment_shadow_changes_total":
             figures.changed += value
-        elif name == "sentiment_canary_requests_total" and labels["outcome"] == "fallback":
-            failures = value
+        elif name == "sentiment_canary_requests_total" and labels["outcome"] in ("fallback", "away"):
+            failures += value
     for figures in found.values():
         figures.failures = failures  # there is one canary at a time, and of what is served nobody asks for them
     return found

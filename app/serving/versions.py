@@ -110,10 +110,10 @@ class Canary:
         self._hash = hashlib.blake2b(version.classifier.model.reference.encode() + b"\0", digest_size=8)
 
     def takes(self, told: bytes) -> bool:
-        """Whether it answers requests that tell this of themselves. Not while its engine is away."""
+        """Whether requests that tell this of themselves are of its share."""
         found = self._hash.copy()
         found.update(told)
-        return int.from_bytes(found.digest()) < self._below and self.version.classifier.ready
+        return int.from_bytes(found.digest()) < self._below
 
 
 class FurtherVersions:
@@ -144,14 +144,20 @@ class FurtherVersions:
         metrics.FURTHER_MODELS_AWAY.set(sum(not it.classifier.ready for it in self.loaded.values()))
 
     def divided(self, headers: Iterable[tuple[bytes, bytes]], text: str) -> Version | None:
-        """The version for a request that names none, by its header, else by its text. None: what is served."""
+        """The version for a request that names none, by its header, else by its text. None: what is served, which also
+        answers while the engine of the other one is away."""
         canary = self.canary
         if canary is None:
             return None
         told = next((value for name, value in headers if name == self._header and value), None)
         if told is None:
             told = text.encode("utf-8", "surrogatepass")
-        return canary.version if canary.takes(told) else None
+        if not canary.takes(told):
+            return None
+        if not canary.version.classifier.ready:
+            metrics.CANARY_REQUESTS.labels("away").inc()
+            return None
+        return canary.version
 
     def find(self, reference: str, served: StoredModel) -> Version | None:
         """The version that a request names: NAME, NAME/VERSION or NAME@LABEL. None: the one that is served.

@@ -137,9 +137,12 @@ async def test_a_canary_whose_engine_goes_away_is_not_waited_for(document: dict[
 
 
 async def test_a_canary_whose_engine_is_away_is_not_asked() -> None:
+    """What is served answers its share, which the guard hears of."""
+    before = sample("sentiment_canary_requests_total", outcome="away")
     away = FakeClassifier(model=CANDIDATE, is_ready=False)
     assert (await ask(away)).json()["version"] == 1
     assert away.timeouts == []
+    assert sample("sentiment_canary_requests_total", outcome="away") >= before + 1
 
 
 async def test_other_ways_of_asking_are_not_divided() -> None:
