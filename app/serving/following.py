@@ -92,7 +92,10 @@ class Follower:
         self.versions.loaded, self.versions.settled = loaded, told["settled"]
         share = told["canary"]
         version = loaded.get(share["model"]) if share else None
+        ended = self.versions.canary
         self.versions.canary = None if version is None else Canary(version, share["percent"])
+        if ended is not None and ended.version is not version:
+            ended.version.engine_left()  # what it has of the share is answered by what is served, at once
         metrics.CANARY_RATIO.set(share["percent"] / 100 if share else 0)
         metrics.CANARY_TAKEN_BACK.set(told["taken_back"])
         await self._cast_shadow(told["shadow"])

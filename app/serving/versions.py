@@ -54,7 +54,7 @@ class Version:
         self._left: set[asyncio.Future[None]] = set()
 
     def engine_left(self) -> None:
-        """Its engine is away: whoever would rather ask another version does."""
+        """Its engine is away, or it is canary no more: whoever would rather ask another version does."""
         for waiter in self._left:
             if not waiter.done():
                 waiter.set_result(None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import CheckpointError, ServiceError
+from app.errors import CheckpointError, EngineUnavailableError, ServiceError
 from app.serving.explanations import Explanations
 from app.serving.following import Follower
 from app.serving.versions import FurtherVersions, Version
@@ -156,10 +156,18 @@ async def test_the_canary_is_what_the_roster_says() -> None:
             assert (canary is not None) == (name == "a/1")
             assert canary is None or canary.version is supervisor.versions.loaded["a/1"]
             assert sample("sentiment_canary_ratio") == percent / 100
+        waiting = asyncio.create_task(supervisor.versions.loaded["a/1"].unless_away(asyncio.sleep(1e6)))
+        supervisor.canary = {"model": "a/1", "percent": 20.0}
+        await supervisor.publish(entry("a/1"))
+        await supervisor.everybody_has_it()
+        assert not waiting.done()
         supervisor.canary = None
         await supervisor.publish(entry("a/1"))
         await supervisor.everybody_has_it()
         assert supervisor.versions.canary is None
+        # What it had of its share is answered by another.
+        with pytest.raises(EngineUnavailableError):
+            await waiting
         assert sample("sentiment_canary_ratio") == 0
         assert sample("sentiment_canary_taken_back") == 3
 
