@@ -65,19 +65,6 @@ def two_versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, roll_o
     return root, {number: answers(root, f"tiny/{number}", texts) for number in (1, 2)}
 
 
-def test_a_roll_out(two_versions: tuple[Path, roll_outs.Expected], tmp_path: Path) -> None:
-    """Load, 10 %, 50 %, all and back, either engine killed each time: every answer is of a version allowed then."""
-    store, expected = two_versions
-    key, kept = new_key("operator", (ADMIN, CLASSIFY))
-    (tmp_path / "keys").write_text(kept.line + "\n")
-    with chaotic(store, "tiny/1", api_keys=str(tmp_path / "keys"), cache="off", guard="off") as service:
-        work = roll_outs.rollout(service, "tiny", expected, key, rate=30, quiet=1, pause=0.5)
-        figures = asyncio.run(work)
-    answered = [set(step["answers by version"]) for step in figures["steps"].values()]
-    assert answered[0] == {1}
-    assert answered[2] == {1, 2}
-
-
 def test_a_canary_that_crashes_is_taken_back(two_versions: tuple[Path, roll_outs.Expected], tmp_path: Path) -> None:
     """By the guard, and nobody notices."""
     store, expected = two_versions
