@@ -332,7 +332,7 @@ async def bad_canary(
 
     async def taken_back() -> bool:
         # By then all workers know; that there is no canary any more is said before.
-        return (await operator.shown())["attempts"][0]["outcome"] == "taken back"
+        return bool((await operator.shown())["attempts"][0]["outcome"] == "taken back")
 
     try:
         async with traffic:
