@@ -80,7 +80,14 @@ async def further_version(
     # Checksums and vocabulary take too long for an event loop.
     model, tokenizer = await asyncio.to_thread(open_model, chosen, entry["digest"])
     named = ServedModel(model.reference, model.digest)
-    engine = RemoteEngine([Path(entry["engine"])], share, named, tell=lambda *_: further.tell())
+    made: list[Version] = []
+
+    def tell(_: int, ready: bool) -> None:
+        further.tell()
+        if made and not ready:
+            made[0].engine_left()
+
+    engine = RemoteEngine([Path(entry["engine"])], share, named, tell=tell)
     shared = shared_cache(settings, len(model.config.labels))
     explainer = RemoteExplainer(Path(entry["explainer"]), settings.explain_max_queue, named)
     explanations = explanations_of(model, explainer, settings)
@@ -94,4 +101,5 @@ async def further_version(
             await shared.close()
 
     classifier = classifier_of(model, tokenizer, engine, shared, settings, further=True)
-    return Version(classifier, explanations, close)
+    made.append(Version(classifier, explanations, close))
+    return made[0]

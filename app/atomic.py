@@ -7,8 +7,13 @@ import tempfile
 from pathlib import Path
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file, readable by everybody: who reads it meanwhile sees the old content or the new one.
+
+    Args:
+        path: of the file.
+        text: its content.
+        mode: who may read it, where that is not everybody.
 
     Raises:
         OSError: its folder cannot be written to.
@@ -18,7 +23,7 @@ def replace_file(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     finally:

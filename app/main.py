@@ -113,13 +113,13 @@ def create_app(
         background = [starting, asyncio.create_task(sampling.sample(_probes(settings)))]
         if succeeds:
             await starting
-            background += await _follow(follower, settings)
+            background += await _follow(follower, holder[0], settings)
         # Before anything else is waited for: a process that has given no sign of life may be silent for very long.
         if pulse is not None:
             background.append(asyncio.create_task(beat(pulse)))
             asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, holder[0].drain)
         if not succeeds:
-            background += await _follow(follower, settings)
+            background += await _follow(follower, holder[0], settings)
         collect_seldom()
         try:
             yield
@@ -149,12 +149,13 @@ def create_app(
     )
 
 
-async def _follow(follower: Follower | None, settings: Settings) -> list[asyncio.Task[None]]:
-    """Have loaded what is to be loaded beside the model, and kept so by the task that is returned."""
+async def _follow(follower: Follower | None, served: Classifier, settings: Settings) -> list[asyncio.Task[None]]:
+    """Have loaded what is to be loaded beside what is served, and kept so by the task that is returned."""
     if follower is None:
         if settings.further_models is not None:
             logger.warning("further models are not loaded: this process serves alone; `serve` loads them")
         return []
+    follower.versions.served = served
     task = asyncio.create_task(follower.follow())
     # A worker that others have made way for, or that was started again, is to know at once what they knew.
     with suppress(TimeoutError):
@@ -245,7 +246,8 @@ def run_worker(
     rates, control = explainer.with_name("rates"), ControlClient(explainer.with_name(CONTROL_SOCKET))
     further = FurtherVersions(StoredLabels(settings.model_store), settings.canary_header.lower().encode())
     make = partial(further_version, settings, _share(settings, 1), further)
-    follower = Follower(control.roster, make, further, min(settings.drain_timeout, HAND_OVER_SECONDS))
+    patience = min(settings.drain_timeout, HAND_OVER_SECONDS)
+    follower = Follower(control.roster, make, further, patience, settings.shadow_folder)
     application = create_app(settings, remote, explaining, pulse, rates, opened, control, follower, succeeds=succeeds)
     return run_server(application, settings, listener, pulse)
 

@@ -188,7 +188,14 @@ FURTHER_MODELS = _largest("sentiment_further_models", "Versions loaded beside th
 FURTHER_MODELS_AWAY = _largest("sentiment_further_models_away", "Of those, the ones whose engine does not answer.")
 CANARY_RATIO = _largest("sentiment_canary_ratio", "Share that the canary is to get of requests without a model.")
 CANARY_TAKEN_BACK = _largest("sentiment_canary_taken_back", "How often the guard has ended a canary's share.")
-CANARY_REQUESTS = Counter("sentiment_canary_requests", "Requests of the share: answered, fallback.", ["outcome"])
+CANARY_REQUESTS = Counter("sentiment_canary_requests", "Requests of the share: answered, fallback, away.", ["outcome"])
+SHADOW_RATIO = _largest("sentiment_shadow_ratio", "Share that the shadow is to judge of the texts computed.")
+_PAIR = ["model", "version", "against"]
+"""The shadow, and NAME/VERSION of what was served."""
+SHADOW_TEXTS = Counter("sentiment_shadow_texts", "Texts for the shadow, by outcome.", [*_PAIR, "outcome"])
+SHADOW_CHANGES = Counter("sentiment_shadow_changes", "Texts compared that the shadow gives another label.", _PAIR)
+SHADOW_DIFFERENCE = BatchHistogram("sentiment_shadow_difference", "Difference of scores.", _PAIR, buckets=_SHARES[1:])
+SHADOW_SECONDS = BatchHistogram("sentiment_shadow_duration_seconds", "Time of up to 8 texts.", _PAIR, buckets=_SECONDS)
 MODEL_INFO = _largest(
     _INFO,
     "1; the labels say what is served.",
@@ -311,7 +318,7 @@ _FROM_ZERO = (
     (CACHE_WRITES_DROPPED, ("queue_full", "error", "skipped")),
     (INFERENCE_ERRORS, ("model", "not_finite", "out_of_memory", "dead")),
     (MODEL_MISMATCHES, ("engine", "explainer")),
-    (CANARY_REQUESTS, ("answered", "fallback")),
+    (CANARY_REQUESTS, ("answered", "fallback", "away")),
     (DROPPED, ("cancelled", "deadline")),
     (REJECTED, ("overloaded", "engine_unavailable", "deadline_exceeded", "rate_limited", "too_many_connections")),
 )

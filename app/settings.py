@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     """How many times longer than what is served a canary may take to answer, on average."""
     guard_change: float = Field(default=0.2, ge=0, le=1)
     """How much larger the part of unsure, unreadable, or equally labelled texts may be than of what is served."""
+    guard_disagreement: float = Field(default=0.2, ge=0, le=1)
+    """Largest part of the texts judged by both, while a canary is a shadow too, that it may give another label."""
+    shadow_folder: Path | None = None
+    """Folder where the texts are kept on which a shadow and what is served differ most; unset: none are kept."""
     follow_label: bool = False
     """Whether another model is served as soon as the label in SENTIMENT_MODEL names it; else it is by request alone."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -209,7 +213,7 @@ class Settings(BaseSettings):
                 raise ValueError("must be like 6000/minute, or several of that, separated by ;") from None
         return value
 
-    @field_validator("file_folder", "feedback_folder")
+    @field_validator("file_folder", "feedback_folder", "shadow_folder")
     @classmethod
     def _can_be_written(cls, value: Path | None) -> Path | None:
         if value is not None and not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):

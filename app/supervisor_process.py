@@ -26,6 +26,7 @@ from app.rollout.canary import Canary
 from app.rollout.canary_guard import Guard, Rules, counted
 from app.rollout.orders import Orders, RefusedError, now
 from app.rollout.roster import Entry, Roster
+from app.rollout.shadowing import Shadowing
 from app.rollout.switching import Served, Switching
 from app.settings import PREFIX, Settings, listed
 from app.store import ModelStore, StoredModel
@@ -94,7 +95,9 @@ def run_supervisor(
     served = Served(model, label, now())
     switching = Switching(store, parent.succession, generations.of, served, orders, beside.forget)
     canary = Canary(store, beside, roster, orders, lambda: switching.served)
-    control = ControlServer(folder / CONTROL_SOCKET, _Desk(switching, beside, canary, roster, orders).answer)
+    shadowing = Shadowing(store, beside, roster, orders, lambda: switching.served)
+    desk = _Desk(switching, beside, canary, shadowing, roster, orders)
+    control = ControlServer(folder / CONTROL_SOCKET, desk.answer)
     stop = threading.Event()
     if settings.guard != "off":
         guard = Guard(
@@ -102,7 +105,7 @@ def run_supervisor(
             lambda: roster.canary,
             lambda: switching.served,
             lambda: counted(folder / "metrics"),
-            Rules(settings.guard_errors, settings.guard_latency, settings.guard_change),
+            Rules(settings.guard_errors, settings.guard_latency, settings.guard_change, settings.guard_disagreement),
             settings.guard_window,
             dry_run=settings.guard == "dry-run",
         )
@@ -150,17 +153,28 @@ class _Desk:
         switching: changes what is served.
         beside: what is loaded beside that.
         canary: which share of the requests one of these answers.
+        shadowing: which share of the texts one of these judges for comparison.
         roster: what workers should have.
         orders: the last ones.
     """
 
-    def __init__(self, switching: Switching, beside: Beside, canary: Canary, roster: Roster, orders: Orders) -> None:
+    def __init__(
+        self,
+        switching: Switching,
+        beside: Beside,
+        canary: Canary,
+        shadowing: Shadowing,
+        roster: Roster,
+        orders: Orders,
+    ) -> None:
         self._switching = switching
         self._beside = beside
         self._canary = canary
+        self._shadowing = shadowing
         self._roster = roster
         self._orders = orders
         self._do = {"load": switching.load, "load_beside": beside.load, "unload": beside.unload}
+        self._share = {"divide": canary.divide, "shadow": shadowing.cast}
 
     def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is served and loaded, once what is asked for was done; or why it was not."""
@@ -170,13 +184,14 @@ class _Desk:
         if order != "show":
             try:
                 model, who = str(question["model"]), str(question["who"])
-                if order == "divide":
-                    self._canary.divide(model, float(question["percent"]), who)
+                if order in self._share:
+                    self._share[order](model, float(question["percent"]), who)
                 else:
                     self._do[order](model, who)
             except RefusedError as error:
                 return {"error": {"code": error.code, "detail": str(error)}}
-        loaded = self._switching.document() | self._beside.document() | self._canary.document()
+        loaded = self._switching.document() | self._beside.document()
+        loaded |= self._canary.document() | self._shadowing.document()
         return loaded | {"attempts": self._orders.newest_first()}
 
 

@@ -120,6 +120,7 @@ class HandEngine:
         self.waiting: dict[Ticket, list[int]] = {}
         self.texts: list[TokenIds[int]] = []
         self.automatic = False
+        self.wait = 0.0
 
     async def start(self) -> None: ...
 
@@ -129,6 +130,9 @@ class HandEngine:
 
     def drain_seconds(self, texts: int) -> float:
         return 1.0
+
+    def expected_wait(self) -> float:
+        return self.wait
 
     def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         ticket = Ticket()

@@ -42,6 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "histograms": {"atomic", "store"},
     "metric_types": set(),
     "metrics": {"atomic", "histograms", "metric_types", "settings", "store"},
+    "agreement": {"sentiment", "store"},
     "model_info": {"histograms", "metrics", "reference", "store"},
     "keys": {"errors", "metrics", "settings"},
     "sampling": {"metrics"},
@@ -50,7 +51,9 @@ ROOMS: dict[str, set[str]] = {
     "model": {"errors", "golden", "native", "sentiment", "store", "text"},
     "process": {"errors", "settings", "version"},
     "engine": {"errors", "metrics", "process", "sentiment"},
-    "serving": {"engine", "errors", "labels", "metrics", "sentiment", "store", "text", "tracing"},
+    "serving": {
+        *("agreement", "atomic", "engine", "errors", "labels", "metrics", "sentiment", "store", "text", "tracing"),
+    },
     "files": {"errors", "sentiment", "text"},
     "feedback": {"atomic", "errors", "files", "settings"},
     "report": {"errors", "files", "text", "version"},
@@ -83,7 +86,7 @@ ROOMS: dict[str, set[str]] = {
         *("assembly", "classify", "engine", "engine_process", "errors", "files", "http", "main", "metrics", "scoring"),
         *("sentiment", "settings", "store"),
     },
-    "rollout": {"errors", "labels", "metrics", "process", "store"},
+    "rollout": {"agreement", "errors", "labels", "metrics", "process", "store"},
     "supervisor_process": {"errors", "labels", "metrics", "process", "rollout", "settings", "store"},
     "cli": {
         *("classify", "engine_process", "errors", "explainer_process", "feedback", "files", "fleet", "keys", "logs", "main"),

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from app.keys import ADMIN, CLASSIFY, new_key
+from tests.chaos import rollout as roll_outs
 from tests.chaos import scenarios
 from tests.chaos.parts import allocated_blocks, answers, chaotic, reviews
-from tests.chaos.program import BLOCKS_VARIABLE
+from tests.chaos.program import BLOCKS_VARIABLE, CRASH_VARIABLE
 from tests.chaos.soak import KINDS, Slope, Soak, none_kept, slope
+from tests.checkpoints import add_checkpoint
 from tests.redis_server import RedisServer
 from tests.service import Service
 
@@ -50,6 +53,30 @@ def test_a_killed_engine(tiny_store: Path, known: Mapping[str, float]) -> None:
     """Everything in flight is answered by the next one."""
     with chaotic(tiny_store, "tiny", cache="off") as service:
         asyncio.run(scenarios.kill(service, known, "engine", times=2, rate=50, pause=3))
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, roll_outs.Expected]:
+    """A store with two versions, and what they answer."""
+    root = tmp_path_factory.mktemp("store")
+    for seed in (0, 1):
+        add_checkpoint(root, seed=seed)
+    texts = reviews(100)
+    return root, {number: answers(root, f"tiny/{number}", texts) for number in (1, 2)}
+
+
+def test_a_canary_that_crashes_is_taken_back(two_versions: tuple[Path, roll_outs.Expected], tmp_path: Path) -> None:
+    """By the guard, and nobody notices."""
+    store, expected = two_versions
+    key, kept = new_key("operator", (ADMIN, CLASSIFY))
+    (tmp_path / "keys").write_text(kept.line + "\n")
+    fatal = ["a a a film"] + [f"{word} {word} {word} film" for word in ("the", "was", "good", "bad", "great", "story")]
+    expected = {number: {**known, **answers(store, f"tiny/{number}", fatal)} for number, known in expected.items()}
+    faults = {CRASH_VARIABLE: "tiny/2"}
+    with chaotic(store, "tiny/1", None, faults, api_keys=str(tmp_path / "keys"), cache="off") as service:
+        work = roll_outs.bad_canary(service, "tiny", expected, key, rate=50, seconds=1, texts=[*expected[1]])
+        figures = asyncio.run(work)
+    assert "failed to answer" in figures["why"]
 
 
 def test_a_killed_worker(tiny_store: Path, known: Mapping[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -50,6 +51,11 @@ class Operator:
         body, headers = {"text": text, "model": model}, {**self.client.headers, "Connection": "close"}
         return [httpx.post(f"{self.service.url}/classify", json=body, headers=headers, timeout=60) for _ in range(12)]
 
+    def sample(self, series: str) -> float:
+        """A series of the metrics; 0 where there is none."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == series)
+
     def engine_of(self, model: str) -> int:
         """Process id of the engine that computes a model."""
         digest = next(
@@ -79,8 +85,10 @@ def test_two_models_under_load(store: Path, tmp_path: Path) -> None:
             cache="off",
             further_models="other",
             max_models="3",
+            guard_errors="1",
             guard_change="0.9",
             guard_latency="100",
+            shadow_folder=str(tmp_path),
         ) as service,
         httpx.Client(base_url=service.url, headers=headers, timeout=PATIENCE) as client,
     ):
@@ -109,6 +117,22 @@ def test_two_models_under_load(store: Path, tmp_path: Path) -> None:
             assert [it["version"] for it in loaded.json()["beside"]] == [1, 2], loaded.text
             assert {answer.json()["version"] for answer in operator.ask("tiny/2")} == {2}
             assert operator.order("load-beside", "tiny/2").status_code == 200
+
+            # A shadow judges the same texts; what has nothing in common with what is served is refused.
+            shadow = operator.order("shadow", "tiny/2", percent=100).json()["shadow"]
+            assert shadow == {"model": "tiny/2", "percent": 100, "compares": "the labels negative, positive"}
+            pair = 'against="tiny/1",model="tiny",outcome="compared",version="2"'
+            compared = f"sentiment_shadow_texts_total{{{pair}}}"
+            wait_until(lambda: operator.sample(compared) > 20, "nothing is compared")
+            refused = operator.order("shadow", "other/1", percent=100)
+            assert (refused.status_code, "can be compared" in refused.text) == (422, True), refused.text
+            assert operator.order("unload", "tiny/2").json()["code"] == "model_has_share"
+            assert operator.order("shadow", "tiny/2", percent=0).json()["shadow"] is None
+            files = list(tmp_path.glob("shadow.tiny-2.tiny-1.worker-*.jsonl"))
+            assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+            assert all(
+                line["text"] in TEXTS for path in files for line in map(json.loads, path.read_text().splitlines())
+            )
 
             assert {version for _, _, version in load.answers} == {1}
             assert operator.order("canary", "other/1", percent=10).status_code == 422

@@ -124,6 +124,11 @@ class MicroBatcher:
         """See ``Engine.drain_seconds``."""
         return drain_seconds(self.queued + texts, self.texts_per_second)
 
+    def expected_wait(self) -> float:
+        """See ``Engine.expected_wait``."""
+        rate = self.texts_per_second
+        return self.queued / rate if rate else 0.0
+
     def pause_until(self, until: float) -> None:
         """Draw no batch before ``time.monotonic()`` is ``until``, because cancellations are under way."""
         self._resume_at = until

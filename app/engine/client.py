@@ -146,6 +146,11 @@ class RemoteEngine:
         """See ``Engine.drain_seconds``."""
         return drain_seconds(self._texts + self._others + texts, self._texts_per_second)
 
+    def expected_wait(self) -> float:
+        """See ``Engine.expected_wait``."""
+        rate = self._texts_per_second
+        return (self._texts + self._others) / rate if rate else 0.0
+
     def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         """Queue texts. See ``Engine.submit``."""
         pending = Pending(next(self._numbers) & 0xFFFFFFFF, batch, deadline, self._done)

@@ -69,6 +69,10 @@ class Engine(Protocol):
         """Seconds in which what waits and so many texts more are computed, by the measured rate; at least 1."""
         ...
 
+    def expected_wait(self) -> float:
+        """Seconds that a text would wait now, by the measured rate; 0 while nothing has ever waited."""
+        ...
+
     def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         """Queue texts that ``admit`` let pass: one, or several that are wanted and answered together.
 

@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.admin_schemas import CanaryShare
+from app.http.admin_schemas import CanaryShare, ShadowShare
 from app.http.auth.meter import KEY_NAME
 from app.http.body import read_json_body
 from app.http.json_body import parse_document
-from app.http.openapi.admin_texts import CANARY, LOAD, LOAD_BESIDE, NO_KEYS, NOT_SUPERVISED, SERVED, UNLOAD
+from app.http.openapi.admin_texts import CANARY, LOAD, LOAD_BESIDE, NO_KEYS, NOT_SUPERVISED, SERVED, SHADOW, UNLOAD
 from app.http.problems import Problem
 
 _MOST_BYTES = 65_536
@@ -49,6 +49,10 @@ class ModelSwitch(Protocol):
 
     async def divide(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
         """Have a model that is loaded beside answer a share of the requests that name none."""
+        ...
+
+    async def shadow(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
+        """Have a model that is loaded beside judge a share of the texts for comparison."""
         ...
 
 
@@ -98,20 +102,39 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         grows. What the version fails to answer, the one that is served does. The answer comes when every process
         divides requests so.
         """
-        if request.scope.get(KEY_NAME) is None:
-            return NO_KEYS.response()
-        try:
-            body = await read_json_body(request.scope, request.receive, _MOST_BYTES, compressed=False)
-            percent = parse_document(CanaryShare, body).percent
-        except Problem as problem:
-            return problem.response()
-        return await _answered(request, switch, lambda asked, who: asked.divide(_reference(request), percent, who))
+        return await _shared(request, switch, CanaryShare, lambda asked: asked.divide)
+
+    @router.post("/admin/models/{name}/{version}/shadow", **SHADOW)
+    async def set_shadow(request: Request) -> Response:
+        """Have a version that is loaded beside judge a share of the texts that the one that is served computes.
+
+        Nobody is given what it says: it is compared and counted, after the answer and while there is little to do; what
+        has to wait is dropped. The answer comes when every process has texts judged so.
+        """
+        return await _shared(request, switch, ShadowShare, lambda asked: asked.shadow)
 
 
 def _reference(request: Request) -> str:
     """What the path names: a version by its number, or a label."""
     name, version = (request.path_params[part] for part in ("name", "version"))
     return f"{name}{'/' if version.isdigit() else '@'}{version}"
+
+
+async def _shared(
+    request: Request,
+    switch: ModelSwitch | None,
+    schema: type[CanaryShare | ShadowShare],
+    order: Callable[[ModelSwitch], Callable[[str, float, str], Awaitable[Mapping[str, Any]]]],
+) -> Response:
+    """Have a version get the share that the body says."""
+    if request.scope.get(KEY_NAME) is None:
+        return NO_KEYS.response()
+    try:
+        body = await read_json_body(request.scope, request.receive, _MOST_BYTES, compressed=False)
+        percent = parse_document(schema, body).percent
+    except Problem as problem:
+        return problem.response()
+    return await _answered(request, switch, lambda asked, who: order(asked)(_reference(request), percent, who))
 
 
 async def _answered(

@@ -38,10 +38,28 @@ class CanaryVersion(BaseModel):
     percent: float
 
 
+class ShadowShare(BaseModel):
+    """How much a shadow is to judge."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra={"examples": [{"percent": 100}]})
+
+    percent: Annotated[
+        float, Field(description="Of the texts that the version that is served computes; 0 ends it.", ge=0, le=100)
+    ]
+
+
+class ShadowVersion(BaseModel):
+    """What judges a share of the texts for comparison."""
+
+    model: Annotated[str, Field(description="NAME/VERSION.")]
+    percent: float
+    compares: Annotated[str, Field(description="What of the two is compared, for people.")]
+
+
 class LoadAttempt(BaseModel):
     """One order."""
 
-    order: Literal["model switch", "model load", "model unload", "canary"]
+    order: Literal["model switch", "model load", "model unload", "canary", "shadow"]
     asked: Annotated[str, Field(description="NAME/VERSION or NAME@LABEL.")]
     by: Annotated[
         str, Field(description="Name of the key; `label` where one was moved, `start` for settings, `guard`.")
@@ -59,5 +77,6 @@ class AdminModels(BaseModel):
     served: ServedVersion
     beside: list[LoadedVersion]
     canary: CanaryVersion | None
+    shadow: ShadowVersion | None
     most: Annotated[int, Field(description="Versions that may be loaded, the one that is served among them.")]
     attempts: list[LoadAttempt]

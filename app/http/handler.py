@@ -144,7 +144,8 @@ class ClassifyEndpoint:
             return None, timeout
         seconds, started = min(timeout or self._settings.timeout, self._settings.timeout), time.monotonic()
         try:
-            answered = await self._ask(version, request, texts, scope, seconds / 2, receive, canary=True)
+            asked = self._ask(version, request, texts, scope, seconds / 2, receive, canary=True)
+            answered = await version.unless_away(asked)
         except ClientGoneError:
             raise
         except Exception as error:

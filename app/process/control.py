@@ -110,6 +110,10 @@ class ControlClient:
         """Have a model that is loaded beside answer a share of the requests that name none. See ``load``."""
         return await self._order("divide", reference, who, percent=percent)
 
+    async def shadow(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
+        """Have a model that is loaded beside judge a share of the texts for comparison. See ``load``."""
+        return await self._order("shadow", reference, who, percent=percent)
+
     async def _order(self, order: str, reference: str, who: str, **more: float) -> Mapping[str, Any]:
         return await self._ask({"do": order, "model": reference, "who": who, **more}, LONGEST_LOAD)
 

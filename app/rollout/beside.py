@@ -139,16 +139,16 @@ class Beside:
                 raise RefusedError("model_is_served", f"{name} is what is served; load another in its place first")
             if name not in self._loaded:
                 raise RefusedError("model_not_found", f"{name} is not loaded; loaded are: {self._state()}")
-            share = self._roster.canary
-            if share is not None and share.model == name:
-                raise RefusedError("model_has_share", f"{share} of the requests are its own; set that to 0 first")
+            if shares := self._roster.shares(name):
+                raise RefusedError(
+                    "model_has_share", f"{shares[0]} are its own, as canary or as shadow; set that to 0 first"
+                )
             self._remove(name)
 
     def forget(self, model: StoredModel) -> None:
         """A version has come to be served, and needs not be beside too. Within the order that made it so."""
-        share = self._roster.canary
-        if share is not None and share.model == model.reference:
-            self._roster.divide(None)
+        if self._roster.shares(model.reference):
+            self._roster.end_shares(model.reference)
         if model.reference in self._loaded:
             self._remove(model.reference)
 

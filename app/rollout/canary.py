@@ -10,11 +10,9 @@ from typing import Any
 
 from app.process.succession import HAND_OVER_SECONDS
 from app.rollout.beside import Beside
-from app.rollout.orders import Orders, RefusedError, check_alike, resolved
+from app.rollout.orders import NOBODY, Orders, RefusedError, check_alike, resolved
 from app.rollout.roster import Roster, Share
 from app.store import ModelStore, StoredModel
-
-NOBODY = "none"
 
 
 class Canary:

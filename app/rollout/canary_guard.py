@@ -41,6 +41,8 @@ class Figures:
         failures: requests of its share that it failed to answer.
         judged: texts by how far to trust them.
         labels: texts by label.
+        compared: texts that it judged as shadow of what is served.
+        changed: those of them that it gave another label.
     """
 
     requests: float = 0.0
@@ -48,6 +50,8 @@ class Figures:
     failures: float = 0.0
     judged: dict[str, float] = field(default_factory=dict)
     labels: dict[str, float] = field(default_factory=dict)
+    compared: float = 0.0
+    changed: float = 0.0
 
     def since(self, before: Figures) -> Figures:
         """What came to these since they were others."""
@@ -57,6 +61,8 @@ class Figures:
             self.failures - before.failures,
             _less(self.judged, before.judged),
             _less(self.labels, before.labels),
+            self.compared - before.compared,
+            self.changed - before.changed,
         )
 
 
@@ -79,8 +85,12 @@ def counted(folder: Path) -> dict[str, Figures]:
             figures.judged[labels["judgement"]] = value
         elif name == "sentiment_predictions_total":
             figures.labels[labels["label"]] = value
-        elif name == "sentiment_canary_requests_total" and labels["outcome"] == "fallback":
-            failures = value
+        elif name == "sentiment_shadow_texts_total" and labels["outcome"] == "compared":
+            figures.compared += value
+        elif name == "sentiment_shadow_changes_total":
+            figures.changed += value
+        elif name == "sentiment_canary_requests_total" and labels["outcome"] in ("fallback", "away"):
+            failures += value
     for figures in found.values():
         figures.failures = failures  # there is one canary at a time, and of what is served nobody asks for them
     return found
@@ -92,6 +102,7 @@ class Rules(NamedTuple):
     errors: float
     latency: float
     change: float
+    disagreement: float
 
     def broken(self, canary: Figures, served: Figures) -> str | None:
         """Which of them is broken, for people; None: none is, as far as is known."""
@@ -104,6 +115,11 @@ class Rules(NamedTuple):
                 return (
                     f"it takes {slow * 1e3:.0f} ms, more than {self.latency:g} times the {usual * 1e3:.0f} ms of others"
                 )
+        if canary.compared >= FEWEST and canary.changed > self.disagreement * canary.compared:
+            return (
+                f"as a shadow it gives {canary.changed / canary.compared:.0%} of the texts another label than what is "
+                f"served, more than {self.disagreement:.0%}"
+            )
         doubts = (_shares(it.judged, ("unsure", "unreadable")) for it in (canary, served))
         labels = (_shares(it.labels, it.labels) for it in (canary, served))
         for (found, usual_shares), why in ((doubts, "are {}"), (labels, "get the label {}")):

@@ -20,7 +20,10 @@ log = logging.getLogger("app.audit")
 ATTEMPTS = 20
 """How many of the last orders are told."""
 
-Order = Literal["model switch", "model load", "model unload", "canary"]
+NOBODY = "none"
+"""Who has a share, for the audit log, where nobody has one."""
+
+Order = Literal["model switch", "model load", "model unload", "canary", "shadow"]
 
 
 class RefusedError(SentimentError):

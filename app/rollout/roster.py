@@ -46,6 +46,7 @@ class Roster:
         self._entries: list[Entry] = []
         self._settled = False
         self._canary: Share | None = None
+        self._shadow: Share | None = None
         self._taken_back = 0
         self._seen: dict[int, int] = {}
         self._faults: dict[int, Mapping[str, str]] = {}
@@ -77,6 +78,33 @@ class Roster:
             self._changed.notify_all()
             return self._number
 
+    @property
+    def shadow(self) -> Share | None:
+        """The version that judges a share of the texts for comparison."""
+        return self._shadow
+
+    def cast_shadow(self, share: Share | None) -> int:
+        """Have a version judge a share of the texts; the number of this roster. See ``publish``."""
+        with self._changed:
+            self._number += 1
+            self._shadow = share
+            self._changed.notify_all()
+            return self._number
+
+    def shares(self, model: str) -> list[Share]:
+        """What a version has a share of, as canary and as shadow."""
+        return [share for share in (self._canary, self._shadow) if share is not None and share.model == model]
+
+    def end_shares(self, model: str) -> None:
+        """Have a version be neither canary nor shadow."""
+        with self._changed:
+            self._number += 1
+            if self._canary is not None and self._canary.model == model:
+                self._canary = None
+            if self._shadow is not None and self._shadow.model == model:
+                self._shadow = None
+            self._changed.notify_all()
+
     def count_taken_back(self) -> None:
         """Have it known that a share was taken back."""
         with self._changed:
@@ -92,7 +120,9 @@ class Roster:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._number != seen, ROSTER_SECONDS)
             told: dict[str, Any] = {"number": self._number, "models": self._entries, "settled": self._settled}
-            return told | {"canary": self._canary and self._canary._asdict(), "taken_back": self._taken_back}
+            shares = {"canary": self._canary, "shadow": self._shadow}
+            told |= {name: share and share._asdict() for name, share in shares.items()}
+            return told | {"taken_back": self._taken_back}
 
     def wait(self, number: int, workers: Callable[[], set[int]], seconds: float) -> Mapping[str, str] | None:
         """Wait until all workers have a roster.

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from app import metrics, tracing
 from app.engine.interface import Engine, EngineInfo
@@ -36,6 +37,18 @@ class ClassifierLimits:
     timeout: float
 
 
+class Watcher(Protocol):
+    """Told of texts that a classifier has computed, or is about to."""
+
+    def watch(self, text: str, pending: PendingText) -> None:
+        """One text is on its way through the engine."""
+        ...
+
+    def offer(self, texts: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """These texts came to that, whether computed or found."""
+        ...
+
+
 class Classifier:
     """Classifies texts with one model.
 
@@ -51,9 +64,11 @@ class Classifier:
 
     Attributes:
         named: the model's name and version, where what is counted must name them.
+        shadow: told of its texts.
     """
 
     named: tuple[str, str] | None = None
+    shadow: Watcher | None = None
 
     def __init__(
         self,
@@ -138,14 +153,18 @@ class Classifier:
         self._check_in_flight(1)
         if key is not None and self._shared is not None and self._shared.in_use:
             metrics.buffered.count(self._memory_misses)
-            self._in_flight += 1
-            return self._dispatcher.look_up_or_submit(key, text, self._ask_shared)
+            return self._admitted(text, self._dispatcher.look_up_or_submit(key, text, self._ask_shared))
         pending = self._dispatcher.submit_one(key, text)
         if pending is not None and key is not None:
             metrics.buffered.count(self._memory_misses)
             if self._shared is not None:
                 self._shared.skip()
-        self._in_flight += pending is not None
+        return None if pending is None else self._admitted(text, pending)
+
+    def _admitted(self, text: str, pending: PendingText) -> PendingText:
+        self._in_flight += 1
+        if self.shadow is not None:
+            self.shadow.watch(text, pending)
         return pending
 
     def finish(self, pending: PendingText) -> Outcome:
@@ -162,6 +181,10 @@ class Classifier:
         """Give up a pending text of ``start`` whose caller is gone."""
         self._dispatcher.leave(pending.batch)
         self._in_flight -= 1
+
+    def expected_wait(self) -> float:
+        """Seconds that a text would wait for the engine now. See ``Engine.expected_wait``."""
+        return self._engine.expected_wait()
 
     def admit(self, texts: int, tokens: int) -> None:
         """Say whether a request that needs the engine for so much would be taken now. See ``Engine.admit``."""
@@ -213,6 +236,8 @@ class Classifier:
             self._dispatcher.leave_all(request)
         outcomes = request.all_outcomes()
         self._count([outcome for index, outcome in enumerate(outcomes) if index not in counted])
+        if self.shadow is not None:
+            self.shadow.offer(texts, outcomes)
         return outcomes
 
     def _check_in_flight(self, texts: int) -> None:

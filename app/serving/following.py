@@ -6,10 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from app import metrics
+from app.agreement import comparison_of
 from app.errors import SentimentError, ServiceError
+from app.serving.different_texts import DifferentTexts
+from app.serving.shadow import Shadow
 from app.serving.versions import Canary, FurtherVersions, Version
 
 logger = logging.getLogger(__name__)
@@ -31,13 +35,19 @@ class Follower:
         make: see ``Make``.
         versions: what is kept.
         patience: seconds that requests under way have when their version is gone.
+        folder: of the texts on which a shadow differs most; None keeps none.
     """
 
-    def __init__(self, ask: Ask, make: Make, versions: FurtherVersions, patience: float) -> None:
+    def __init__(
+        self, ask: Ask, make: Make, versions: FurtherVersions, patience: float, folder: Path | None = None
+    ) -> None:
         self._ask = ask
         self._make = make
         self.versions = versions
         self._patience = patience
+        self._folder = folder
+        self._shadow: Shadow | None = None
+        self._shadowing: tuple[Version, float] | None = None
         self._entries: dict[str, Mapping[str, Any]] = {}
         self._number = -1
         self._faults: dict[str, str] = {}
@@ -59,6 +69,7 @@ class Follower:
 
     async def close(self) -> None:
         """Let go of all versions."""
+        await self._end_shadow()
         for version in self.versions.loaded.values():
             await version.close()
 
@@ -81,12 +92,46 @@ class Follower:
         self.versions.loaded, self.versions.settled = loaded, told["settled"]
         share = told["canary"]
         version = loaded.get(share["model"]) if share else None
+        ended = self.versions.canary
         self.versions.canary = None if version is None else Canary(version, share["percent"])
+        if ended is not None and ended.version is not version:
+            ended.version.engine_left()  # what it has of the share is answered by what is served, at once
         metrics.CANARY_RATIO.set(share["percent"] / 100 if share else 0)
         metrics.CANARY_TAKEN_BACK.set(told["taken_back"])
+        await self._cast_shadow(told["shadow"])
         self.versions.tell()
         gone = [it for name, it in before.items() if it is not loaded.get(name)]
         await asyncio.gather(*map(self._let_go, gone))
+
+    async def _cast_shadow(self, share: Mapping[str, Any] | None) -> None:
+        """Have a version judge a share of the texts, or none; one that goes on as before is left alone."""
+        metrics.SHADOW_RATIO.set(share["percent"] / 100 if share else 0)
+        version, served = self.versions.loaded.get(share["model"]) if share else None, self.versions.served
+        wanted = (version, share["percent"]) if version is not None and share else None
+        if wanted == self._shadowing:
+            return
+        await self._end_shadow()
+        if version is None or share is None or served is None:
+            return
+        model, other = served.model, version.classifier.model
+        comparison = comparison_of(model.config, other.config)
+        if comparison is None:  # the supervisor refuses it, too
+            logger.error("%s and %s cannot be compared", other.reference, model.reference)
+            return
+        kept = None
+        if self._folder is not None:
+            name = f"{other.name}-{other.version}.{model.name}-{model.version}.{metrics.PROCESS}"
+            kept = await asyncio.to_thread(DifferentTexts, self._folder, name)
+        self._shadow = served.shadow = Shadow(served, version, share["percent"], comparison, kept)
+        self._shadowing = wanted
+
+    async def _end_shadow(self) -> None:
+        if self._shadow is None:
+            return
+        if self.versions.served is not None:
+            self.versions.served.shadow = None
+        ending, self._shadow, self._shadowing = self._shadow, None, None
+        await ending.close()
 
     async def _let_go(self, version: Version) -> None:
         """Nobody can ask for it any more; who has asked is waited for."""

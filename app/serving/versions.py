@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from app import metrics
-from app.errors import CheckpointError, UnknownModelError
+from app.errors import CheckpointError, EngineUnavailableError, UnknownModelError
 from app.labels import parse_reference
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
@@ -23,6 +24,8 @@ _LABELS_SECONDS = 2.0
 """How long labels that were read are taken for what they are now."""
 _SHOWN = 100
 """Characters of an unknown name that an error repeats."""
+
+_Answer = TypeVar("_Answer")
 
 Labels = Callable[[str], Mapping[str, int]]
 """Gives the versions of a model by label."""
@@ -39,7 +42,7 @@ class Version:
         close: stops what they are made of.
     """
 
-    __slots__ = ("_users", "classifier", "close", "explanations")
+    __slots__ = ("_left", "_users", "classifier", "close", "explanations")
 
     def __init__(
         self, classifier: Classifier, explanations: Explanations, close: Callable[[], Awaitable[None]]
@@ -48,6 +51,31 @@ class Version:
         self.explanations = explanations
         self.close = close
         self._users = 0
+        self._left: set[asyncio.Future[None]] = set()
+
+    def engine_left(self) -> None:
+        """Its engine is away, or it is canary no more: whoever would rather ask another version does."""
+        for waiter in self._left:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def unless_away(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
+        """What comes of work with this version. Texts wait for an engine that is started again; this does not.
+
+        Raises:
+            EngineUnavailableError: the engine went away first, and the work was given up.
+        """
+        left, task = asyncio.get_running_loop().create_future(), asyncio.ensure_future(work)
+        self._left.add(left)
+        try:
+            await asyncio.wait([left, task], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise EngineUnavailableError("the engine went away", retry_after=1.0)
+        finally:
+            self._left.discard(left)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
@@ -82,10 +110,10 @@ class Canary:
         self._hash = hashlib.blake2b(version.classifier.model.reference.encode() + b"\0", digest_size=8)
 
     def takes(self, told: bytes) -> bool:
-        """Whether it answers requests that tell this of themselves. Not while its engine is away."""
+        """Whether requests that tell this of themselves are of its share."""
         found = self._hash.copy()
         found.update(told)
-        return int.from_bytes(found.digest()) < self._below and self.version.classifier.ready
+        return int.from_bytes(found.digest()) < self._below
 
 
 class FurtherVersions:
@@ -98,12 +126,14 @@ class FurtherVersions:
     Attributes:
         loaded: by NAME/VERSION; replaced as a whole.
         canary: the one that answers a share of the requests which name none.
+        served: what is served; None until it is there.
         settled: whether all is loaded that was to be there from the start.
     """
 
     def __init__(self, labels: Labels = lambda _: {}, header: bytes = b"") -> None:
         self.loaded: Mapping[str, Version] = {}
         self.canary: Canary | None = None
+        self.served: Classifier | None = None
         self.settled = True
         self._labels = labels
         self._header = header
@@ -114,14 +144,20 @@ class FurtherVersions:
         metrics.FURTHER_MODELS_AWAY.set(sum(not it.classifier.ready for it in self.loaded.values()))
 
     def divided(self, headers: Iterable[tuple[bytes, bytes]], text: str) -> Version | None:
-        """The version for a request that names none, by its header, else by its text. None: what is served."""
+        """The version for a request that names none, by its header, else by its text. None: what is served, which also
+        answers while the engine of the other one is away."""
         canary = self.canary
         if canary is None:
             return None
         told = next((value for name, value in headers if name == self._header and value), None)
         if told is None:
             told = text.encode("utf-8", "surrogatepass")
-        return canary.version if canary.takes(told) else None
+        if not canary.takes(told):
+            return None
+        if not canary.version.classifier.ready:
+            metrics.CANARY_REQUESTS.labels("away").inc()
+            return None
+        return canary.version
 
     def find(self, reference: str, served: StoredModel) -> Version | None:
         """The version that a request names: NAME, NAME/VERSION or NAME@LABEL. None: the one that is served.

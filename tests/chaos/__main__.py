@@ -11,20 +11,28 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from app.keys import ADMIN, CLASSIFY, new_key
 from benchmarks.machine import machine
+from tests.chaos import rollout as roll_outs
 from tests.chaos import scenarios
 from tests.chaos.parts import answers, chaotic, reviews
+from tests.chaos.program import CRASH_VARIABLE, SLOW_VARIABLE
 from tests.chaos.soak import Soak
 from tests.redis_server import RedisServer
+from tests.service import Service
 
 STORE = Path("model_store")
 MODEL = "imdb-gru"
 SLOW, WAIT = 100.0, 10.0
+FATAL = [f"{word} {word} {word} film" for word in ("very", "good", "bad", "great", "slow", "funny", "story", "plot")]
+"""Texts of three equal words and another one; see ``program``."""
 NAMES = (
     "overload",
     "real-overload",
@@ -36,8 +44,13 @@ NAMES = (
     "abandoned",
     "sigterm",
     "havoc",
+    "rollout",
+    "slow-canary",
+    "crashing-canary",
+    "shadow",
     "soak",
 )
+"""All; those about roll-outs need two versions of a model."""
 
 
 class Suite:
@@ -98,6 +111,61 @@ class Suite:
                 seconds=self.options.havoc_seconds,
             )
 
+    async def rollout(self) -> Any:
+        with self._two_versions(guard="off") as (service, key, expected):
+            return await roll_outs.rollout(
+                service, self.model, expected, key, rate=self.options.rollout_rate, quiet=15, pause=self.options.pause
+            )
+
+    async def slow_canary(self) -> Any:
+        return await self._bad_canary(SLOW_VARIABLE, FATAL[:0])
+
+    async def crashing_canary(self) -> Any:
+        return await self._bad_canary(CRASH_VARIABLE, FATAL)
+
+    async def _bad_canary(self, fault: str, more: Sequence[str]) -> Any:
+        faults = {fault: self.versions[1]}
+        with self._two_versions(more, faults) as (service, key, expected):
+            # One in fifty is a text that ends the engine, where there are any.
+            texts = [*list(expected[min(expected)])[: 49 * len(more) or None], *more]
+            rate = min(self.options.rollout_rate, 60)
+            return await roll_outs.bad_canary(service, self.model, expected, key, rate=rate, seconds=10, texts=texts)
+
+    async def shadow(self) -> Any:
+        with self._two_versions() as (service, key, expected):
+            return await roll_outs.shadowed(
+                service,
+                self.model,
+                expected,
+                key,
+                rate=self.options.rollout_rate,
+                seconds=self.options.shadow_seconds,
+                rounds=self.options.rounds,
+            )
+
+    @property
+    def model(self) -> str:
+        return self.versions[0].partition("/")[0]
+
+    @property
+    def versions(self) -> list[str]:
+        return list(self.options.versions)
+
+    @contextmanager
+    def _two_versions(
+        self, more: Sequence[str] = (), faults: Mapping[str, str] | None = None, **settings: str
+    ) -> Iterator[tuple[Service, str, roll_outs.Expected]]:
+        """A service with the first version, a key for it, and what both answer."""
+        texts = [*reviews(300), *more]
+        expected = {int(it.partition("/")[2]): answers(STORE, it, texts) for it in self.versions}
+        key, kept = new_key("operator", (ADMIN, CLASSIFY))
+        with tempfile.TemporaryDirectory() as folder:
+            keys = Path(folder) / "keys"
+            keys.write_text(kept.line + "\n")
+            settings = {"api_keys": str(keys), "metrics": "public", "cache": "off", **settings}
+            with chaotic(STORE, self.versions[0], None, faults, **settings) as service:
+                yield service, key, expected
+
     async def soak(self) -> Any:
         with chaotic(STORE, MODEL, redis_url=self.redis.url, cache_size="200") as service:
             soak = Soak(service, self.known, self.options.soak_rate, self.options.seed)
@@ -130,6 +198,13 @@ def main() -> int:
     parser.add_argument("--soak-minutes", type=float, default=25)
     parser.add_argument("--warm-minutes", type=float, default=4, help="eightfold load before the soak")
     parser.add_argument("--soak-rate", type=float, default=150)
+    parser.add_argument("--rollout-rate", type=float, default=300, help="requests per second of the roll-outs")
+    parser.add_argument("--pause", type=float, default=5, help="seconds after each step and kill of a roll-out")
+    parser.add_argument("--rounds", type=int, default=6, help="of the shadow: without and with it, in turns")
+    parser.add_argument("--shadow-seconds", type=float, default=20, help="of each half of a round")
+    parser.add_argument(
+        "--versions", nargs=2, metavar="NAME/VERSION", default=["imdb-gru/3", "imdb-gru/4"], help="of one model"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d')}, {machine()}, load average {os.getloadavg()[0]:.1f}", flush=True)

@@ -47,18 +47,29 @@ def answers(store: Path, model: str, texts: Sequence[str]) -> dict[str, float]:
 
 
 @contextmanager
-def chaotic(store: Path, model: str, rate: float | None = None, **settings: str) -> Iterator[Service]:
-    """The service in exact float32, its forward pass slowed to ``rate`` texts per second where that is given."""
-    if rate is not None:
-        os.environ[RATE_VARIABLE] = str(rate)
+def chaotic(
+    store: Path, model: str, rate: float | None = None, faults: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Service]:
+    """The service in exact float32, its forward pass slowed to ``rate`` texts per second where that is given.
+
+    Args:
+        store: of the models.
+        model: what is served.
+        rate: texts per second.
+        faults: variables of ``tests.chaos.program``.
+        settings: of the service.
+    """
+    variables = {**(faults or {}), **({} if rate is None else {RATE_VARIABLE: str(rate)})}
+    os.environ.update(variables)
     try:
-        program = ("-m", "tests.chaos.program") if rate is not None else ("-m", "app")
+        program = ("-m", "tests.chaos.program") if variables else ("-m", "app")
         settings = {"precision": "float32", "workers": "2", **settings}
         with serving(store, model, program, **settings) as service:
             _wait_for_workers(service, int(settings["workers"]))
             yield service
     finally:
-        os.environ.pop(RATE_VARIABLE, None)
+        for name in variables:
+            del os.environ[name]
 
 
 def _wait_for_workers(service: Service, workers: int) -> None:

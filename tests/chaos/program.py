@@ -1,9 +1,10 @@
 """``python -m app``, slowed and looked into: for the chaos suite only, nothing a deployment could switch on.
 
 The environment variable ``CHAOS_TEXTS_PER_SECOND`` says how much all predictors together may compute. The file that
-``CHAOS_BREAK_FILE`` names, once it is there, breaks the engine that computes next, for the rest of its life. With
-``CHAOS_BLOCKS_FOLDER`` each process answers SIGRTMIN by a file there, named by its id, that says how many blocks of
-memory Python's objects take in it.
+``CHAOS_BREAK_FILE`` names, once it is there, breaks the engine that computes next, for the rest of its life.
+``CHAOS_SLOW_MODEL`` is a version, NAME/VERSION, that takes a tenth of a second for each text, ``CHAOS_CRASH_MODEL`` one
+whose engine ends at a text of three equal words and another one. With ``CHAOS_BLOCKS_FOLDER`` each process answers
+SIGRTMIN by a file there, named by its id, that says how many blocks of memory Python's objects take in it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ from app import cli
 from app.model import runtimes
 from app.process import supervisor
 from app.sentiment import Predictor, Scores, TokenIds
+from app.store import StoredModel
 
 RATE_VARIABLE = "CHAOS_TEXTS_PER_SECOND"
 BREAK_VARIABLE = "CHAOS_BREAK_FILE"
 BLOCKS_VARIABLE = "CHAOS_BLOCKS_FOLDER"
+SLOW_VARIABLE = "CHAOS_SLOW_MODEL"
+CRASH_VARIABLE = "CHAOS_CRASH_MODEL"
+_SLOW_SECONDS = 0.1
+_FATAL_WORDS = 4
 
 
 class Slowed:
@@ -72,6 +78,35 @@ class Breakable:
         return self._predictor.predict(batch)
 
 
+class Crashing:
+    """A predictor whose process ends at certain texts.
+
+    Args:
+        predictor: what computes the others.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.runtime, self.precision, self.device = predictor.runtime, predictor.precision, predictor.device
+        self.pads = True  # so that one call at a time is made of it
+        self._predictor = predictor
+
+    def predict(self, batch: Sequence[TokenIds[int]]) -> list[Scores]:
+        if any(len(ids) == _FATAL_WORDS and ids[0] == ids[1] == ids[2] != ids[3] for ids in batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._predictor.predict(batch)
+
+
+def make_bad(reference: str, bad: Callable[[Predictor], Predictor]) -> None:
+    """Make this process' engine bad, if it computes this version."""
+    load = runtimes.load_predictors
+
+    def load_bad(model: StoredModel, *arguments: Any) -> list[Predictor]:
+        predictors = load(model, *arguments)
+        return [bad(predictor) for predictor in predictors] if model.reference == reference else predictors
+
+    runtimes.load_predictors = load_bad  # type: ignore[assignment]
+
+
 def break_at(order: Path) -> None:
     """Make this process' engine breakable."""
     load = runtimes.load_predictors
@@ -112,6 +147,10 @@ def main() -> int:
         slow_down(float(rate))
     if order := os.environ.get(BREAK_VARIABLE):
         break_at(Path(order))
+    if reference := os.environ.get(SLOW_VARIABLE):
+        make_bad(reference, lambda predictor: Slowed(predictor, _SLOW_SECONDS))
+    if reference := os.environ.get(CRASH_VARIABLE):
+        make_bad(reference, Crashing)
     supervisor.PROGRAM = ("-m", "tests.chaos.program")
     return cli.main()
 

@@ -37,6 +37,9 @@ class Supervisor:
     async def unload(self, reference: str, who: str) -> Mapping[str, Any]:
         return self._ordered("unload", reference, who)
 
+    async def shadow(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
+        return self._ordered("shadow", reference, f"{percent:g}", who)
+
     async def divide(self, reference: str, percent: float, who: str) -> Mapping[str, Any]:
         return self._ordered("divide", reference, f"{percent:g}", who)
 
@@ -84,19 +87,22 @@ async def test_a_version_or_a_label_is_loaded(keys: tuple[Path, dict[str, str]])
 
 
 CANARY = "/admin/models/m/candidate/canary"
+SHADOW = "/admin/models/m/candidate/shadow"
 
 
-async def test_a_canary_gets_a_share(keys: tuple[Path, dict[str, str]]) -> None:
+@pytest.mark.parametrize(("path", "order"), [(CANARY, "divide"), (SHADOW, "shadow")])
+async def test_a_canary_and_a_shadow_get_a_share(keys: tuple[Path, dict[str, str]], path: str, order: str) -> None:
     switch = Supervisor()
     for percent, told in ((10, "10"), (0.5, "0.5"), (0, "0"), (100, "100")):
-        answer = await ask(keys[0], switch, keys[1]["op"], CANARY, document={"percent": percent})
-        assert (answer.status_code, switch.asked[-1]) == (200, ("divide", "m@candidate", told, "op"))
+        answer = await ask(keys[0], switch, keys[1]["op"], path, document={"percent": percent})
+        assert (answer.status_code, switch.asked[-1]) == (200, (order, "m@candidate", told, "op"))
 
 
 @pytest.mark.parametrize("document", [{}, {"percent": -1}, {"percent": 101}, {"percent": "10"}, {"percent": 1, "x": 2}])
-async def test_a_share_is_a_percentage(keys: tuple[Path, dict[str, str]], document: dict[str, Any]) -> None:
+@pytest.mark.parametrize("path", [CANARY, SHADOW])
+async def test_a_share_is_a_percentage(keys: tuple[Path, dict[str, str]], document: dict[str, Any], path: str) -> None:
     switch = Supervisor()
-    answer = await ask(keys[0], switch, keys[1]["op"], CANARY, document=document)
+    answer = await ask(keys[0], switch, keys[1]["op"], path, document=document)
     assert (answer.status_code, answer.json()["code"], switch.asked) == (422, "invalid_request", [])
 
 
@@ -123,6 +129,7 @@ async def test_a_refusal_is_a_problem(keys: tuple[Path, dict[str, str]], code: s
         ("/admin/models/m/2/load-beside", "POST"),
         ("/admin/models/m/2/unload", "POST"),
         (CANARY, "POST"),
+        (SHADOW, "POST"),
         ("/admin/models", "GET"),
     ],
 )

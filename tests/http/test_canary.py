@@ -121,10 +121,28 @@ async def test_a_slow_canary_leaves_half_of_the_time() -> None:
     assert (answer.status_code, answer.json()["version"]) == (200, 1)
 
 
+@pytest.mark.parametrize("document", [{"text": "a"}, {"texts": ["a", "b"]}, {"text": "a", "explain": ["tokens"]}])
+async def test_a_canary_whose_engine_goes_away_is_not_waited_for(document: dict[str, Any]) -> None:
+    """Texts under way would else wait until it is started again: that takes ten seconds on a busy machine."""
+    waiting = FakeClassifier(model=CANDIDATE, gate=asyncio.Event())
+    further = versions(waiting)
+    [version] = further.loaded.values()
+    async with client_of(application(FakeClassifier(), FakeExplainer(), further)) as client:
+        asked = asyncio.create_task(client.post("/classify", json=document))
+        await waiting.started.wait()
+        version.engine_left()
+        answer = await asked
+    assert (answer.status_code, answer.json()["version"]) == (200, 1)
+    assert (waiting.cancelled, version.idle) == (1, True)
+
+
 async def test_a_canary_whose_engine_is_away_is_not_asked() -> None:
+    """What is served answers its share, which the guard hears of."""
+    before = sample("sentiment_canary_requests_total", outcome="away")
     away = FakeClassifier(model=CANDIDATE, is_ready=False)
     assert (await ask(away)).json()["version"] == 1
     assert away.timeouts == []
+    assert sample("sentiment_canary_requests_total", outcome="away") >= before + 1
 
 
 async def test_other_ways_of_asking_are_not_divided() -> None:

@@ -113,6 +113,35 @@ async def test_the_open_inference_protocol_has_all_models() -> None:
     assert (await ask("GET", "/v2/models/other")).json()["versions"] == ["4"]
 
 
+@pytest.mark.parametrize(
+    ("path", "answers"),
+    [
+        ("tiny", "positive"),
+        ("tiny/1", "positive"),
+        ("tiny/2", "positive"),
+        ("tiny@candidate", "positive"),
+        ("other", "bad"),
+        ("other/4", "bad"),
+    ],
+)
+async def test_other_protocols_name_a_model_by_the_path(path: str, answers: str) -> None:
+    """Hugging Face's and text-embeddings-inference's, each as if it were a server for that model alone."""
+    found = await ask("POST", f"/models/{path}", json={"inputs": ["a film"], "parameters": {"top_k": 1}})
+    assert [[one["label"] for one in text] for text in found.json()] == [[answers]]
+    first, *_ = (await ask("POST", f"/models/{path}/predict", json={"inputs": "a film"})).json()
+    assert first["label"] == answers
+
+
+@pytest.mark.parametrize("path", ["nothing", "tiny/9", "tiny/candidate", "tiny@champion"])
+async def test_other_protocols_say_what_is_loaded(path: str) -> None:
+    """In the form of their errors."""
+    detail = f"{path} is not loaded; loaded are: tiny/1, other/4, tiny/2"
+    found = await ask("POST", f"/models/{path}", json={"inputs": "a"})
+    assert (found.status_code, found.json()) == (404, {"error": detail})
+    found = await ask("POST", f"/models/{path}/predict", json={"inputs": "a"})
+    assert (found.status_code, found.json()) == (404, {"error": detail, "error_type": "Validation"})
+
+
 async def test_a_version_whose_engine_is_away_is_not_ready() -> None:
     """The server is all the same."""
     away = FakeClassifier(model=OTHER, is_ready=False)

@@ -135,6 +135,9 @@ class ScriptedEngine:
     def drain_seconds(self, texts: int) -> float:
         return 1.0
 
+    def expected_wait(self) -> float:
+        return 0.0
+
     def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         if not self.ready:
             raise EngineUnavailableError("the engine is starting", retry_after=1.0)

@@ -34,6 +34,9 @@ def other_protocols(client: httpx.Client, text: str) -> None:
     """The same text by every other route of inference."""
     client.post("/predict", json={"inputs": text})
     client.post("/", json={"inputs": text})
+    for path in ("/models/tiny", "/models/tiny/1"):
+        client.post(path, json={"inputs": text})
+        client.post(f"{path}/predict", json={"inputs": text})
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}
     for path in ("/v2/models/tiny", "/v2/models/tiny/versions/1"):
         client.post(f"{path}/infer", json={"inputs": [tensor]})

@@ -77,7 +77,7 @@ def test_a_canary_is_not_unloaded(house: Divided) -> None:
     house.canary.divide("tiny/2", 10, "op")
     assert house.refused("unload", "tiny/2") == (
         "model_has_share",
-        "tiny/2 10 % of the requests are its own; set that to 0 first",
+        "tiny/2 10 % are its own, as canary or as shadow; set that to 0 first",
     )
     house.canary.divide("tiny/2", 0, "op")
     house.beside.unload("tiny/2", "op")

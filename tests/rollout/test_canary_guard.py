@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from app.store import ModelStore
 from tests.checkpoints import add_checkpoint
 from tests.rollout.test_canary import Divided
 
-RULES = Rules(errors=0.02, latency=3.0, change=0.2)
+RULES = Rules(errors=0.02, latency=3.0, change=0.2, disagreement=0.1)
 JUDGED = {"ok": 900.0, "unsure": 90.0, "unreadable": 10.0}
 LABELS = {"negative": 500.0, "positive": 500.0}
 SERVED = Figures(1000, 20.0, 0, JUDGED, LABELS)
@@ -41,7 +44,13 @@ def canary(**changes: Any) -> Figures:
         ({"judged": {"ok": 700, "unreadable": 300}}, "30% of its texts are unreadable, 1% of others"),
         ({"labels": {"negative": 310, "positive": 690}}, None),
         ({"labels": {"negative": 10, "positive": 990}}, "99% of its texts get the label positive, 50% of others"),
+        ({"compared": 1000, "changed": 100}, None),
+        (
+            {"compared": 1000, "changed": 120},
+            "as a shadow it gives 12% of the texts another label than what is served, more than 10%",
+        ),
         # Too few to say.
+        ({"compared": 49, "changed": 49}, None),
         ({"requests": 10, "seconds": 60.0, "failures": 39}, None),
         ({"judged": {"unsure": 49}, "labels": {"positive": 49}}, None),
     ],
@@ -61,6 +70,7 @@ def test_without_others_only_failures_count() -> None:
     """At a share of 100 % there is nothing to compare with."""
     assert RULES.broken(canary(seconds=900.0, judged={"unsure": 1000}), Figures()) is None
     assert RULES.broken(canary(failures=500), Figures())
+    assert RULES.broken(canary(compared=100, changed=50), Figures())
 
 
 class Watched:
@@ -141,6 +151,22 @@ def test_an_order_under_way_is_waited_for(tmp_path: Path) -> None:
         assert watched.house.roster.canary is not None
     watched.see(100)
     assert watched.house.roster.canary is None
+
+
+def test_what_a_shadow_said_is_counted_by_version(tmp_path: Path) -> None:
+    """Of all that it was compared with; what was dropped does not count."""
+    code = (
+        "from app import metrics; pair = ('tiny', '2', 'tiny/1'); "
+        "metrics.SHADOW_TEXTS.labels(*pair, 'compared').inc(50); metrics.SHADOW_TEXTS.labels(*pair, 'failed').inc(9); "
+        "metrics.SHADOW_CHANGES.labels(*pair).inc(7)"
+    )
+    folder = tmp_path / "tiny-1.0"
+    folder.mkdir()
+    (folder / "shown.json").write_text('{"model": "tiny", "version": "1", "serves": true}')
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    found = counted(tmp_path)["tiny/2"]
+    assert (found.compared, found.changed) == (50, 7)
 
 
 def test_nothing_is_counted_where_nobody_counts(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from app.rollout.roster import Roster, Share
 from tests.waiting import wait_until
 
 ENTRY = {"model": "m/1"}
+NOBODY = {"canary": None, "shadow": None}
 
 
 class Worker(threading.Thread):
@@ -55,10 +56,10 @@ def test_a_change_is_known_when_all_have_it(workers: list[Worker]) -> None:
     roster = Roster()
     workers += [Worker(roster, number) for number in (1, 2)]
     wait_until(lambda: all(worker.told for worker in workers))
-    assert workers[0].told == {"number": 0, "models": [], "settled": False, "canary": None, "taken_back": 0}
+    assert workers[0].told == {"number": 0, "models": [], "settled": False, **NOBODY, "taken_back": 0}
     number = roster.publish([ENTRY])
     assert roster.wait(number, lambda: {1, 2}, 60.0) == {}
-    assert workers[1].told == {"number": number, "models": [ENTRY], "settled": True, "canary": None, "taken_back": 0}
+    assert workers[1].told == {"number": number, "models": [ENTRY], "settled": True, **NOBODY, "taken_back": 0}
     number = roster.divide(Share("m/1", 10.0))
     assert roster.wait(number, lambda: {1, 2}, 60.0) == {}
     canary = {"model": "m/1", "percent": 10.0}

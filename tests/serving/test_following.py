@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from app.errors import CheckpointError, ServiceError
+import pytest
+
+from app.errors import CheckpointError, EngineUnavailableError, ServiceError
 from app.serving.explanations import Explanations
 from app.serving.following import Follower
 from app.serving.versions import FurtherVersions, Version
-from tests.fakes import FakeClassifier, FakeExplainer
+from tests.fakes import MODEL, FakeClassifier, FakeExplainer
 from tests.http.shapes import sample
 from tests.waiting import until
 
@@ -28,6 +32,7 @@ class Supervisor:
         self.number = 0
         self.models: list[dict[str, str]] = []
         self.canary: dict[str, Any] | None = None
+        self.shadow: dict[str, Any] | None = None
         self.changed = asyncio.Event()
         self.fails = 0
         self.closed: list[str] = []
@@ -43,7 +48,8 @@ class Supervisor:
         while seen == self.number:
             await self.changed.wait()
             self.changed.clear()
-        return {"number": self.number, "models": self.models, "settled": True, "canary": self.canary, "taken_back": 3}
+        told = {"number": self.number, "models": self.models, "settled": True, "taken_back": 3}
+        return told | {"canary": self.canary, "shadow": self.shadow}
 
     async def make(self, told: Mapping[str, Any]) -> Version:
         name = told["model"]
@@ -150,9 +156,54 @@ async def test_the_canary_is_what_the_roster_says() -> None:
             assert (canary is not None) == (name == "a/1")
             assert canary is None or canary.version is supervisor.versions.loaded["a/1"]
             assert sample("sentiment_canary_ratio") == percent / 100
+        waiting = asyncio.create_task(supervisor.versions.loaded["a/1"].unless_away(asyncio.sleep(1e6)))
+        supervisor.canary = {"model": "a/1", "percent": 20.0}
+        await supervisor.publish(entry("a/1"))
+        await supervisor.everybody_has_it()
+        assert not waiting.done()
         supervisor.canary = None
         await supervisor.publish(entry("a/1"))
         await supervisor.everybody_has_it()
         assert supervisor.versions.canary is None
+        # What it had of its share is answered by another.
+        with pytest.raises(EngineUnavailableError):
+            await waiting
         assert sample("sentiment_canary_ratio") == 0
         assert sample("sentiment_canary_taken_back") == 3
+
+
+async def test_the_shadow_is_what_the_roster_says(tmp_path: Path) -> None:
+    """If it is loaded here; one that goes on as before is left alone, and the last one ends with the follower."""
+    supervisor = Supervisor()
+    served = supervisor.versions.served = FakeClassifier()
+    supervisor.follower._folder = tmp_path
+    async with supervisor.followed():
+        seen: list[object] = []
+        for name, percent in (("a/1", 10.0), ("a/1", 10.0), ("a/1", 50.0), ("b/1", 50.0)):
+            supervisor.shadow = {"model": name, "percent": percent}
+            await supervisor.publish(entry("a/1"))
+            await supervisor.everybody_has_it()
+            assert sample("sentiment_shadow_ratio") == percent / 100
+            seen.append(served.shadow)
+        assert seen[0] is seen[1]
+        assert seen[2] not in (None, seen[0])
+        assert seen[3] is None
+        supervisor.shadow = {"model": "a/1", "percent": 10.0}
+        await supervisor.publish(entry("a/1"))
+        await supervisor.everybody_has_it()
+        assert served.shadow is not None
+    await supervisor.follower.close()
+    assert served.shadow is None
+    assert supervisor.closed == ["a/1 a"]
+
+
+async def test_a_shadow_that_cannot_be_compared_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor = Supervisor()
+    config = MODEL.config.model_copy(update={"labels": ("bad", "good")})
+    served = supervisor.versions.served = FakeClassifier(model=replace(MODEL, config=config))
+    async with supervisor.followed():
+        supervisor.shadow = {"model": "a/1", "percent": 10.0}
+        await supervisor.publish(entry("a/1"))
+        await supervisor.everybody_has_it()
+        assert served.shadow is None
+        assert "cannot be compared" in caplog.text

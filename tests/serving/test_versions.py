@@ -86,9 +86,8 @@ def test_labels_are_read_from_the_store(tmp_path: Path, monkeypatch: pytest.Monk
     assert labels._read.keys() == {"tiny"}
 
 
-def canary(percent: float, version: int = 2, *, ready: bool = True) -> Canary:
-    classifier = FakeClassifier(model=model("tiny", version), is_ready=ready)
-    [found] = versions_of(classifier).loaded.values()
+def canary(percent: float, version: int = 2) -> Canary:
+    [found] = versions_of(FakeClassifier(model=model("tiny", version))).loaded.values()
     return Canary(found, percent)
 
 
@@ -130,4 +129,9 @@ def test_requests_are_told_apart_by_their_header() -> None:
 
 
 def test_a_canary_whose_engine_is_away_takes_nothing() -> None:
-    assert taken(canary(100, ready=False)) == set()
+    """What is served answers its share."""
+    for ready in (True, False):
+        further = versions_of(FakeClassifier(model=model("tiny", 2), is_ready=ready))
+        [version] = further.loaded.values()
+        further.canary = Canary(version, 100)
+        assert further.divided([], "text") is (version if ready else None)

@@ -92,6 +92,18 @@ class CompatEndpoint(ABC):
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         return classifier
 
+    def version(self, scope: Scope) -> Version | None:
+        """The version that the path names; None: the one that is served, as where it names none.
+
+        Raises:
+            UnknownModelError: it is not loaded.
+            EngineUnavailableError: nothing is yet.
+        """
+        name, version = (scope["path_params"].get(part) for part in ("name", "version"))
+        if name is None:
+            return None
+        return self.further.find(name if version is None else f"{name}/{version}", self.classifier().model)
+
     async def body(self, scope: Scope, receive: Receive, *, binary: bool = False) -> bytes:
         """The request's body, within the same bounds as for ``POST /classify``; see ``read_json_body``."""
         timeout_of(scope["headers"])  # what is wrong with it is said before the body is read

@@ -1,5 +1,5 @@
-"""``POST /``: text classification as Hugging Face's Inference Endpoints serve it, for
-``huggingface_hub.InferenceClient(model=URL).text_classification``.
+"""``POST /`` and ``POST /models/NAME``: text classification as Hugging Face's Inference Endpoints and its inference API
+serve it, for ``huggingface_hub.InferenceClient(model=URL).text_classification``.
 
 Source: the text classification task of ``huggingface.js/packages/tasks``, and what ``huggingface_hub`` sends and reads.
 """
@@ -66,13 +66,14 @@ class HuggingFaceError(BaseModel):
 
 
 class HuggingFaceEndpoint(CompatEndpoint):
-    """Answers ``POST /``."""
+    """Answers ``POST /``, and the same of a model that the path names."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
+        version = self.version(scope)
         request = parse_document(TextClassificationRequest, await self.body(scope, receive))
         texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
         check_count(len(texts), self.settings.max_texts, "inputs")
-        model, predictions = await self.classify(texts, scope, receive, "inputs")
+        model, predictions = await self.classify(texts, scope, receive, "inputs", version=version)
         parameters = request.parameters or TextClassificationParameters()
         labels = model.config.labels
         logarithms = parameters.function_to_apply == "none"

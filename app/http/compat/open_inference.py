@@ -22,7 +22,7 @@ from app.http.compat.call import CompatEndpoint, json_response
 from app.http.problems import Problem, problem_of
 from app.http.routing import methods_of
 from app.serving.classifier import Classifier
-from app.serving.versions import FurtherVersions, Version
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 from app.store import StoredModel
 from app.version import VERSION
@@ -85,16 +85,6 @@ class _Endpoint(CompatEndpoint):
         # The protocol's status for a request that is not as it should be.
         status = 400 if problem.status == 422 else problem.status
         return json_response({"error": problem.detail}, status, problem.headers)
-
-    def version(self, scope: Scope) -> Version | None:
-        """The version that the path names; None: the one that is served.
-
-        Raises:
-            UnknownModelError: it is not loaded.
-            EngineUnavailableError: nothing is yet.
-        """
-        name, version = (scope["path_params"].get(part) for part in ("name", "version"))
-        return self.further.find(name if version is None else f"{name}/{version}", self.classifier().model)
 
     def model(self, scope: Scope) -> Classifier:
         """The classifier of the model that the path names. See ``version``."""

@@ -33,8 +33,14 @@ def add_compat_routes(
 ) -> None:
     """Add all of them."""
     parts = classifier, settings, further
-    _add(router, "POST", "/", HuggingFaceEndpoint(*parts), docs.HUGGING_FACE)
-    _add(router, "POST", "/predict", PredictEndpoint(*parts), docs.PREDICT)
+    hugging_face, predict = HuggingFaceEndpoint(*parts), PredictEndpoint(*parts)
+    _add(router, "POST", "/", hugging_face, docs.HUGGING_FACE)
+    _add(router, "POST", "/predict", predict, docs.PREDICT)
+    # In this order, or the last part of a path would be taken for a version.
+    for path, versioned in (("/models/{name}", False), ("/models/{name}/{version}", True)):
+        _add(router, "POST", f"{path}/predict", predict, docs.of_model(docs.PREDICT, versioned))
+    for path, versioned in (("/models/{name}", False), ("/models/{name}/{version}", True)):
+        _add(router, "POST", path, hugging_face, docs.of_model(docs.HUGGING_FACE, versioned))
     model, ready, infer = (kind(*parts) for kind in (ModelEndpoint, ReadyEndpoint, InferEndpoint))
     for path, versioned in (("/v2/models/{name}", False), ("/v2/models/{name}/versions/{version}", True)):
         _add(router, "POST", f"{path}/infer", infer, docs.infer_operation(versioned))

@@ -1,4 +1,4 @@
-"""``POST /predict`` of text-embeddings-inference.
+"""``POST /predict`` of text-embeddings-inference, and the same below ``/models/NAME``, a server for each model.
 
 Source: ``router/src/http`` of text-embeddings-inference: a string or a list of one string is answered by a flat list, a
 list of such lists by a list of lists; a list of two strings is a pair for models that compare, which this is not.
@@ -100,14 +100,15 @@ class PredictError(BaseModel):
 
 
 class PredictEndpoint(CompatEndpoint):
-    """Answers ``POST /predict``."""
+    """Answers ``POST /predict``, and the same of a model that the path names."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
+        version = self.version(scope)
         request = parse_document(PredictRequest, await self.body(scope, receive))
         single = isinstance(request.inputs, str) or isinstance(request.inputs[0], str)
         texts = [item if isinstance(item, str) else item[0] for item in _items(request.inputs)]
         check_count(len(texts), self.settings.max_texts, "inputs")
-        model, predictions = await self.classify(texts, scope, receive, "inputs")
+        model, predictions = await self.classify(texts, scope, receive, "inputs", version=version)
         if request.truncate is False:
             _refuse_truncated(predictions, model.config.max_tokens)
         labels = model.config.labels

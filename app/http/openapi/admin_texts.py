@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.http.admin_schemas import AdminModels, CanaryShare
+from pydantic import BaseModel
+
+from app.http.admin_schemas import AdminModels, CanaryShare, ShadowShare
 from app.http.openapi.texts import example, invalid, reference, responses
 from app.http.problems import Problem
 
@@ -28,6 +30,7 @@ _EXAMPLE = {
         }
     ],
     "canary": {"model": "imdb-gru/4", "percent": 10.0},
+    "shadow": {"model": "imdb-gru/4", "percent": 100.0, "compares": "the labels negative, positive"},
     "most": 4,
     "attempts": [
         {
@@ -112,23 +115,35 @@ UNLOAD = _order(
     Problem(404, "model_not_found", "reviews-gru/9 is not loaded; loaded are: reviews-gru/2, imdb-gru/4"),
     _UNDER_WAY,
     Problem(409, "model_is_served", "reviews-gru/2 is what is served; load another in its place first"),
-    Problem(409, "model_has_share", "imdb-gru/4 10 % of the requests are its own; set that to 0 first"),
+    Problem(409, "model_has_share", "imdb-gru/4 10 % are its own, as canary or as shadow; set that to 0 first"),
 )
-CANARY = _order(
-    "set_canary",
+_SHARE = (
     Problem(404, "model_not_found", "reviews-gru/1 is not loaded beside what is served; load it first"),
     _UNDER_WAY,
     Problem(413, "body_too_large", "body must not exceed 65536 bytes"),
     Problem(415, "unsupported_media_type", "content-type must be application/json"),
     Problem(415, "unsupported_encoding", "compressed bodies are refused"),
-    Problem(422, "model_refused", "imdb-gru/4 answers otherwise than reviews-gru/2, which clients may rely on: ..."),
     invalid("invalid_request", "percent", "Input should be less than or equal to 100"),
     invalid("invalid_json", "body", "Invalid JSON: expected value at line 1 column 1"),
 )
-CANARY["openapi_extra"] = {
-    **_REFERENCE,
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": reference(CanaryShare), "example": {"percent": 10}}},
-    },
-}
+
+
+def _share(name: str, schema: type[BaseModel], percent: int, refused: str) -> dict[str, Any]:
+    found = _order(name, *_SHARE, Problem(422, "model_refused", refused))
+    found["openapi_extra"] = {
+        **_REFERENCE,
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": reference(schema), "example": {"percent": percent}}},
+        },
+    }
+    return found
+
+
+CANARY = _share(
+    "set_canary",
+    CanaryShare,
+    10,
+    "imdb-gru/4 answers otherwise than reviews-gru/2, which clients may rely on: ...",
+)
+SHADOW = _share("set_shadow", ShadowShare, 100, "nothing that they say can be compared: ...")

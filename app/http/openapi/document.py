@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from app.http import feedback
-from app.http.admin_schemas import CanaryShare
+from app.http.admin_schemas import CanaryShare, ShadowShare
 from app.http.compat import huggingface, open_inference, tei, tensors
 from app.http.openapi.operations import complete
 from app.http.routing import lasting
@@ -20,6 +20,7 @@ _UNSEEN = (
     ClassifyRequest,
     ProblemDocument,
     CanaryShare,
+    ShadowShare,
     feedback.FeedbackRequest,
     huggingface.TextClassificationRequest,
     huggingface.TextClassificationScore,

@@ -191,6 +191,23 @@ def _path_parameters(versioned: bool) -> list[dict[str, Any]]:
     ]
 
 
+def of_model(operation: dict[str, Any], versioned: bool) -> dict[str, Any]:
+    """An operation of a protocol that knows one model, of a model that the path names."""
+    refuse, schema = (
+        (PredictEndpoint.refuse, PredictError)
+        if operation is PREDICT
+        else (HuggingFaceEndpoint.refuse, HuggingFaceError)
+    )
+    extra = operation["openapi_extra"]
+    return {
+        **operation,
+        "operation_id": f"{operation['operation_id']}_model{'_version' if versioned else ''}",
+        "summary": f"{operation['summary']}, of a model by its name",
+        "responses": {**operation["responses"], **responses([UNKNOWN_MODEL], refuse, schema, _JSON)},
+        "openapi_extra": {**extra, "parameters": [*_path_parameters(versioned), *extra["parameters"]]},
+    }
+
+
 SERVER_LIVE = _operation("v2_live", "Whether the process answers", ServerLive, {"live": True}, [])
 SERVER_READY = _operation("v2_ready", "Whether texts would be answered", ServerReady, {"ready": True}, [_NOT_READY])
 SERVER = _operation(

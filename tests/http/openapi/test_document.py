@@ -76,8 +76,10 @@ def test_operations_have_stable_names() -> None:
     """Generated clients call their functions by them; a new name breaks programs."""
     assert list(OPERATIONS) == [
         "classify", "files", "file_columns", "feedback", "models",
-        "served_models", "load_model", "load_model_beside", "unload_model", "set_canary",
-        "live", "ready", "metrics", "page", "text_classification", "predict",
+        "served_models", "load_model", "load_model_beside", "unload_model", "set_canary", "set_shadow",
+        "live", "ready", "metrics", "page",
+        "text_classification", "predict", "predict_model", "predict_model_version",
+        "text_classification_model", "text_classification_model_version",
         "v2_infer", "v2_model", "v2_model_ready", "v2_infer_version", "v2_model_version", "v2_model_version_ready",
         "v2_server", "v2_live", "v2_ready",
     ]  # fmt: skip
