@@ -25,19 +25,27 @@ class AsyncSentiment:
     """Asks a running service, as ``Sentiment(url)`` does. Of one event loop.
 
     Args:
-        url, key, concurrency, patience: see ``Sentiment``.
+        url, key, concurrency, patience, model: see ``Sentiment``.
 
     Raises:
-        MissingPackageError, ServiceError, SettingsError: likewise.
+        MissingPackageError, ServiceError, SettingsError, CheckpointError: likewise.
     """
 
-    def __init__(self, url: str, *, key: str | None = None, concurrency: int = 4, patience: float = 120.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        concurrency: int = 4,
+        patience: float = 120.0,
+        model: str | None = None,
+    ) -> None:
         check_concurrency(concurrency)
         from app.files.exchange import Exchange, httpx
         from app.files.remote import client_options
-        from sentiment_service.remote import headers_of
+        from sentiment_service.remote import headers_of, named
 
-        self._exchange = Exchange(url, patience)
+        self._exchange = Exchange(url, patience, named(model))
         self._client = httpx.AsyncClient(**client_options(url, concurrency, headers_of(key)))
         self._concurrency = concurrency
 

@@ -40,8 +40,8 @@ class Sentiment:
         key: an API key, where the service asks for one.
         concurrency: most requests to the service at once.
         patience: seconds that a request is tried again while the service is full or away; ``Retry-After`` is honoured.
-        model: NAME, NAME/VERSION or NAME@LABEL of a model in this process; None: ``$SENTIMENT_MODEL``, else the default
-            one.
+        model: NAME, NAME/VERSION or NAME@LABEL. In this process None is ``$SENTIMENT_MODEL``, else the default one; of
+            what a service has loaded, None is what it serves.
         model_store: folder of its models; None: ``$SENTIMENT_MODEL_STORE``, else the folder ``model_store`` where there
             is one, else what is installed with this package.
         device: ``auto``, ``cpu`` or ``cuda``, in this process.
@@ -76,12 +76,12 @@ class Sentiment:
 
             self._place = Local(model, model_store, device, precision, threads)
         else:
-            if model is not None or model_store is not None:
-                raise OptionError("model", "is what the service at the url decides")
+            if model_store is not None:
+                raise OptionError("model_store", "is of models in this process; those of a service are its own")
             check_concurrency(concurrency)
             from sentiment_service.remote import Remote
 
-            self._place = Remote(url, key, concurrency, patience)
+            self._place = Remote(url, key, concurrency, patience, model)
 
     @overload
     def classify(self, texts: str, *, deadline: float | None = None) -> Result: ...
