@@ -18,13 +18,15 @@ const pause = (time, signal) => new Promise((resolve, reject) => {
 
 /** A text field with its answer.
  *
- * place: gets it; label: of the field; prefix: of the ids of its parts, so that there may be several.
+ * place: gets it; label: of the field; model: gives the one that is to answer, "" for what is served; prefix: of the ids
+ * of its parts, so that there may be several.
  * It fires "change" when the text is another one, "answer" with its answer, and "rest" when it has one and the typing
  * rests.
  */
 export class Review extends EventTarget {
-  constructor(place, label, keyForm, prefix = "") {
+  constructor(place, label, keyForm, model, prefix = "") {
     super();
+    this.model = model;
     this.running = new AbortController();
     this.parts = cloneTemplate(place, prefix);
     this.parts.get("text").labels[0].textContent = label;
@@ -42,10 +44,16 @@ export class Review extends EventTarget {
     return this.part("text").value;
   }
 
-  /** Puts in a text that was not typed. */
-  show(text) {
+  /** Puts in a text that was not typed here. */
+  show(text, wait = 0) {
     this.part("text").value = text;
-    this.changed(0);
+    this.changed(wait);
+  }
+
+  /** What a request says. */
+  asked(text) {
+    const model = this.model();
+    return { text, ...(model && { model }) };
   }
 
   /** The text is another one: nothing that was said or asked about the old one counts any more. */
@@ -78,7 +86,7 @@ export class Review extends EventTarget {
     let answer;
     try {
       await pause(wait, signal);
-      answer = await askJson("classify", { text }, signal);
+      answer = await askJson("classify", this.asked(text), signal);
       signal.throwIfAborted();
       this.notice.clear();
       this.showAnswer(answer);
@@ -118,7 +126,7 @@ export class Review extends EventTarget {
   async explain(text, signal) {
     const slow = setTimeout(() => { this.part("explaining").textContent = "Explaining …"; }, 300);
     try {
-      const answer = await askJson("classify", { text, explain: ["sentences", "tokens", "curve"] }, signal);
+      const answer = await askJson("classify", { ...this.asked(text), explain: ["sentences", "tokens", "curve"] }, signal);
       signal.throwIfAborted();
       this.clearExplanation();
       this.showExplanation(text, answer);
