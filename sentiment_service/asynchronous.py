@@ -89,12 +89,18 @@ class AsyncSentiment:
             await asyncio.gather(*begun, return_exceptions=True)
 
     async def explain(
-        self, text: str, kinds: Sequence[ExplanationKind] = WITHOUT_TORCH, *, deadline: float | None = None
+        self,
+        text: str,
+        kinds: Sequence[ExplanationKind] = WITHOUT_TORCH,
+        *,
+        aspects: Sequence[str] = (),
+        deadline: float | None = None,
     ) -> Explanation:
         """Why a text gets its label. See ``Sentiment.explain``."""
         from sentiment_service.remote import result_of
 
-        entry = await self._carry(self._exchange.explain(text, checked(kinds), deadline_in(deadline)))
+        flow = self._exchange.explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
+        entry = await self._carry(flow)
         return explanation_of(text, result_of(entry), entry["explanation"])
 
     async def close(self) -> None:

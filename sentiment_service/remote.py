@@ -40,10 +40,10 @@ class Remote:
         return lambda: list(map(outcome_of, wait()))
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
+        self, text: str, kinds: Sequence[ExplanationKind], aspects: Sequence[str], deadline: float | None
     ) -> tuple[Result, dict[str, Any]]:
         """What is said of a text, and why, as the HTTP answer has it."""
-        entry = self._service.carry(self._service.exchange.explain(text, kinds, deadline))
+        entry = self._service.carry(self._service.exchange.explain(text, kinds, aspects, deadline))
         return result_of(entry), entry["explanation"]
 
     def close(self) -> None:

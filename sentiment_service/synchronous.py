@@ -26,7 +26,7 @@ class _Place(Protocol):
     ) -> Callable[[], list[Outcome]]: ...
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
+        self, text: str, kinds: Sequence[ExplanationKind], aspects: Sequence[str], deadline: float | None
     ) -> tuple[Result, dict[str, Any]]: ...
 
     def close(self) -> None: ...
@@ -132,20 +132,27 @@ class Sentiment:
             stopped.set()
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind] = WITHOUT_TORCH, *, deadline: float | None = None
+        self,
+        text: str,
+        kinds: Sequence[ExplanationKind] = WITHOUT_TORCH,
+        *,
+        aspects: Sequence[str] = (),
+        deadline: float | None = None,
     ) -> Explanation:
         """Why a text gets its label.
 
         Args:
             text: one text.
-            kinds: of ``sentences``, ``tokens`` and ``curve``. In this process ``tokens`` need the extra ``torch``.
+            kinds: of ``sentences``, ``tokens``, ``curve`` and ``aspects``. In this process ``tokens`` need the extra
+                ``torch``.
+            aspects: what to look for, such as ``["battery"]``; none: what the text speaks of.
             deadline: seconds in which it must be answered.
 
         Raises:
             ExplainerUnavailableError: tokens need PyTorch, which is not there; says how to install it.
             TextError, DeadlineError, ServiceError: see ``classify``.
         """
-        result, found = self._place.explain(text, checked(kinds), deadline_in(deadline))
+        result, found = self._place.explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
         return explanation_of(text, result, found)
 
     def close(self) -> None:
@@ -161,15 +168,17 @@ class Sentiment:
         self.close()
 
 
-def checked(kinds: Sequence[ExplanationKind]) -> Sequence[ExplanationKind]:
+def checked(kinds: Sequence[ExplanationKind], aspects: Sequence[str]) -> Sequence[ExplanationKind]:
     """Kinds of explanations that there are.
 
     Raises:
-        OptionError: one of them is none, or there is none.
+        OptionError: one of them is none, or there is none; or aspects are named that nobody asks for.
     """
     known = get_args(ExplanationKind)
     if isinstance(kinds, str) or not kinds or not set(kinds) <= set(known):
         raise OptionError("kinds", f"must be a list of {', '.join(known)} (got {kinds!r})")
+    if isinstance(aspects, str) or (aspects and "aspects" not in kinds):
+        raise OptionError("aspects", 'must be a list, where kinds have "aspects"')
     return kinds
 
 

@@ -260,7 +260,17 @@ async def test_explanations(local: Sentiment, address: tuple[str, str]) -> None:
             remote.explain("")
     async with AsyncSentiment(url, key=key) as later:
         assert plain(await later.explain(text)) == plain(here)
-    with pytest.raises(OptionError, match="kinds: must be a list of sentences, tokens, curve"):
+    wanted = local.explain(text, ["aspects"], aspects=["story", "plot"])
+    assert [(it.aspect, it.mentions[0].text, it.mentions[0].said) for it in wanted.aspects] == [
+        ("story", "story", "A good story!")
+    ]
+    with Sentiment(url, key=key) as remote:
+        assert plain(remote.explain(text, ["aspects"], aspects=["story"])) == plain(wanted)
+    async with AsyncSentiment(url, key=key) as later:
+        assert plain(await later.explain(text, ["aspects"], aspects=["story"])) == plain(wanted)
+    with pytest.raises(OptionError, match='aspects: must be a list, where kinds have "aspects"'):
+        local.explain(text, aspects=["story"])
+    with pytest.raises(OptionError, match="kinds: must be a list of sentences, tokens, curve, aspects"):
         local.explain(text, ["words"])  # type: ignore[list-item]
 
 

@@ -147,14 +147,17 @@ class Exchange:
                 found[index] = entry
         return [entry for entry in found if entry is not None]
 
-    def explain(self, text: str, kinds: Sequence[str], deadline: float | None = None) -> Flow[Entry]:
+    def explain(
+        self, text: str, kinds: Sequence[str], aspects: Sequence[str] = (), deadline: float | None = None
+    ) -> Flow[Entry]:
         """What the service says of one text, with its ``explanation``.
 
         Raises:
             TextError: the text cannot be classified, or is too long to be explained.
             ServiceError: see ``classify``.
         """
-        document = {"text": text, "explain": list(kinds), **self._model}
+        named = {"aspects": list(aspects)} if aspects else {}
+        document = {"text": text, "explain": list(kinds), **named, **self._model}
         response = yield from self._send("POST", "/classify", document, deadline)
         document = self._document(response)
         if response.status_code != 200:
