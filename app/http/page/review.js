@@ -1,6 +1,7 @@
 // One text: answered while it is typed, explained when the typing rests.
 
 import { askJson, inWords } from "./service.js";
+import { showAspects } from "./aspects.js";
 import { drawCurve, drawShares, hueOf, percent, showLegend } from "./draw.js";
 import { Notice } from "./notice.js";
 import { Words } from "./words.js";
@@ -126,7 +127,7 @@ export class Review extends EventTarget {
   async explain(text, signal) {
     const slow = setTimeout(() => { this.part("explaining").textContent = "Explaining …"; }, 300);
     try {
-      const answer = await askJson("classify", { ...this.asked(text), explain: ["sentences", "tokens", "curve"] }, signal);
+      const answer = await askJson("classify", { ...this.asked(text), explain: ["sentences", "tokens", "curve", "aspects"] }, signal);
       signal.throwIfAborted();
       this.clearExplanation();
       this.showExplanation(text, answer);
@@ -142,7 +143,8 @@ export class Review extends EventTarget {
     this.curve = [];
     this.words.clear();
     this.part("explanation").hidden = true;
-    for (const name of ["explaining", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
+    this.part("aspects-part").hidden = true;
+    for (const name of ["explaining", "aspects", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
   }
 
   showExplanation(text, { label, scores, explanation }) {
@@ -152,7 +154,10 @@ export class Review extends EventTarget {
     this.part("explanation").hidden = false;
     this.words.show(text, label, other, explanation);
     this.part("legend").replaceChildren(...legendOf(label, other));
-    this.curve = explanation.curve;
+    const { curve, aspects = [] } = explanation;
+    this.part("aspects-part").hidden = !aspects.length;
+    showAspects(this.part("aspects"), Array.from(text), aspects);
+    this.curve = curve;
     this.part("curve-figure").hidden = !this.curve.length;
     if (!this.curve.length) return;
     this.showCurve();

@@ -29,7 +29,11 @@ MEDIA_TYPES = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
     "application/vnd.apache.parquet": Format.PARQUET,
 }
-ANSWERS = {Format.JSONL: "application/x-ndjson", Format.CSV: "text/csv; charset=utf-8"}
+ANSWERS = {
+    Format.JSONL: "application/x-ndjson",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 _LIBRARIES = {Format.PARQUET: "pyarrow", Format.XLSX: "openpyxl"}
 """What some formats need."""
 _REMEDIES = {"compression": ("Content-Encoding", "gzip is taken, where this header says so")}
