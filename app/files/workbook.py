@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -96,7 +97,7 @@ class Workbook:
     def _cell(self, sheet: Any, value: Any) -> Any:
         if value is None or isinstance(value, (bool, date, time)):
             return value
-        if isinstance(value, (int, float)) and len(str(value).lstrip("-")) <= _DIGITS + 2 and value == value:
+        if (isinstance(value, float) and isfinite(value)) or (isinstance(value, int) and abs(value) < 10**_DIGITS):
             return value
         text = plain_text(value) or ""
         if _NUMBER.fullmatch(text) and len(text.lstrip("-")) <= _DIGITS + 1:
@@ -145,7 +146,7 @@ class WorkbookEncoder:
         """Make the workbook out of the lines."""
         book = Workbook()
         with partial.open("rb") as lines:
-            book.sheet("scored", self._header, (map(_unmarked, orjson.loads(line)) for line in lines))
+            book.sheet("scored", self._header, ([_unmarked(it) for it in orjson.loads(line)] for line in lines))
         book.save(out)
 
 

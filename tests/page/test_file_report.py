@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import openpyxl
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -47,6 +48,13 @@ def test_a_report_is_shown_and_saved(page: Page, browser: Browser, tmp_path: Pat
     with page.expect_download() as found:
         page.locator("#download-html").click()
     assert found.value.suggested_filename == "reviews.report.html"
+    with page.expect_download() as workbook:
+        page.locator("#download-xlsx").click()
+    assert workbook.value.suggested_filename == "reviews.scored.xlsx"
+    workbook.value.save_as(tmp_path / "saved.xlsx")
+    sheets = openpyxl.load_workbook(tmp_path / "saved.xlsx")
+    assert sheets["rows"].max_row == 41
+    assert "by-shop" in sheets.sheetnames
     saved = tmp_path / "saved.html"
     found.value.save_as(saved)
     alone = browser.new_page()

@@ -85,7 +85,7 @@ export class FileScorer {
   offerReport(headers) {
     const textColumn = decodeURIComponent(headers.get("X-Text-Column"));
     const columns = this.results.ownColumns().filter((name) => name !== textColumn);
-    this.report.offer(this.results.jsonl(), columns, { textColumn, model: headers.get("X-Model"), name: this.file.name });
+    this.report.offer((content, ending) => this.save(content, ending), this.results.jsonl(), columns, { textColumn, model: headers.get("X-Model"), name: this.file.name });
   }
 
   begin() {

@@ -28,7 +28,7 @@ from app.http.auth.meter import Meter, meter_of
 from app.http.body import ClientGoneError, respond_and_discard
 from app.http.problems import Problem, problem_of
 from app.http.uploads.file_places import Transfers, Turns
-from app.http.uploads.file_report import MEDIA_TYPE, ReportRequest, report_steps
+from app.http.uploads.file_report import REPORTS, ReportRequest, report_steps
 from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, parse_file_request
 from app.http.uploads.piecewise import BrokenOffError, Piecewise
 from app.http.uploads.spool import SlowClient, TooSlowError, Upload, spool_body
@@ -146,7 +146,7 @@ class FilesEndpoint:
                 page = step
                 if gone.done():
                     raise ClientGoneError
-        await send(_head(MEDIA_TYPE, table))
+        await send(_head(REPORTS[report.output], table))
         await _send(send, page, gone, client)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

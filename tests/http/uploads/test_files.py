@@ -338,6 +338,19 @@ async def test_a_report_that_cannot_be(content: bytes, query: str, code: str, sa
     assert field in {None, *(error["field"] for error in problem.get("errors", []))}
 
 
+async def test_a_report_as_a_workbook() -> None:
+    """The rows as they were sent, and the report's tables."""
+    query = "?output=report-xlsx&group_by=shop&time_column=day"
+    async with client_of(application()) as client:
+        response = await client.post(f"/files{query}", content=SCORED, headers=CSV_TYPE)
+    assert response.headers["content-type"] == MEDIA_OF_WORKBOOKS
+    book = openpyxl.load_workbook(io.BytesIO(response.content))
+    assert book.sheetnames[0] == "rows"
+    assert {"shares", "by-shop", "over-time"} < set(book.sheetnames)
+    assert book["rows"].max_row == 601
+    assert [cell.value for cell in book["rows"][1]] == next(csv.reader(SCORED.decode().splitlines()))
+
+
 async def test_what_only_a_report_knows() -> None:
     """Is an unknown parameter elsewhere."""
     async with client_of(application()) as client:
