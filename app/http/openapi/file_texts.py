@@ -81,7 +81,7 @@ _READ = {
 _QUERY = {
     **_READ,
     "output": (
-        "Of the results; else as Accept says. html, report-xlsx: a report on what was scored before, a page or workbook.",
+        "Of the results; else as Accept says. html, report-xlsx: a report on what was scored before.",
         {"enum": ["jsonl", "csv", "xlsx", "html", "report-xlsx"], "default": "jsonl"},
         "csv",
     ),

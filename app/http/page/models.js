@@ -33,7 +33,7 @@ export class Models extends EventTarget {
 
   async load() {
     try {
-      const { models } = await askJson("models");
+      const { models } = await askJson("models", null, null, { "X-Page": "1" });
       this.notice.clear();
       this.loaded = models.filter(({ served, loaded }) => served || loaded).sort((one, other) => other.served - one.served);
     } catch (error) {
