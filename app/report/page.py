@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from app.report.charts import patterns
-from app.report.comparisons import by_group, examples, frequent_words, over_time
+from app.report.comparisons import by_group, examples, over_time
 from app.report.findings import Findings
+from app.report.frequent import frequent_aspects, frequent_words
 from app.report.markup import Data, download, element, file_name, json_of, quoted, rendered
 from app.report.overall import distribution, provenance, ratings, shares
 from app.report.section import Section
@@ -58,6 +59,7 @@ def sections_of(findings: Findings, model: str | None = None, left_out: int = 0)
         over_time(findings, labels) if labels else None,
         *(by_group(findings, groups, labels, name) for groups, name in zip(findings.groups, names, strict=True)),
         frequent_words(findings, labels),
+        frequent_aspects(findings, labels),
         examples(findings, labels),
         distribution(findings, labels),
         ratings(findings),

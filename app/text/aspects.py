@@ -69,6 +69,8 @@ _ADJECTIVES = _words(
     "entire other same own such main actual many few several little free easy rich smooth wet dry crisp crunchy "
     "competent attentive cosy cozy comfy comfortable"
 )
+_CLAUSE_STARTS = _CONTRASTS | {"and"}
+_NO_NOUNS = _DETERMINERS | _CONTRASTS | _PREPOSITIONS | _OTHERS | _VERBS | _ADJECTIVES
 _ADJECTIVE = re.compile(r"\w{2,}(?:ful|less|ous|ible|able|ive|ish|iest|est|ic|ical)|\w{4,}(?:ing|ed)")
 _NOUNS_ALL_THE_SAME = _words(
     "building ending charging parking setting wedding clothing packaging music fabric heating lighting seating "
@@ -132,7 +134,7 @@ def mentions(text: str, wanted: Sequence[str] = ()) -> list[Mention]:
     found: list[Mention] = []
     for start, end in sentence_spans(text):
         sentence = text[start:end]
-        tokens = [_Token(it.start(), it.end(), _plain(it.group())) for it in _TOKEN.finditer(sentence)]
+        tokens = _tokens(sentence)
         named = _named(tokens, wanted)
         taken = {place for noun in named for place in range(noun.first, noun.last + 1)}
         others = [it for it in noun_phrases(tokens) if taken.isdisjoint(range(it.first, it.last + 1))]
@@ -145,6 +147,15 @@ def mentions(text: str, wanted: Sequence[str] = ()) -> list[Mention]:
         first_ones = set(list(dict.fromkeys(it.aspect for it in found))[:MOST_FOUND])
         found = [it for it in found if it.aspect in first_ones]
     return found
+
+
+def spoken_of(text: str) -> set[str]:
+    """The noun phrases of a text, without where they are: in a fraction of the time."""
+    return {noun.aspect for noun in noun_phrases(_tokens(text))}
+
+
+def _tokens(text: str) -> list[_Token]:
+    return [_Token(it.start(), it.end(), _plain(it.group())) for it in _TOKEN.finditer(text)]
 
 
 def _named(tokens: Sequence[_Token], wanted: Iterable[str]) -> list[_Noun]:
@@ -204,7 +215,7 @@ def noun_phrases(tokens: Sequence[_Token]) -> list[_Noun]:
 
 
 def _starts_clause(tokens: Sequence[_Token], place: int) -> bool:
-    return place == 0 or not tokens[place - 1].word[0].isalnum() or tokens[place - 1].word in _CONTRASTS | {"and"}
+    return place == 0 or not tokens[place - 1].word[0].isalnum() or tokens[place - 1].word in _CLAUSE_STARTS
 
 
 def _is_adjective(word: str) -> bool:
@@ -214,8 +225,7 @@ def _is_adjective(word: str) -> bool:
 
 
 def _may_be_noun(word: str) -> bool:
-    known = _DETERMINERS | _CONTRASTS | _PREPOSITIONS | _OTHERS | _VERBS | _ADJECTIVES
-    if not word[0].isalpha() or word in known or "n't" in word or len(word) < 2:
+    if not word[0].isalpha() or word in _NO_NOUNS or "n't" in word or len(word) < 2:
         return False
     return word in _NOUNS_ALL_THE_SAME or not (_ADVERB.fullmatch(word) or _is_adjective(word))
 

@@ -41,7 +41,7 @@ def test_a_report_is_shown_and_saved(page: Page, browser: Browser, tmp_path: Pat
     scored(page, tmp_path / "reviews.csv")
     report = page.locator("#report")
     expect(report.locator("#shares")).to_contain_text("10 of 40 rows", timeout=SLOW)
-    for part in ("#time", "#words", "#rows", "#scores"):
+    for part in ("#time", "#words", "#aspects", "#rows", "#scores"):
         expect(report.locator(f"section{part}")).to_be_visible()
     page.locator("#group-by").select_option("shop")
     expect(report.locator("#by-shop")).to_contain_text("By shop", timeout=SLOW)
