@@ -69,6 +69,7 @@ _ADJECTIVES = _words(
     "entire other same own such main actual many few several little free easy rich smooth wet dry crisp crunchy "
     "competent attentive cosy cozy comfy comfortable"
 )
+_ORDINALS = _words("first second third last next")
 _CLAUSE_STARTS = _CONTRASTS | {"and"}
 _NO_NOUNS = _DETERMINERS | _CONTRASTS | _PREPOSITIONS | _OTHERS | _VERBS | _ADJECTIVES
 _ADJECTIVE = re.compile(r"\w{2,}(?:ful|less|ous|ible|able|ive|ish|iest|est|ic|ical)|\w{4,}(?:ing|ed)")
@@ -209,7 +210,9 @@ def noun_phrases(tokens: Sequence[_Token]) -> list[_Noun]:
         verb = last < len(tokens) and tokens[last].word in _VERBS
         phrase = [token.word for token in tokens[first:last]]
         if phrase and not set(phrase) <= _GENERIC | _VERDICTS and (verb or not alone):
-            found.append(_Noun(" ".join(phrase), first, last - 1))
+            if first and tokens[first - 1].word in _ORDINALS:  # ``the first half`` is not the second
+                first -= 1
+            found.append(_Noun(" ".join(token.word for token in tokens[first:last]), first, last - 1))
         place = max(last, place + 1)
     return found
 

@@ -45,6 +45,10 @@ def parts(text: str, *wanted: str) -> list[tuple[str, str]]:
             "🎬 The plot is thin. Lovely songs!",
             [("plot", "The plot is thin."), ("songs", "Lovely songs!")],
         ),
+        (
+            "I liked the first half, the second half was dull.",
+            [("first half", "I liked the first half"), ("second half", "the second half was dull.")],
+        ),
         ("It was a nightmare, and not the first time.", []),
         ("I never was so bored.", []),
         ("…", []),
