@@ -64,8 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report_arguments(report)
     add_read_arguments(parser.add_argument_group("how INPUT is read"), "INPUT", tuple(OnBadRow))
     local = parser.add_argument_group("scored by this machine")
-    model = default_of("model")
-    local.add_argument("--model", default=model, help=f"{REFERENCES} (now %(default)s)")
+    local.add_argument("--model", help=f"{REFERENCES} (now {default_of('model')}; or what --url serves)")
     add_store_argument(local)
     add_compute_arguments(local)
     remote = parser.add_argument_group("scored by a running service")
@@ -319,10 +318,10 @@ def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:
     if args.url:
         from app.files.remote import RemoteScorer
 
-        return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say)
+        return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say, model=args.model)
     from app.scoring import load_scorer
 
-    model = ModelStore(args.store).open(args.model)
+    model = ModelStore(args.store).open(args.model or default_of("model"))
     return load_scorer(model, args.device, args.runtime, args.precision, args.threads)
 
 

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
@@ -33,9 +33,11 @@ class _InShortTurns:
     def __init__(self, computer: Computer) -> None:
         self._computer = computer
 
-    def explain(self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None]) -> dict[str, Any]:
+    def explain(
+        self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None], aspects: Sequence[str]
+    ) -> dict[str, Any]:
         with short_turns():
-            return self._computer.explain(text, kind, target, check)
+            return self._computer.explain(text, kind, target, check, aspects)
 
 
 def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = False) -> LocalExplainer:

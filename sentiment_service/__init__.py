@@ -28,13 +28,14 @@ from app.errors import (
 from app.sentiment import ExplanationKind, Judgement
 from app.version import VERSION
 from sentiment_service.asynchronous import AsyncSentiment
-from sentiment_service.explanation import Explanation, Point, Sentence, Token
+from sentiment_service.explanation import Aspect, Explanation, Mention, Point, Sentence, Token
 from sentiment_service.result import Outcome, Result, Unclassified, columns
 from sentiment_service.synchronous import Sentiment
 
 __version__ = VERSION
 
 __all__ = [
+    "Aspect",
     "AsyncSentiment",
     "CheckpointError",
     "DeadlineError",
@@ -43,6 +44,7 @@ __all__ = [
     "ExplanationKind",
     "InferenceError",
     "Judgement",
+    "Mention",
     "MissingPackageError",
     "OptionError",
     "Outcome",

@@ -25,19 +25,27 @@ class AsyncSentiment:
     """Asks a running service, as ``Sentiment(url)`` does. Of one event loop.
 
     Args:
-        url, key, concurrency, patience: see ``Sentiment``.
+        url, key, concurrency, patience, model: see ``Sentiment``.
 
     Raises:
-        MissingPackageError, ServiceError, SettingsError: likewise.
+        MissingPackageError, ServiceError, SettingsError, CheckpointError: likewise.
     """
 
-    def __init__(self, url: str, *, key: str | None = None, concurrency: int = 4, patience: float = 120.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        concurrency: int = 4,
+        patience: float = 120.0,
+        model: str | None = None,
+    ) -> None:
         check_concurrency(concurrency)
         from app.files.exchange import Exchange, httpx
         from app.files.remote import client_options
-        from sentiment_service.remote import headers_of
+        from sentiment_service.remote import headers_of, named
 
-        self._exchange = Exchange(url, patience)
+        self._exchange = Exchange(url, patience, named(model))
         self._client = httpx.AsyncClient(**client_options(url, concurrency, headers_of(key)))
         self._concurrency = concurrency
 
@@ -81,12 +89,18 @@ class AsyncSentiment:
             await asyncio.gather(*begun, return_exceptions=True)
 
     async def explain(
-        self, text: str, kinds: Sequence[ExplanationKind] = WITHOUT_TORCH, *, deadline: float | None = None
+        self,
+        text: str,
+        kinds: Sequence[ExplanationKind] = WITHOUT_TORCH,
+        *,
+        aspects: Sequence[str] = (),
+        deadline: float | None = None,
     ) -> Explanation:
         """Why a text gets its label. See ``Sentiment.explain``."""
         from sentiment_service.remote import result_of
 
-        entry = await self._carry(self._exchange.explain(text, checked(kinds), deadline_in(deadline)))
+        flow = self._exchange.explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
+        entry = await self._carry(flow)
         return explanation_of(text, result_of(entry), entry["explanation"])
 
     async def close(self) -> None:

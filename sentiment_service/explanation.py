@@ -58,6 +58,38 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """Where an aspect is named.
+
+    Attributes:
+        start, end, text: see ``Sentence``.
+        said: the part of the text that is about it.
+    """
+
+    start: int
+    end: int
+    text: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """Something that the text speaks of, and what that part would be called as a text of its own.
+
+    Attributes:
+        aspect: as it was asked for, else as it is called, in small letters.
+        label, score, scores: see ``Result``; the mean, where it is named several times.
+        mentions: where it is named.
+    """
+
+    aspect: str
+    label: str
+    score: float
+    scores: Mapping[str, float]
+    mentions: tuple[Mention, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a text got its label; what was not asked for is empty.
 
@@ -66,6 +98,7 @@ class Explanation:
         sentences, tokens, curve: its parts, in reading order.
         log_odds: of the label: of the ``text``, and of the ``baseline`` that attributions are counted from; empty
             without tokens.
+        aspects: what the text speaks of.
     """
 
     result: Result
@@ -73,6 +106,7 @@ class Explanation:
     tokens: tuple[Token, ...]
     curve: tuple[Point, ...]
     log_odds: Mapping[str, float]
+    aspects: tuple[Aspect, ...]
 
 
 def explanation_of(text: str, result: Result, found: Mapping[str, Any]) -> Explanation:
@@ -87,4 +121,13 @@ def explanation_of(text: str, result: Result, found: Mapping[str, Any]) -> Expla
         tuple(Token(**part) for part in parts("tokens")),
         tuple(Point(**part) for part in parts("curve")),
         found.get("log_odds", {}),
+        tuple(_aspect_of(text, entry) for entry in found.get("aspects", ())),
     )
+
+
+def _aspect_of(text: str, entry: Mapping[str, Any]) -> Aspect:
+    def within(part: Mapping[str, int]) -> str:
+        return text[part["start"] : part["end"]]
+
+    mentions = [Mention(it["start"], it["end"], within(it), within(it["said"])) for it in entry["mentions"]]
+    return Aspect(entry["aspect"], entry["label"], entry["score"], entry["scores"], tuple(mentions))

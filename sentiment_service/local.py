@@ -64,7 +64,7 @@ class Local:
         return outcomes
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
+        self, text: str, kinds: Sequence[ExplanationKind], aspects: Sequence[str], deadline: float | None
     ) -> tuple[Result, dict[str, Any]]:
         """What is said of a text, and why, as the HTTP answer has it."""
         result = given(self.start([text], deadline)()[0])
@@ -73,7 +73,7 @@ class Local:
             explainer = self._loaded()
             found: dict[str, Any] = {}
             for kind in kinds:
-                found |= explainer.explain(text, kind, target, lambda: check(deadline))
+                found |= explainer.explain(text, kind, target, lambda: check(deadline), aspects)
         return result, found
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from app.errors import TextError
 from app.files.exchange import Entry, error_of
 from app.files.remote import RemoteService
+from app.labels import parse_reference
 from app.sentiment import ExplanationKind
 from sentiment_service.result import Outcome, Result, Unclassified
 
@@ -21,13 +22,15 @@ class Remote:
         key: an API key, where it asks for one.
         concurrency: most requests at once.
         patience: seconds that a request is tried again before it is given up.
+        model: NAME, NAME/VERSION or NAME@LABEL of what it has loaded; None: what it serves.
 
     Raises:
         ServiceError: that is no address.
+        CheckpointError: that is not the name of a model.
     """
 
-    def __init__(self, url: str, key: str | None, concurrency: int, patience: float) -> None:
-        self._service = RemoteService(url, concurrency, headers_of(key), patience)
+    def __init__(self, url: str, key: str | None, concurrency: int, patience: float, model: str | None) -> None:
+        self._service = RemoteService(url, concurrency, headers_of(key), patience, model=named(model))
 
     def start(
         self, texts: Sequence[object], deadline: float | None, stopped: threading.Event | None = None
@@ -37,15 +40,26 @@ class Remote:
         return lambda: list(map(outcome_of, wait()))
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
+        self, text: str, kinds: Sequence[ExplanationKind], aspects: Sequence[str], deadline: float | None
     ) -> tuple[Result, dict[str, Any]]:
         """What is said of a text, and why, as the HTTP answer has it."""
-        entry = self._service.carry(self._service.exchange.explain(text, kinds, deadline))
+        entry = self._service.carry(self._service.exchange.explain(text, kinds, aspects, deadline))
         return result_of(entry), entry["explanation"]
 
     def close(self) -> None:
         """Close the connections."""
         self._service.close()
+
+
+def named(model: str | None) -> str | None:
+    """What a model is called, if it may be called so.
+
+    Raises:
+        CheckpointError: it may not.
+    """
+    if model is not None:
+        parse_reference(model)
+    return model
 
 
 def headers_of(key: str | None) -> dict[str, str]:

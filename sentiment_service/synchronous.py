@@ -26,7 +26,7 @@ class _Place(Protocol):
     ) -> Callable[[], list[Outcome]]: ...
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind], deadline: float | None
+        self, text: str, kinds: Sequence[ExplanationKind], aspects: Sequence[str], deadline: float | None
     ) -> tuple[Result, dict[str, Any]]: ...
 
     def close(self) -> None: ...
@@ -40,8 +40,8 @@ class Sentiment:
         key: an API key, where the service asks for one.
         concurrency: most requests to the service at once.
         patience: seconds that a request is tried again while the service is full or away; ``Retry-After`` is honoured.
-        model: NAME, NAME/VERSION or NAME@LABEL of a model in this process; None: ``$SENTIMENT_MODEL``, else the default
-            one.
+        model: NAME, NAME/VERSION or NAME@LABEL. In this process None is ``$SENTIMENT_MODEL``, else the default one; of
+            what a service has loaded, None is what it serves.
         model_store: folder of its models; None: ``$SENTIMENT_MODEL_STORE``, else the folder ``model_store`` where there
             is one, else what is installed with this package.
         device: ``auto``, ``cpu`` or ``cuda``, in this process.
@@ -76,12 +76,12 @@ class Sentiment:
 
             self._place = Local(model, model_store, device, precision, threads)
         else:
-            if model is not None or model_store is not None:
-                raise OptionError("model", "is what the service at the url decides")
+            if model_store is not None:
+                raise OptionError("model_store", "is of models in this process; those of a service are its own")
             check_concurrency(concurrency)
             from sentiment_service.remote import Remote
 
-            self._place = Remote(url, key, concurrency, patience)
+            self._place = Remote(url, key, concurrency, patience, model)
 
     @overload
     def classify(self, texts: str, *, deadline: float | None = None) -> Result: ...
@@ -132,20 +132,27 @@ class Sentiment:
             stopped.set()
 
     def explain(
-        self, text: str, kinds: Sequence[ExplanationKind] = WITHOUT_TORCH, *, deadline: float | None = None
+        self,
+        text: str,
+        kinds: Sequence[ExplanationKind] = WITHOUT_TORCH,
+        *,
+        aspects: Sequence[str] = (),
+        deadline: float | None = None,
     ) -> Explanation:
         """Why a text gets its label.
 
         Args:
             text: one text.
-            kinds: of ``sentences``, ``tokens`` and ``curve``. In this process ``tokens`` need the extra ``torch``.
+            kinds: of ``sentences``, ``tokens``, ``curve`` and ``aspects``. In this process ``tokens`` need the extra
+                ``torch``.
+            aspects: what to look for, such as ``["battery"]``; none: what the text speaks of.
             deadline: seconds in which it must be answered.
 
         Raises:
             ExplainerUnavailableError: tokens need PyTorch, which is not there; says how to install it.
             TextError, DeadlineError, ServiceError: see ``classify``.
         """
-        result, found = self._place.explain(text, checked(kinds), deadline_in(deadline))
+        result, found = self._place.explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
         return explanation_of(text, result, found)
 
     def close(self) -> None:
@@ -161,15 +168,17 @@ class Sentiment:
         self.close()
 
 
-def checked(kinds: Sequence[ExplanationKind]) -> Sequence[ExplanationKind]:
+def checked(kinds: Sequence[ExplanationKind], aspects: Sequence[str]) -> Sequence[ExplanationKind]:
     """Kinds of explanations that there are.
 
     Raises:
-        OptionError: one of them is none, or there is none.
+        OptionError: one of them is none, or there is none; or aspects are named that nobody asks for.
     """
     known = get_args(ExplanationKind)
     if isinstance(kinds, str) or not kinds or not set(kinds) <= set(known):
         raise OptionError("kinds", f"must be a list of {', '.join(known)} (got {kinds!r})")
+    if isinstance(aspects, str) or (aspects and "aspects" not in kinds):
+        raise OptionError("aspects", 'must be a list, where kinds have "aspects"')
     return kinds
 
 

@@ -107,7 +107,7 @@ LIBRARIES: dict[str, set[str]] = {
     "limits": {"app.http.auth.guard", "app.http.auth.rate_counters", "app.settings"},
     "httpx": {"app.files.exchange"},
     "pyarrow": {"app.files.compression", "app.files.parquet"},
-    "openpyxl": {"app.files.spreadsheet"},
+    "openpyxl": {"app.files.spreadsheet", "app.files.workbook"},
     "pydantic_settings": {"app.settings"},
     "opentelemetry": {"app.tracing"},
     "sklearn": {"app.training"},

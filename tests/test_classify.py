@@ -200,7 +200,8 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
         ("id,body\n1,a\n", ("--text-column", "text"), "reviews.csv: no column 'text'; there are 'id', 'body'"),
         ("text\na\nb,c\n", (), "reviews.csv, line 3: 2 values in a row, but there are 1 columns"),
         ("text\na\n", ("--out", "scored.doc"), "scored.doc: the name does not tell the format"),
-        ("text\na\n", ("--out", "scored.xlsx"), "scored.xlsx: results are written as csv, tsv, jsonl, parquet"),
+        ("text\na\n", ("--out", "scored.json"), "scored.json: results are written as csv, tsv, jsonl, parquet, xlsx"),
+        ("text\na\n", ("--out-format", "xlsx"), "xlsx is not written from front to back"),
         ("text\na\n", ("--out-format", "parquet"), "parquet is not written from front to back"),
         ("text\na\n", ("--url", "http://127.0.0.1:9", "--header", "nonsense"), "--header: 'nonsense'"),
         ("text\na\n", ("--delimiter", ";;"), "--delimiter: must be one character"),
@@ -276,15 +277,16 @@ def test_several_files(
 
 
 def test_nobody_at_the_address(
-    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Is said at once, and soon given up."""
     monkeypatch.setattr("app.files.exchange._CONTACT", 1.0)
     source = write_reviews(tmp_path / "reviews.csv", 3)
-    assert cli.main(command(tiny_store, source, "--url", "http://127.0.0.1:9")) == 1
-    said = capsys.readouterr().err
-    assert "http://127.0.0.1:9/models cannot be reached (ConnectError); trying again" in said
-    assert "error: http://127.0.0.1:9/models cannot be reached" in said
+    for model, path in (([], "models"), (["--model", "tiny"], "classify")):
+        assert cli.main(["classify", str(source), "--url", "http://127.0.0.1:9", *model]) == 1
+        said = capsys.readouterr().err
+        assert f"http://127.0.0.1:9/{path} cannot be reached (ConnectError); trying again" in said
+        assert f"error: http://127.0.0.1:9/{path} cannot be reached" in said
 
 
 def test_objects_from_a_pipe_become_objects(

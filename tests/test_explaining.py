@@ -106,7 +106,7 @@ def test_opening_the_page_gets_it_ready(service: Service) -> None:
     wait_for(0, service)
     counter = 'sentiment_explanation_duration_seconds_count{kind="tokens"}'
     before = service.metrics().get(counter, 0)
-    httpx.get(f"{service.url}/page/page.js", timeout=60).raise_for_status()
+    httpx.get(f"{service.url}/models", headers={"X-Page": "1"}, timeout=60).raise_for_status()
     deadline = time.monotonic() + 290
     while service.metrics().get(counter, 0) == before:
         assert time.monotonic() < deadline, "nothing was warmed"

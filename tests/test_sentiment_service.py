@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 import subprocess
 import sys
 import threading
@@ -38,6 +39,7 @@ from sentiment_service import (
     UnreachableError,
     columns,
 )
+from tests.checkpoints import add_checkpoint
 from tests.files.test_scorer import Answer, scripted
 from tests.service import serving
 
@@ -57,11 +59,15 @@ def local(tiny_store: Path) -> Iterator[Sentiment]:
 
 @pytest.fixture(scope="module")
 def address(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A real service that asks for a key, and a key."""
+    """A real service of two models that asks for a key, and a key."""
     key, kept = new_key("tests", [CLASSIFY])
-    file = tmp_path_factory.mktemp("keys") / "keys.txt"
-    file.write_text(f"{kept.line}\n")
-    with serving(tiny_store, workers="1", precision="float32", api_keys=str(file), timeout="300") as service:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "keys").write_text(f"{kept.line}\n")
+    store = folder / "store"
+    shutil.copytree(tiny_store / "tiny", store / "tiny")
+    add_checkpoint(store, "other", seed=3, labels=("bad", "good"))
+    settings = {"precision": "float32", "api_keys": str(folder / "keys"), "further_models": "other"}
+    with serving(store, "tiny", workers="1", timeout="300", **settings) as service:
         yield service.url, key
 
 
@@ -215,6 +221,21 @@ async def test_with_asyncio(local: Sentiment, address: tuple[str, str]) -> None:
             await remote.classify("…")
 
 
+async def test_another_model_of_a_service(address: tuple[str, str]) -> None:
+    """The one that is named answers, one text, many and explanations; what is not loaded is refused, which names what
+    is."""
+    url, key = address
+    for name in ("other", "other/1"):
+        with Sentiment(url, key=key, model=name) as remote:
+            found = [remote.classify("good"), *remote.classify(["bad", "good"] * 40), remote.explain("good").result]
+        async with AsyncSentiment(url, key=key, model=name) as later:
+            found += [await later.classify("good"), (await later.explain("good")).result]
+        assert {(it.model, it.version, *(it.scores or ())) for it in found} == {("other", 1, "bad", "good")}
+    message = "404: other/2 is not loaded; loaded are: tiny/1, other/1"
+    with Sentiment(url, key=key, model="other/2") as remote, pytest.raises(RefusedError, match=message):
+        remote.classify("good")
+
+
 def plain(explanation: Explanation) -> dict[str, Any]:
     """Without the figures of the plain answer, which are of another precision."""
     return {name: value for name, value in dataclasses.asdict(explanation).items() if name != "result"}
@@ -239,7 +260,17 @@ async def test_explanations(local: Sentiment, address: tuple[str, str]) -> None:
             remote.explain("")
     async with AsyncSentiment(url, key=key) as later:
         assert plain(await later.explain(text)) == plain(here)
-    with pytest.raises(OptionError, match="kinds: must be a list of sentences, tokens, curve"):
+    wanted = local.explain(text, ["aspects"], aspects=["story", "plot"])
+    assert [(it.aspect, it.mentions[0].text, it.mentions[0].said) for it in wanted.aspects] == [
+        ("story", "story", "A good story!")
+    ]
+    with Sentiment(url, key=key) as remote:
+        assert plain(remote.explain(text, ["aspects"], aspects=["story"])) == plain(wanted)
+    async with AsyncSentiment(url, key=key) as later:
+        assert plain(await later.explain(text, ["aspects"], aspects=["story"])) == plain(wanted)
+    with pytest.raises(OptionError, match='aspects: must be a list, where kinds have "aspects"'):
+        local.explain(text, aspects=["story"])
+    with pytest.raises(OptionError, match="kinds: must be a list of sentences, tokens, curve, aspects"):
         local.explain(text, ["words"])  # type: ignore[list-item]
 
 
@@ -355,8 +386,11 @@ def test_what_cannot_be_asked_for(tiny_store: Path) -> None:
         Sentiment(model_store=tiny_store / "absent")
     with pytest.raises(OptionError, match="key: is of a service, whose url is missing"):
         Sentiment(key="k")
-    with pytest.raises(OptionError, match="model: is what the service"):
-        Sentiment(NOBODY, model="tiny")
+    with pytest.raises(OptionError, match="model_store: is of models in this process"):
+        Sentiment(NOBODY, model_store=tiny_store)
+    for kind in (Sentiment, AsyncSentiment):
+        with pytest.raises(CheckpointError, match="must be NAME, NAME/VERSION or NAME@LABEL"):
+            kind(NOBODY, model="")
     with pytest.raises(OptionError, match="concurrency: must be 1 or more"):
         Sentiment(NOBODY, concurrency=0)
     with pytest.raises(OptionError, match="concurrency: must be 1 or more"):

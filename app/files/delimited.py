@@ -10,7 +10,7 @@ from typing import IO, Any
 from app.errors import BadRowError, DataError
 from app.files.layout import Format, Layout
 from app.files.lines import HEAD_BYTES, LONGEST_ROW, TOO_LONG, Lines, RowError, TooLongError
-from app.files.options import Quoting, ReadOptions
+from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.files.sniffing import QUOTING, find_delimiter, looks_like_a_text, separator_line
 from app.files.table import (
     MOST_COLUMNS,
@@ -137,6 +137,10 @@ class RecordWriter:
         return self._written
 
 
+_MOST_TITLES = 10
+"""Rows above a header."""
+
+
 class DelimitedTable:
     """A ``Table`` out of a CSV or TSV file.
 
@@ -159,7 +163,7 @@ class DelimitedTable:
     def __init__(self, file: IO[bytes], name: str, layout: Layout, options: ReadOptions) -> None:
         self.bad = BadRows(options.on_bad_row)
         self._quoting = options.quoting
-        self._lines = Lines(file, name, layout, options.encoding)
+        self._lines = Lines(file, name, layout, options.encoding, guess=options.on_bad_row is OnBadRow.ERROR)
         self._lines.refuse_other_formats()
         self.separator = self._separator(layout, options)
         self._records = Records(self._lines, self.separator, options.quoting)
@@ -168,6 +172,7 @@ class DelimitedTable:
             raise DataError(f"{name}: the file is empty")
         if len(first) > MOST_COLUMNS:
             raise self._lines.error(f"{len(first)} columns; the limit is {MOST_COLUMNS}", options=("delimiter",))
+        header_line, first = self._below_titles(first, options)
         self.header = [f"column_{number}" for number in range(1, len(first) + 1)] if options.no_header else first
         self._first = [(record, first)] if options.no_header else []
         self.columns: Mapping[str, Kind] = dict.fromkeys(self.header, Kind.TEXT)
@@ -176,7 +181,8 @@ class DelimitedTable:
         self._text = self.header.index(self.text_column)
         self._writer = RecordWriter(self.separator)
         shown = {"\t": "tabs", ",": "commas"}.get(self.separator, repr(self.separator))
-        self.found = f"{layout.format.upper()}, values between {shown}, {_described(self.header, options)}"
+        self.found = f"{layout.format.upper()}, values between {shown}, {_described(self.header, options, header_line)}"
+        self.found += self._lines.guessed
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[DelimitedWindow]:
         """See ``Table.windows``."""
@@ -217,6 +223,21 @@ class DelimitedTable:
                 continue
             yield record, row, row[self._text]
 
+    def _below_titles(self, first: list[str], options: ReadOptions) -> tuple[int | None, list[str]]:
+        """The header and its line, where rows with one value at most stand above it, such as a title and a date; else
+        the first row, and None."""
+        row, line = first, None
+        for _ in range(_MOST_TITLES):
+            if options.no_header or len(row) < 2:
+                break
+            if options.text_column in row if options.text_column is not None else known_column(row) is not None:
+                return line, row
+            if sum(bool(cell.strip()) for cell in row) > 1:
+                break
+            _, row = next(self._records, ("", []))
+            line = self._records.line
+        return None, first
+
     def _separator(self, layout: Layout, options: ReadOptions) -> str:
         usual = "\t" if layout.format is Format.TSV else ","
         named = separator_line(self._lines.head)
@@ -224,7 +245,7 @@ class DelimitedTable:
             next(self._lines)
         if options.delimiter or named:
             return options.delimiter or named or usual
-        head = self._lines.head.decode(options.encoding, "replace")
+        head = self._lines.head.decode(self._lines.encoding, "replace")
         return find_delimiter(head, usual, options.quoting, whole=len(self._lines.head) < HEAD_BYTES - 3)
 
 
@@ -245,6 +266,7 @@ def check_header(name: str, header: Sequence[str], text_column: str, options: Re
         )
 
 
-def _described(header: Sequence[str], options: ReadOptions) -> str:
+def _described(header: Sequence[str], options: ReadOptions, line: int | None) -> str:
     columns = "1 column" if len(header) == 1 else f"{len(header)} columns"
-    return f"{columns}, no header" if options.no_header else f"{columns} named in the first row"
+    where = "the first row" if line is None else f"line {line}, below a title"
+    return f"{columns}, no header" if options.no_header else f"{columns} named in {where}"

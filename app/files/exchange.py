@@ -95,25 +95,37 @@ class Exchange:
     Args:
         url: its address.
         patience: see ``PATIENCE``.
+        model: what is to answer, of what is loaded there: NAME, NAME/VERSION or NAME@LABEL; None: what is served.
 
     Attributes:
         answered: whether anybody has answered there yet.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, patience: float = PATIENCE, model: str | None = None) -> None:
         self.url = url
         self.answered = False
         self._patience = patience
+        self._model: dict[str, str] = {} if model is None else {"model": model}
 
-    def served(self) -> Flow[dict[str, Any]]:
-        """The model that is served, as ``GET /models`` has it.
+    def settled(self) -> Flow[dict[str, Any]]:
+        """The version that answers, as ``GET /models`` has it. From here on one that is named is no other: its name
+        may come to mean another version meanwhile.
 
         Raises:
-            ServiceError: the service is not there, or does not say.
+            ServiceError: the service is not there, does not say, or has not loaded what is named.
         """
+        named = None
+        if self._model:
+            # What a name or a label means only an answer tells.
+            answer = self._document((yield from self._send("POST", "/classify", {"text": "good", **self._model})))
+            named = (answer.get("model"), answer.get("version"))
+            self._model = {"model": "{}/{}".format(*named)}
         response = yield from self._send("GET", "/models")
         try:
-            return dict(next(entry for entry in response.json()["models"] if entry["served"]))
+            models = response.json()["models"]
+            return dict(
+                next(it for it in models if (it["served"] if named is None else (it["model"], it["version"]) == named))
+            )
         except (LookupError, TypeError, ValueError, StopIteration) as error:
             raise ServiceError(f"{self.url}: does not say which model it serves") from error
 
@@ -135,14 +147,18 @@ class Exchange:
                 found[index] = entry
         return [entry for entry in found if entry is not None]
 
-    def explain(self, text: str, kinds: Sequence[str], deadline: float | None = None) -> Flow[Entry]:
+    def explain(
+        self, text: str, kinds: Sequence[str], aspects: Sequence[str] = (), deadline: float | None = None
+    ) -> Flow[Entry]:
         """What the service says of one text, with its ``explanation``.
 
         Raises:
             TextError: the text cannot be classified, or is too long to be explained.
             ServiceError: see ``classify``.
         """
-        response = yield from self._send("POST", "/classify", {"text": text, "explain": list(kinds)}, deadline)
+        named = {"aspects": list(aspects)} if aspects else {}
+        document = {"text": text, "explain": list(kinds), **named, **self._model}
+        response = yield from self._send("POST", "/classify", document, deadline)
         document = self._document(response)
         if response.status_code != 200:
             raise error_of(document)
@@ -152,7 +168,7 @@ class Exchange:
 
     def _entries(self, texts: list[str], deadline: float | None) -> Flow[list[Entry]]:
         """Of at least one text; those the service had no time for are asked for again."""
-        response = yield from self._send("POST", "/classify", {"texts": texts}, deadline)
+        response = yield from self._send("POST", "/classify", {"texts": texts, **self._model}, deadline)
         if response.status_code != 200:
             if len(texts) == 1:
                 return [{"error": self._document(response)}]

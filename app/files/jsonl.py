@@ -22,6 +22,7 @@ from app.files.table import (
     Kind,
     ObjectsWindow,
     choose_text_path,
+    known_column,
     paths_of,
     value_at,
 )
@@ -75,6 +76,10 @@ class JsonTable:
             note_kinds(columns := {}, self._first[1], lines)
         self.columns: Mapping[str, Kind] = columns
         self._path = choose_text_path(name, list(self.columns), options.text_column)
+        if options.text_column is None and not isinstance(self._first, RowError):
+            within = self._first[1].get(self._path[0])
+            inner = known_column(list(within)) if isinstance(within, dict) else None
+            self._path += () if inner is None else (inner,)
         kind = self.columns[self._path[0]]
         if len(self._path) == 1 and kind not in _MAY_HAVE_TEXT:
             raise DataError(f"{name}: column {self._path[0]!r} has {kind} values, not text", "text_column")

@@ -26,7 +26,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-WRITTEN = (Format.CSV, Format.TSV, Format.JSONL, Format.PARQUET)
+WRITTEN = (Format.CSV, Format.TSV, Format.JSONL, Format.PARQUET, Format.XLSX)
 """Formats of results; the others are only read."""
 DELIMITED = (Format.CSV, Format.TSV)
 WHOLE_FILES = (Format.PARQUET, Format.XLSX)

@@ -29,9 +29,24 @@ _FOREIGN = {
     b"%PDF": "this is a PDF document",
     b"{\\rtf": "this is a document in RTF",
 }
+_WESTERN = "cp1252"
+_UTF8_LETTER = rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+_NO_LETTER = rb"[\x00-\x08\x0e-\x1f\x81\x8d\x8f\x90\x9d]"
+"""Bytes that are no character of a text in Windows-1252."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body|!--)", re.IGNORECASE)
 _JSON = re.compile(rb'\s*(?:\{\s*"|\[\s*[{"\[])')
+
+
+def _is_western(head: bytes) -> bool:
+    """Whether bytes are a text in Windows-1252: no letter beyond ASCII is one of UTF-8, and no byte is without one.
+
+    A file of UTF-8 with a damaged row has others that are whole.
+    """
+    head = head[:-3] if len(head) > HEAD_BYTES - 4 else head  # a letter may be cut
+    if head.isascii() or re.search(_UTF8_LETTER, head):
+        return False
+    return not re.search(_NO_LETTER, head)
 
 
 class RowError(DataError):
@@ -58,10 +73,12 @@ class Lines:
         name: what messages call it.
         layout: format and compression.
         encoding: as Python calls it.
+        guess: whether another one is guessed where the file is plainly not UTF-8, but was to be.
 
     Attributes:
         name: see above.
-        encoding: see above.
+        encoding: see above, or the one that was guessed.
+        guessed: for people, that it was; "" where it was not.
         number: lines given out so far.
         head: the first bytes, which are given out all the same.
 
@@ -70,7 +87,9 @@ class Lines:
         RowError: wrongly encoded.
     """
 
-    def __init__(self, file: IO[bytes], name: str, layout: Layout, encoding: str = "utf-8") -> None:
+    def __init__(
+        self, file: IO[bytes], name: str, layout: Layout, encoding: str = "utf-8", *, guess: bool = False
+    ) -> None:
         self.number = 0
         self.name = name
         self.encoding = encoding
@@ -85,6 +104,9 @@ class Lines:
                 raise DataError(f"{name}: this is compressed with {compression}", "compression")
         if encoding == "utf-8":
             self.head = self.head.removeprefix(_UTF8_MARK)
+        self.guessed = ""
+        if guess and encoding == "utf-8" and _is_western(self.head):
+            self.encoding, self.guessed = _WESTERN, ", Windows-1252 (a guess: it is not UTF-8)"
         self._ahead = io.BytesIO(self.head)
 
     def refuse_other_formats(self) -> None:

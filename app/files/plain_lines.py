@@ -9,7 +9,7 @@ from typing import IO
 from app.errors import BadRowError, DataError
 from app.files.layout import Layout
 from app.files.lines import Lines, RowError
-from app.files.options import ReadOptions
+from app.files.options import OnBadRow, ReadOptions
 from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, BadRows, Kind, ValuesWindow, choose_text_column
 
 _COLUMN = "text"
@@ -29,11 +29,11 @@ class LinesTable:
     """
 
     rows: int | None = None
-    found = "lines of text"
 
     def __init__(self, file: IO[bytes], name: str, layout: Layout, options: ReadOptions) -> None:
         self.bad = BadRows(options.on_bad_row)
-        self._lines = Lines(file, name, layout, options.encoding)
+        self._lines = Lines(file, name, layout, options.encoding, guess=options.on_bad_row is OnBadRow.ERROR)
+        self.found = f"lines of text{self._lines.guessed}"
         if not self._lines.head:
             raise DataError(f"{name}: the file is empty")
         if options.format is None:

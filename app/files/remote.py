@@ -64,6 +64,7 @@ class RemoteService:
         headers: sent with each request, for instance to say who asks.
         patience: seconds that a request is tried again before it is given up.
         say: tells people what is waited for.
+        model: see ``Exchange``.
 
     Raises:
         ServiceError: that is no address.
@@ -76,8 +77,9 @@ class RemoteService:
         headers: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
         say: Callable[[str], object] = lambda _: None,
+        model: str | None = None,
     ) -> None:
-        self.exchange = Exchange(url, patience)
+        self.exchange = Exchange(url, patience, model)
         self._say = say
         self._said = 0.0
         self._client = httpx.Client(**client_options(url, concurrency, headers))
@@ -143,7 +145,7 @@ class RemoteScorer:
     does.
 
     Raises:
-        ServiceError: it is not there, or does not say what it serves.
+        ServiceError: it is not there, does not say what it serves, or has not loaded what is named.
     """
 
     def __init__(
@@ -153,10 +155,15 @@ class RemoteScorer:
         headers: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
         say: Callable[[str], object] = lambda _: None,
+        model: str | None = None,
     ) -> None:
         self._url = url
-        self._service = RemoteService(url, concurrency, headers, patience, say)
-        served = self._service.carry(self._service.exchange.served())
+        self._service = RemoteService(url, concurrency, headers, patience, say, model)
+        try:
+            served = self._service.carry(self._service.exchange.settled())
+        except ServiceError:
+            self._service.close()
+            raise
         self._model = (served["model"], served["version"])
         self.identity = f"{served['model']}/{served['version']} at {url}"
         self.labels: Sequence[str] = served["labels"]

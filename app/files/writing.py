@@ -171,10 +171,18 @@ def encoder_for(table: Table, results: ResultColumns, style: Style) -> Encoder:
     header: Sequence[str] = getattr(table, "header", None) or list(table.columns)
     if style.format in DELIMITED:
         encoder: Encoder = DelimitedEncoder(header, list(table.columns), results, style)
+    elif style.format is Format.XLSX:
+        encoder = _workbook(header, list(table.columns), results, table.rows)
     else:
         check_distinct("the table", header)
         encoder = JsonEncoder(results) if style.format is Format.JSONL else _parquet(table, results)
     return CompressedEncoder(encoder, style.compression) if style.compression else encoder
+
+
+def _workbook(header: Sequence[str], columns: Sequence[str], results: ResultColumns, rows: int | None) -> Encoder:
+    from app.files.workbook import WorkbookEncoder
+
+    return WorkbookEncoder(header, columns, results, rows)
 
 
 def _parquet(table: Table, results: ResultColumns) -> Encoder:

@@ -91,7 +91,7 @@ def build_application(
     app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins, further)
     endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder, further)
     files = FilesEndpoint(classifier, settings, further)
-    router = build_router(classifier, settings, endpoint, files, further, switch, _warmer(settings, explanations))
+    router = build_router(classifier, settings, endpoint, files, further, switch, _warmer(explanations))
     app.state.inference_routes = _posts_of(router)
     app.include_router(router)
     if app.openapi_url:
@@ -108,11 +108,11 @@ def build_application(
     return app
 
 
-def _warmer(settings: Settings, explanations: Callable[[], Explanations | None]) -> Callable[[], None]:
-    """Gets the explainer ready. Where there are keys, somebody without one must not start a process."""
+def _warmer(explanations: Callable[[], Explanations | None]) -> Callable[[], None]:
+    """Gets the explainer ready."""
 
     def warm() -> None:
-        if settings.api_keys is None and (current := explanations()) is not None:
+        if (current := explanations()) is not None:
             current.warm()
 
     return warm

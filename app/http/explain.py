@@ -55,6 +55,29 @@ class CurvePoint(BaseModel):
     score: Annotated[float, Field(description="Probability of the label of the whole text.", ge=0, le=1)]
 
 
+class Part(BaseModel):
+    """A part of a text."""
+
+    start: _Start
+    end: _End
+
+
+class MentionEntry(Part):
+    """Where an aspect is named."""
+
+    said: Annotated[Part, Field(description="The part of the text that is about it.")]
+
+
+class AspectEntry(BaseModel):
+    """What is said about one aspect, scored as a text of its own; the mean, where it is named several times."""
+
+    aspect: Annotated[str, Field(description="As it was asked for, else as it is called, in small letters.")]
+    label: str
+    score: Annotated[float, Field(ge=0, le=1)]
+    scores: dict[str, float]
+    mentions: list[MentionEntry]
+
+
 class ExplanationEntry(BaseModel):
     """What ``explain`` asked for. Offsets count Unicode code points, as Python does; JavaScript counts UTF-16 units."""
 
@@ -64,6 +87,10 @@ class ExplanationEntry(BaseModel):
     tokens: Annotated[list[TokenEntry] | None, Field(description="In order; those that were not read left out.")] = None
     log_odds: LogOdds | None = None
     curve: Annotated[list[CurvePoint] | None, Field(description="In reading order.")] = None
+    aspects: Annotated[
+        list[AspectEntry] | None,
+        Field(description="In the order asked for, else of the text."),
+    ] = None
 
 
 EXAMPLE = {
@@ -122,6 +149,7 @@ async def classify_and_explain(
     texts: Sequence[str],
     kinds: Sequence[ExplanationKind],
     timeout: float,
+    aspects: Sequence[str] = (),
 ) -> tuple[list[Outcome], list[orjson.Fragment | None]]:
     """The outcomes that the texts would have without ``explain``, and the explanation of each prediction.
 
@@ -140,7 +168,7 @@ async def classify_and_explain(
         if failed is None and explanations is not None:
             target = outcome.probabilities.index(max(outcome.probabilities))
             try:
-                explained = await explanations.explain(ExplanationRequest(text, kinds, target, deadline))
+                explained = await explanations.explain(ExplanationRequest(text, kinds, target, deadline, aspects))
                 found[index] = orjson.Fragment(explained)
                 continue
             except ServiceError as error:

@@ -190,7 +190,7 @@ class ClassifyEndpoint:
         check_bounds(texts, "text" if request.texts is None else "texts", self._settings)
         seconds = min(timeout or self._settings.timeout, self._settings.timeout)
         kinds = list(dict.fromkeys(request.explain or ()))
-        work = classify_and_explain(classifier, explanations, texts, kinds, seconds)
+        work = classify_and_explain(classifier, explanations, texts, kinds, seconds, request.aspects or ())
         outcomes, found = await while_connected(work, receive)
         entries = [_entry(outcome, classifier.model.config.labels, foreign=request.foreign) for outcome in outcomes]
         return explained_answer(classifier.model, outcomes, entries, found, single=request.texts is None)

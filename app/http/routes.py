@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -20,7 +21,7 @@ from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint
 from app.http.openapi.feedback_texts import FEEDBACK
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
 from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
-from app.http.page.routes import build_page_router
+from app.http.page.routes import PAGE_HEADER, build_page_router
 from app.http.problems import problem_of
 from app.http.routing import Delegated
 from app.http.schemas import ModelEntry
@@ -50,7 +51,7 @@ def build_router(
         files: the one behind ``POST /files``.
         further: what is loaded beside what the classifier classifies with.
         switch: who can have another model served; None: nobody here.
-        page_opened: called when somebody opens the page.
+        page_opened: called when somebody opens the page who may ask.
     """
     router = APIRouter()
 
@@ -78,15 +79,7 @@ def build_router(
         """The right label of a text."""
         return Delegated(feedback)
 
-    @router.get("/models", **MODELS)
-    async def models() -> Response:
-        """All models and versions in the store, and which one answers."""
-        found = await asyncio.to_thread(_list_models, settings.model_store, classifier(), further)
-        return Response(
-            orjson.dumps({"models": [entry.model_dump(exclude_none=True) for entry in found]}),
-            media_type="application/json",
-        )
-
+    _add_models(router, lambda: _list_models(settings.model_store, classifier(), further), page_opened)
     add_admin_routes(router, switch)
 
     @router.get("/health/live", **LIVE)
@@ -104,9 +97,22 @@ def build_router(
 
     if settings.metrics != "off":
         _add_metrics(router)
-    router.include_router(build_page_router(page_opened))
+    router.include_router(build_page_router())
     add_compat_routes(router, classifier, settings, further)
     return router
+
+
+def _add_models(router: APIRouter, list_: Callable[[], list[ModelEntry]], page_opened: Callable[[], None]) -> None:
+    @router.get("/models", **MODELS)
+    async def models(request: Request) -> Response:
+        """All models and versions in the store, and which one answers."""
+        if PAGE_HEADER in request.headers:
+            page_opened()
+        found = await asyncio.to_thread(list_)
+        return Response(
+            orjson.dumps({"models": [entry.model_dump(exclude_none=True) for entry in found]}),
+            media_type="application/json",
+        )
 
 
 def _add_metrics(router: APIRouter) -> None:

@@ -18,6 +18,9 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+MOST_ASPECTS = 50
+LONGEST_ASPECT = 100
+"""Characters."""
 WHOLE = BeforeValidator(_whole)
 """Of an integer, behind its bounds: JSON and its schemas know no difference between 1 and 1.0."""
 
@@ -58,6 +61,7 @@ class ClassifyRequest(BaseModel):
                 {"text": REVIEW},
                 {"texts": [REVIEW, LONG_REVIEW]},
                 {"text": REVIEW, "explain": ["sentences", "tokens", "curve"]},
+                {"text": REVIEW, "explain": ["aspects"], "aspects": ["acting", "plot"]},
                 {"text": REVIEW, "model": "imdb-gru"},
                 {"text": "Ein wunderbarer Film.", "language": "de"},
             ],
@@ -73,9 +77,19 @@ class ClassifyRequest(BaseModel):
     explain: Annotated[
         Annotated[list[ExplanationKind], Field(fail_fast=True)] | None,
         Field(
-            description="What to explain: any of sentences, tokens, curve.",
+            description="What to explain: any of sentences, tokens, curve, aspects.",
             min_length=1,
-            max_length=3,
+            max_length=4,
+            json_schema_extra=not_null,
+        ),
+    ] = None
+
+    aspects: Annotated[
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=LONGEST_ASPECT)]], Field(fail_fast=True)] | None,
+        Field(
+            description="Where explain has aspects: what to look for. Without it, what the text speaks of.",
+            min_length=1,
+            max_length=MOST_ASPECTS,
             json_schema_extra=not_null,
         ),
     ] = None
@@ -115,6 +129,8 @@ class ClassifyRequest(BaseModel):
             return self
         if "explain" in given and self.explain is None:
             raise ValueError("explain must be a list where it is given")
+        if "aspects" in given and (self.aspects is None or "aspects" not in (self.explain or ())):
+            raise ValueError('aspects must be a list, where explain has "aspects"')
         if "model" in given and self.model is None:
             raise ValueError("model must be a text where it is given")
         if "language" in given and self.language is None:

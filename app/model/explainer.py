@@ -1,4 +1,4 @@
-"""Explanations of one model's answers: sentences by what computes scores, tokens by PyTorch's gradients.
+"""Explanations of one model's answers: sentences and aspects by what computes scores, tokens by PyTorch's gradients.
 
 Imports torch only for tokens: the rest is explained without it.
 """
@@ -6,8 +6,10 @@ Imports torch only for tokens: the rest is explained without it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import accumulate, groupby
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ExplainerUnavailableError, NoWordsError
@@ -16,6 +18,7 @@ from app.model.runtimes import NEEDS_TORCH, load_predictor, resolve_device, torc
 from app.model.weights import read_weights
 from app.sentiment import ExplanationKind, TokenIds
 from app.store import StoredModel
+from app.text.aspects import mentions
 from app.text.preprocessing import Span
 from app.text.sentences import sentence_spans
 from app.text.tokenizer import Tokenizer, load_tokenizer
@@ -28,6 +31,10 @@ logger = logging.getLogger(__name__)
 _DIGITS = 6
 _RETRY_SECONDS = 60.0
 """When a client may ask again for what needs an operator first."""
+
+
+def _part(start: int, end: int) -> dict[str, int]:
+    return {"start": start, "end": end}
 
 
 def _offsets(span: Span) -> tuple[int, int]:
@@ -59,7 +66,12 @@ class NetworkExplainer:
         self._network: SentimentNetwork | None = None
 
     def explain(
-        self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None] = lambda: None
+        self,
+        text: str,
+        kind: ExplanationKind,
+        target: int,
+        check: Callable[[], None] = lambda: None,
+        aspects: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The members of an explanation that belong to one kind, ready for JSON; offsets count code points of ``text``.
 
@@ -68,12 +80,15 @@ class NetworkExplainer:
             kind: what to explain.
             target: index of the class whose score is explained.
             check: called often; stops the work by raising.
+            aspects: what to look for; none: what the text speaks of.
 
         Raises:
             ExplainerUnavailableError: tokens are to be explained and there is no torch.
         """
         if kind == "sentences":
             return {"sentences": self._sentences(text, check)}
+        if kind == "aspects":
+            return {"aspects": self._aspects(text, aspects, check)}
         ids = self._tokenizer.encode(text).ids
         # The pieces that an unknown word was cut into have the offsets of the word, which is what people see.
         pieces = [(offsets, len(list(some))) for offsets, some in groupby(self._tokenizer.spans(text), _offsets)]
@@ -123,17 +138,34 @@ class NetworkExplainer:
 
     def _sentences(self, text: str, check: Callable[[], None]) -> list[dict[str, Any]]:
         """Each sentence that has a word, scored as a text of its own."""
-        found = []
-        for start, end in sentence_spans(text):
-            try:
-                found.append((start, end, self._tokenizer.encode(text[start:end]).ids))
-            except NoWordsError:
-                continue
-        rows = probabilities_in_batches(self._predictor, [ids for _, _, ids in found], check)
-        return [self._sentence(start, end, row) for (start, end, _), row in zip(found, rows, strict=True)]
+        rows = self._scored(text, sentence_spans(text), check)
+        return [{**_part(*span), **self._said(row)} for span, row in rows.items()]
 
-    def _sentence(self, start: int, end: int, probabilities: Sequence[float]) -> dict[str, Any]:
+    def _aspects(self, text: str, wanted: Sequence[str], check: Callable[[], None]) -> list[dict[str, Any]]:
+        """What is said about each aspect, scored as texts of its own: the mean of all its mentions."""
+        found = mentions(text, wanted)
+        rows = self._scored(text, dict.fromkeys((it.said_start, it.said_end) for it in found), check)
+        told = []
+        for aspect in dict.fromkeys(wanted or (it.aspect for it in found)):
+            its = [it for it in found if it.aspect == aspect and (it.said_start, it.said_end) in rows]
+            if its:
+                columns = zip(*(rows[it.said_start, it.said_end] for it in its), strict=True)
+                places = [{**_part(it.start, it.end), "said": _part(it.said_start, it.said_end)} for it in its]
+                told.append({"aspect": aspect, **self._said([fmean(it) for it in columns]), "mentions": places})
+        return told
+
+    def _scored(
+        self, text: str, spans: Iterable[tuple[int, int]], check: Callable[[], None]
+    ) -> dict[tuple[int, int], Sequence[float]]:
+        """Probabilities of parts of a text that have a word, as texts of their own."""
+        found = {}
+        for start, end in spans:
+            with suppress(NoWordsError):
+                found[start, end] = self._tokenizer.encode(text[start:end]).ids
+        return dict(zip(found, probabilities_in_batches(self._predictor, list(found.values()), check), strict=True))
+
+    def _said(self, probabilities: Sequence[float]) -> dict[str, Any]:
         score = max(probabilities)
         scores = {label: round(value, _DIGITS) for label, value in zip(self._config.labels, probabilities, strict=True)}
         label = self._config.labels[probabilities.index(score)]
-        return {"start": start, "end": end, "label": label, "score": scores[label], "scores": scores}
+        return {"label": label, "score": scores[label], "scores": scores}

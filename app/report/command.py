@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from app.errors import DataError, OptionError
@@ -15,7 +17,7 @@ from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
 from app.report.columns import check_groups
 from app.report.findings import Findings, Wanted
-from app.report.page import page_of
+from app.report.page import add_sheets, page_of
 from app.report.times import check_time_format
 
 _LONGEST_MODEL = 200
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="out",
         default="report.html",
         metavar="REPORT.HTML",
-        help="default: %(default)s; - for standard output",
+        help="default: %(default)s; - for standard output; REPORT.XLSX for its tables as a workbook",
     )
     parser.add_argument("--model", help="NAME/VERSION that scored SCORED, for the report to name")
     add_report_arguments(parser)
@@ -103,8 +105,13 @@ def read_scored(findings: Findings, path: Path, layout: Layout, options: ReadOpt
         raise DataError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
 
 
+def as_workbook(out: str) -> bool:
+    """Whether a report of this name is the workbook of its tables."""
+    return out.lower().endswith(".xlsx")
+
+
 def write_report(findings: Findings, out: str, model: str | None = None, left_out: int = 0) -> None:
-    """Write the page, and say what was found for it.
+    """Write the page, or its tables as a workbook where it is called so, and say what was found for it.
 
     Args:
         findings: of all files.
@@ -115,7 +122,15 @@ def write_report(findings: Findings, out: str, model: str | None = None, left_ou
     Raises:
         DataError: it cannot be written.
     """
-    page = page_of(findings, model, left_out)
+    if as_workbook(out):
+        from app.files.workbook import Workbook
+
+        book = Workbook()
+        add_sheets(book, findings, model, left_out)
+        write: Callable[[Path], object] = book.save
+    else:
+        page = page_of(findings, model, left_out)
+        write = partial(Path.write_text, data=page, encoding="utf-8")
     timeline = findings.timeline()
     if timeline is not None:
         others = findings.time_is_ambiguous()
@@ -130,7 +145,7 @@ def write_report(findings: Findings, out: str, model: str | None = None, left_ou
     place = Path(out)
     try:
         temporary = place.with_name(f"{place.name}.new")
-        temporary.write_text(page, encoding="utf-8")
+        write(temporary)
         temporary.replace(place)
     except (OSError, ValueError) as error:
         raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from error

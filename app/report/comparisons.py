@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from xml.etree.ElementTree import Element
 
-from app.report.charts import Tick, bar, between, columns, lines, percent, stacked, style_of, table
-from app.report.contrast import SHOWN_WORDS, Contrast, contrast, counted
+from app.report.charts import Tick, between, columns, lines, percent, stacked, style_of, table
 from app.report.examples import SHOWN_CHARACTERS, SHOWN_ROWS, TYPICAL_ROWS, Example, cut, typical, varied
 from app.report.findings import Findings
 from app.report.markup import Child, Data, element, quoted
@@ -185,78 +184,6 @@ def _group_row(name: str, tally: Tally, all_: Tally, chosen: Sequence[str], labe
         *(_share(tally.labels[label], tally.readable, marks[label]) for label in chosen),
         note,
     ]
-
-
-def frequent_words(findings: Findings, labels: Sequence[str]) -> Section | None:
-    """Words for and against."""
-    if len(labels) < 2:
-        return None
-    samples = {label: findings.sample.rows(label) for label in labels}
-    counts = {label: counted(row.text for row in rows) for label, rows in samples.items()}
-    all_: Counter[str] = sum(counts.values(), Counter())
-    sides = [label for label in ("positive", "negative") if label in labels]
-    if len(sides) < 2:
-        sides = sorted(labels, key=lambda label: -findings.all.labels[label])[:_SHOWN_LABELS]
-        against = {label: [other for other in labels if other != label] for label in sides}
-    else:
-        against = {"positive": ["negative"], "negative": ["positive"]}
-    contrasts = [
-        contrast(
-            label,
-            len(samples[label]),
-            counts[label],
-            sum(len(samples[other]) for other in against[label]),
-            sum((counts[other] for other in against[label]), Counter()),
-            all_,
-        )
-        for label in sides
-    ]
-    tables = [
-        _words_table(found, labels, "all other" if len(against[found.label]) > 1 else against[found.label][0])
-        for found in contrasts
-    ]
-    text = (
-        "Words that are in rows of one side more often than in rows of the other, the most telling first; up to "
-        f"{SHOWN_WORDS} a side. They are ordered by the weighted log-odds ratio with an informative Dirichlet prior "
-        "(Monroe, Colaresi and Quinn, 2008), in standard deviations; below 1.96 none is shown. Each word counts once "
-        "in a row, words such as “the” and “with” not at all; one right behind “not”, “no” or “never” counts as "
-        "another word. Such words go with a label in these rows. They are not what the model looked at, nor a cause."
-    )
-    sampled = ", ".join(f"{len(samples[label]):,} of {rows_of(findings.all.labels[label])} {label}" for label in labels)
-    data = Data(
-        "words",
-        ("label", "word", "z", "rows of this label with it", "rows compared with that have it"),
-        [
-            (found.label, word.text, round(word.z, 3), word.here, word.there)
-            for found in contrasts
-            for word in found.words
-        ],
-    )
-    parts = [
-        element("div", {"class": "plots wide"}, *tables),
-        paragraph(text, quiet=True),
-        paragraph(f"Counted in {sampled}, drawn at random.", quiet=True),
-    ]
-    return Section("words", "Words for and against", parts, [data])
-
-
-def _words_table(found: Contrast, labels: Sequence[str], others: str) -> Element:
-    style = style_of(found.label, labels)
-    heading = element("h3", {}, named(found.label, style))
-    if not found.words:
-        return element("div", {}, heading, paragraph("No word is clearly more frequent here."))
-    most = found.words[0].z
-    rows = [
-        (
-            quoted(word.text),
-            bar(word.z / most, style),
-            f"{percent(word.here / found.rows)}",
-            f"{percent(word.there / max(1, found.others))}",
-        )
-        for word in found.words
-    ]
-    head = ("Word", "How telling", f"{found.label} rows", f"{others} rows")
-    return element("div", {}, heading, table(f"Words of {found.label} rows", head, rows, (2, 3)))
 
 
 def examples(findings: Findings, labels: Sequence[str]) -> Section | None:

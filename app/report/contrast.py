@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from app.report.statistics import Z_95, log_odds
 from app.text import preprocessing2 as text_words
+from app.text.aspects import spoken_of
 from app.text.preprocessing2 import EMOJI_PREFIX, NOT, NUMBER, SPECIAL_TOKENS
 
 SHOWN_WORDS = 15
@@ -65,6 +66,14 @@ def counted(texts: Iterable[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(set(_told(text)))
+    return counts
+
+
+def counted_aspects(texts: Iterable[str]) -> Counter[str]:
+    """In how many of some texts each thing is named."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(spoken_of(text))
     return counts
 
 

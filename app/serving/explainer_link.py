@@ -102,8 +102,8 @@ class RemoteExplainer:
     async def _ask(self, request: ExplanationRequest) -> dict[str, Any]:
         reader, writer = await asyncio.open_unix_connection(str(self._path))
         try:
-            model = [self._model.reference, self._model.digest]
-            writer.write(_message([model, request.text, request.kinds, request.target, request.deadline]))
+            question = [request.text, request.kinds, request.target, request.deadline, request.aspects]
+            writer.write(_message([[self._model.reference, self._model.digest], *question]))
             answer: dict[str, Any] = await _read(reader)
             return answer
         finally:
@@ -147,8 +147,8 @@ class ExplainerServer:
         self._connections.add(task)
         try:
             with suppress(OSError, EOFError):
-                model, text, kinds, target, deadline = await _read(reader)
-                request = ExplanationRequest(text, kinds, target, deadline)
+                model, *question = await _read(reader)
+                request = ExplanationRequest(*question)
                 answer = self._refusal(ServedModel(*model)) or await self._answer(request, reader)
                 if answer is not None:
                     writer.write(_message(answer))

@@ -52,12 +52,18 @@ class ExplanationRequest:
         kinds: what to explain; not empty.
         target: index of the class whose score is explained.
         deadline: ``time.monotonic()`` after which nobody wants the answer.
+        aspects: what to look for, where ``kinds`` has ``aspects``; none: what the text speaks of.
     """
 
     text: str
     kinds: Sequence[ExplanationKind]
     target: int
     deadline: float
+    aspects: Sequence[str] = ()
+
+    def subject(self, kind: ExplanationKind) -> str:
+        """All that decides the content of one part."""
+        return f"{kind} {orjson.dumps(list(self.aspects)).decode() if kind == 'aspects' else self.target} {self.text}"
 
 
 Parts = dict[ExplanationKind, bytes]
@@ -90,7 +96,9 @@ class Explainer(Protocol):
 class Computer(Protocol):
     """What computes an explanation. Blocking; one call at a time."""
 
-    def explain(self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None]) -> dict[str, Any]:
+    def explain(
+        self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None], aspects: Sequence[str]
+    ) -> dict[str, Any]:
         """The members of one kind; ``check`` is called often and stops the work by raising."""
         ...
 
@@ -170,7 +178,7 @@ class LocalExplainer:
             started = time.monotonic()
             check()
             try:
-                members = self._loaded().explain(request.text, kind, request.target, check)
+                members = self._loaded().explain(request.text, kind, request.target, check, request.aspects)
             except ServiceError:
                 raise
             except Exception as error:
@@ -204,7 +212,7 @@ class Explanations:
 
     async def explain(self, request: ExplanationRequest) -> bytes:
         """The explanation of one text as a JSON object. See ``Explainer.explain``."""
-        keys = {kind: self._key(f"{kind} {request.target} {request.text}") for kind in request.kinds}
+        keys = {kind: self._key(request.subject(kind)) for kind in request.kinds}
         parts = {kind: part for kind, key in keys.items() if (part := self._cache.get(key)) is not None}
         missing = [kind for kind in keys if kind not in parts]
         if missing:

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -139,9 +139,14 @@ def answer(texts: list[str], version: int = 1) -> Answer:
     return 200, {}, {"model": "tiny", "version": version, "results": [entry(text) for text in texts]}
 
 
-@contextmanager
-def scripted(answers: Callable[[int, list[str]], Answer]) -> Iterator[str]:
+def scripted(answers: Callable[[int, list[str]], Answer]) -> AbstractContextManager[str]:
     """A real HTTP server whose n-th ``POST /classify`` is answered as told."""
+    return asked_whole(lambda number, question: answers(number, question["texts"]))
+
+
+@contextmanager
+def asked_whole(answers: Callable[[int, dict[str, Any]], Answer]) -> Iterator[str]:
+    """The same with all that a request says."""
     lock, count = threading.Lock(), 0
 
     class Handler(BaseHTTPRequestHandler):
@@ -152,11 +157,11 @@ def scripted(answers: Callable[[int, list[str]], Answer]) -> Iterator[str]:
 
         def do_POST(self) -> None:
             nonlocal count
-            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["texts"]
+            question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
                 count += 1
                 number = count
-            self.answer(*answers(number, texts))
+            self.answer(*answers(number, question))
 
         def answer(self, status: int, headers: dict[str, str], document: Any) -> None:
             body = json.dumps(document).encode()
@@ -240,6 +245,28 @@ def test_one_text_that_breaks_the_forward_pass() -> None:
         outcomes = scorer.start([*"abcdefg", "bad", *"hij"])()
     assert [code(outcome) for outcome in outcomes] == [None] * 7 + ["inference_failed"] + [None] * 3
     assert isinstance(outcomes[7], TextError)
+
+
+def test_a_model_of_several() -> None:
+    """What a name means is asked once: then it is that version, whatever becomes of the name. What is not loaded is
+    refused."""
+    asked: list[Any] = []
+    missing = {"code": "unknown_model", "detail": "other is not loaded; loaded are: tiny/1"}
+
+    def answers(_: int, question: dict[str, Any]) -> Answer:
+        asked.append(question.get("model"))
+        named = {"model": "tiny", "version": 1}
+        if question["model"] == "other":
+            return 404, {}, missing
+        return (200, {}, entry("good") | named) if "text" in question else answer(question["texts"])
+
+    with asked_whole(answers) as url:
+        with closing(RemoteScorer(url, 2, patience=5, model="tiny@candidate")) as scorer:
+            assert scorer.identity == f"tiny/1 at {url}"
+            assert len(scorer.start(["x", "y"])()) == 2
+        assert asked == ["tiny@candidate", "tiny/1"]
+        with pytest.raises(ServiceError, match="answered 404: other is not loaded; loaded are: tiny/1"):
+            RemoteScorer(url, 2, patience=5, model="other")
 
 
 def test_nobody_there() -> None:

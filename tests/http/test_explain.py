@@ -52,11 +52,29 @@ async def test_the_predicted_class_is_explained() -> None:
     assert [request.target for request in explainer.requests] == [0, 1]
 
 
-@pytest.mark.parametrize("value", [[], "tokens", ["token"], [1], ["tokens"] * 4, {"tokens": True}, True, [["tokens"]]])
+@pytest.mark.parametrize("value", [[], "tokens", ["token"], [1], ["tokens"] * 5, {"tokens": True}, True, [["tokens"]]])
 async def test_what_cannot_be_explained(value: Any) -> None:
     """422, naming the field."""
     problem = assert_problem(await post(FakeExplainer(), {"text": "a", "explain": value}), 422, "invalid_request")
     assert "explain" in problem["detail"]
+
+
+async def test_aspects_are_looked_for() -> None:
+    """Those that are named, or what the text speaks of; only where they are to be explained."""
+    explainer = FakeExplainer()
+    for document in ({"explain": ["aspects"], "aspects": ["battery", "screen"]}, {"explain": ["aspects"]}):
+        assert (await post(explainer, {"text": "a film", **document})).json()["explanation"] == {"aspects": []}
+    assert [list(request.aspects) for request in explainer.requests] == [["battery", "screen"], []]
+
+
+@pytest.mark.parametrize("value", [None, [], "battery", [""], ["a" * 101], ["a"] * 51, [1], {"a": 1}])
+@pytest.mark.parametrize("explain", [["aspects"], ["tokens"], None])
+async def test_aspects_that_cannot_be(value: Any, explain: Any) -> None:
+    """422, naming the field; also where nobody asks for them."""
+    document = {"text": "a", "aspects": value} | ({"explain": explain} if explain else {})
+    assert "aspects" in assert_problem(await post(FakeExplainer(), document), 422, "invalid_request")["detail"]
+    unasked = {"text": "a", "aspects": ["battery"], "explain": ["tokens"]}
+    assert "aspects" in assert_problem(await post(FakeExplainer(), unasked), 422, "invalid_request")["detail"]
 
 
 @pytest.mark.parametrize(

@@ -28,18 +28,24 @@ async def get(path: str, **headers: str) -> httpx.Response:
 
 @pytest.mark.parametrize("keys", [False, True])
 async def test_who_opens_it_finds_explanations_ready(tmp_path: Path, keys: bool) -> None:
-    """A browser asks for its script, which a probe of ``/`` does not; where there are keys, whoever has none starts
-    nothing."""
+    """What it asks first starts what explains, neither a probe of ``/`` nor a program's question; where there are keys,
+    whoever has none starts nothing."""
     settings: dict[str, Any] = {}
+    key, kept = new_key("alice", [CLASSIFY])
     if keys:
         settings["api_keys"] = tmp_path / "keys"
-        settings["api_keys"].write_text(new_key("alice", [CLASSIFY])[1].line + "\n")
+        settings["api_keys"].write_text(kept.line + "\n")
     explainer = FakeExplainer()
     async with client_of(application(explainer=explainer, **settings)) as client:
-        assert (await client.get("/")).status_code == 200
-        assert explainer.warmed == 0
-        assert (await client.get("/page/page.js")).status_code == 200
+        for path in ("/", "/page/page.js"):
+            assert (await client.get(path)).status_code == 200
+        opened = await client.get("/models", headers={"X-Page": "1"})
+        assert (opened.status_code, explainer.warmed) == ((401, 0) if keys else (200, 1))
+        authorized = {"Authorization": f"Bearer {key}"}
+        assert (await client.get("/models", headers=authorized)).status_code == 200
         assert explainer.warmed == (0 if keys else 1)
+        await client.get("/v1/models", headers={**authorized, "X-Page": "1"})
+        assert explainer.warmed == (1 if keys else 2)
 
 
 def test_it_is_small() -> None:

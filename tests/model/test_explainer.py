@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
@@ -73,6 +74,49 @@ def test_the_example_is_true() -> None:
     for kind in ("sentences", "tokens", "curve"):
         found |= explainer.explain("Dull plot. Nice end.", kind, 0)
     assert json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 3)) == EXAMPLE
+
+
+def test_the_example_of_aspects_is_true() -> None:
+    """Likewise."""
+    explainer = NetworkExplainer(SHIPPED.open(Settings().model))
+    page = (Path(__file__).parent.parent.parent / "docs" / "explanations.md").read_text()
+    shown = next(it for it in re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if '"aspects"' in it)
+    found = explainer.explain("The food was wonderful, but the service was slow.", "aspects", 0)
+    assert json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 3)) == json.loads(shown)
+
+
+@pytest.mark.parametrize(("given", "floor"), [(True, 0.90), (False, 0.87)], ids=["given", "found"])
+def test_aspects_of_different_sentiment(given: bool, floor: float) -> None:
+    """Sentences that praise one thing and blame another: the share of right labels, a little below what it was."""
+    explainer = NetworkExplainer(SHIPPED.open(Settings().model))
+    right, number = 0, 0
+    with (Path(__file__).parent.parent / "text" / "aspects.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["part"] != "measured":
+                continue
+            wanted = {row["praised"]: "positive", row["blamed"]: "negative"}
+            found = explainer.explain(row["text"], "aspects", 0, aspects=list(wanted) if given else ())["aspects"]
+            for aspect, label in wanted.items():
+                number += 1
+                # ``garlic prawns``, where the prawns are asked for, is the same.
+                named = [it for it in found if aspect == it["aspect"] or (not given and aspect in it["aspect"])]
+                right += bool(named) and named[0]["label"] == label
+    assert number == 200
+    assert right / number >= floor
+
+
+def test_an_aspect_has_the_mean_of_what_is_said(tmp_path: Path) -> None:
+    """Of all its mentions, each scored like a text; what is not mentioned is left out."""
+    model = add_checkpoint(tmp_path)
+    text = "A good film, but the story is dull. I love the story."
+    found = NetworkExplainer(model).explain(text, "aspects", 0, aspects=["story", "music"])["aspects"]
+    [story] = found
+    said = [text[it["said"]["start"] : it["said"]["end"]] for it in story["mentions"]]
+    assert said == ["the story is dull.", "I love the story."]
+    one, other = probabilities(model, said)
+    means = [(first + second) / 2 for first, second in zip(one, other, strict=True)]
+    assert list(story["scores"].values()) == pytest.approx(means, abs=1e-4)
+    assert (story["aspect"], story["label"]) == ("story", model.config.labels[means.index(max(means))])
 
 
 @pytest.mark.parametrize("reference", [f"{name}/{n}" for name, found in SHIPPED.models().items() for n in found])

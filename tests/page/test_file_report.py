@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import openpyxl
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -40,13 +41,20 @@ def test_a_report_is_shown_and_saved(page: Page, browser: Browser, tmp_path: Pat
     scored(page, tmp_path / "reviews.csv")
     report = page.locator("#report")
     expect(report.locator("#shares")).to_contain_text("10 of 40 rows", timeout=SLOW)
-    for part in ("#time", "#words", "#rows", "#scores"):
+    for part in ("#time", "#words", "#aspects", "#rows", "#scores"):
         expect(report.locator(f"section{part}")).to_be_visible()
     page.locator("#group-by").select_option("shop")
     expect(report.locator("#by-shop")).to_contain_text("By shop", timeout=SLOW)
     with page.expect_download() as found:
         page.locator("#download-html").click()
     assert found.value.suggested_filename == "reviews.report.html"
+    with page.expect_download() as workbook:
+        page.locator("#download-xlsx").click()
+    assert workbook.value.suggested_filename == "reviews.scored.xlsx"
+    workbook.value.save_as(tmp_path / "saved.xlsx")
+    sheets = openpyxl.load_workbook(tmp_path / "saved.xlsx")
+    assert sheets["rows"].max_row == 41
+    assert "by-shop" in sheets.sheetnames
     saved = tmp_path / "saved.html"
     found.value.save_as(saved)
     alone = browser.new_page()

@@ -53,12 +53,24 @@ def test_a_review_is_answered_and_explained(page: Page) -> None:
     expect(page.locator("#curve-text")).to_contain_text("after the last")
 
 
-def test_samples_and_models_are_offered(page: Page) -> None:
-    """A sample fills in and answers; the served model is chosen in the list of all."""
+def test_aspects_are_shown(page: Page) -> None:
+    """Each thing with the label of what is said about it, and that; where there is none, there is no list."""
+    page.locator("#text").fill("🎬 The food was wonderful, but the service was slow.")
+    expect(page.locator("#aspects li")).to_have_count(2, timeout=SLOW)
+    told = [re.sub(r"\s+", " ", text) for text in page.locator("#aspects li").all_inner_texts()]
+    assert re.fullmatch(r"positive \d+ % food “(🎬 )?The food was wonderful”", told[0])
+    assert re.fullmatch(r"negative \d+ % service “the service was slow.”", told[1])
+    page.locator("#text").fill("I never was so bored.")
+    expect(page.locator("#words .word").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#aspects-part")).to_be_hidden()
+
+
+def test_samples_are_offered(page: Page) -> None:
+    """A sample fills in and answers; the model is named, and where it is the only one there is none to choose."""
     page.get_by_role("button", name="praise").click()
     expect(page.locator("#label")).to_have_text("positive")
-    expect(page.locator("#model option:checked")).to_contain_text(served())
-    assert page.locator("#model option").count() >= 4
+    expect(page.locator("#model-now")).to_contain_text(f"Model {served()}, ")
+    expect(page.locator("#model-choice")).to_be_hidden()
 
 
 def status(code: int, **response: Any) -> Answer:

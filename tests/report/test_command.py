@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from app import cli
@@ -54,7 +55,7 @@ def test_a_report_alone(tiny_store: Path, capsys: pytest.CaptureFixture[str]) ->
     assert sum(row["rows"] for row in tables("report.html")["by-store"]) == 30  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("out", ["scored.csv", "scored.tsv.gz", "scored.jsonl", "scored.parquet"])
+@pytest.mark.parametrize("out", ["scored.csv", "scored.tsv.gz", "scored.jsonl", "scored.parquet", "scored.xlsx"])
 def test_every_format_says_the_same(tiny_store: Path, out: str) -> None:
     """With the rows, and again from the file alone."""
     asked = ("--group-by", "store")
@@ -64,6 +65,17 @@ def test_every_format_says_the_same(tiny_store: Path, out: str) -> None:
     assert found == tables("two.html")
     assert {(row["label"], row["rows"]) for row in found["shares"]} >= {("(error) empty_cell", 6)}
     assert len(found["over-time"]) > 1
+
+
+def test_the_tables_become_a_workbook(tiny_store: Path) -> None:
+    """A sheet for each, with the same in it."""
+    assert classify(tiny_store, "reviews.csv", "--out", "scored.csv", "--report", "one.html") == 0
+    assert cli.main(["report", "scored.csv", "--output", "two.xlsx"]) == 0
+    book = openpyxl.load_workbook("two.xlsx")
+    assert book.sheetnames == list(tables("one.html"))
+    header, *rows = book["shares"].iter_rows(values_only=True)
+    shares = [dict(zip(header, row, strict=True)) for row in rows]
+    assert shares == tables("one.html")["shares"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.report.contrast import SHOWN_WORDS, contrast, counted
+from app.report.contrast import SHOWN_WORDS, contrast, counted, counted_aspects
 
 
 def test_words_count_once_a_row() -> None:
@@ -26,6 +26,15 @@ def test_telling_words_stand_on_their_side() -> None:
     assert all((word.here, word.there) == (90, 0) for word in found.words)
     back = contrast("positive", len(there), other, len(here), one, one + other)
     assert {word.text for word in back.words} == {"lovely", "thank", "😀"}
+
+
+def test_things_stand_on_their_side() -> None:
+    """Those that rows of one label name, and those of the other do not."""
+    things = ("lamp", "chair", "bag")
+    one = counted_aspects([f"The {thing} is broken and the refund is late." for thing in things] * 30)
+    other = counted_aspects([f"The {thing} is nice. Lovely power cord!" for thing in things] * 30)
+    assert {word.text for word in contrast("negative", 90, one, 90, other, one + other).words} == {"refund"}
+    assert {word.text for word in contrast("positive", 90, other, 90, one, one + other).words} == {"power cord"}
 
 
 def test_few_rows_tell_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -35,7 +35,9 @@ class HandComputer:
         self.finished: list[str] = []
         self.stopped: list[str] = []
 
-    def explain(self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None]) -> dict[str, Any]:
+    def explain(
+        self, text: str, kind: ExplanationKind, target: int, check: Callable[[], None], aspects: Sequence[str]
+    ) -> dict[str, Any]:
         if text == "broken":
             raise RuntimeError("on purpose")
         self.running += 1
@@ -173,6 +175,10 @@ async def test_what_differs_is_not_mixed_up() -> None:
     answer = await explanations.explain(ExplanationRequest("a", ["curve", "tokens"], 1, FAR))
     assert answer.startswith(b'{"curve":[],"tokens":[')
     assert fake.requests[-1].kinds == ["curve"]
+    for number, (target, aspects) in enumerate([(0, ()), (1, ()), (1, ("a",)), (1, ("a", "b")), (0, ("a",))]):
+        await explanations.explain(ExplanationRequest("a", ["aspects"], target, FAR, aspects))
+        # Which class was answered makes no difference to them.
+        assert len(fake.requests) - 4 == [1, 1, 2, 3, 3][number]
 
 
 async def test_outcomes_are_counted() -> None:

@@ -79,7 +79,7 @@ def test_a_byte_order_mark_and_a_very_long_field_are_fine(tmp_path: Path) -> Non
         ("a.jsonl", '{"text": "x", "label": 1}\n[1]', "line 2: not a JSON object"),
         ("a.jsonl", '{"text": "x"}\n{"text": "y", "label": 1}', "row 1: column 'label' has no label"),
         ("a.jsonl", "{", "line 1: not JSON"),
-        ("a.csv", b"text,label\ncaf\xe9,1\n", "line 2: byte 4 .* is not utf-8"),
+        ("a.csv", b"text,label\n\xc3\xa9,1\ncaf\xe9,1\n", "line 3: byte 4 .* is not utf-8"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -165,8 +165,8 @@ def test_files_are_read_as_they_are_scored(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress("Review;label\nÀ la carte;1\nfine;0;0\n".encode("cp1252")))
     options = ReadOptions(encoding="cp1252", on_bad_row=OnBadRow.SKIP)
     assert read_rows(path, None, "label", options=options) == LabelledRows(["À la carte"], ["1"], bad=1)
-    with pytest.raises(DataError, match="is not utf-8"):
-        read_rows(path, None, "label")
+    with pytest.raises(DataError, match="is not ascii"):
+        read_rows(path, None, "label", options=ReadOptions(encoding="ascii"))
     (tmp_path / "b.csv").write_text("text,label\nfine,None\nNA,1\n")
     kept = read_rows(tmp_path / "b.csv", None, "label", options=ReadOptions(keep_na=True))
     assert kept == LabelledRows(["fine", "NA"], ["None", "1"])

@@ -81,8 +81,8 @@ _READ = {
 _QUERY = {
     **_READ,
     "output": (
-        "Of the results; else as Accept says. html: a report on a file that was scored before.",
-        {"enum": ["jsonl", "csv", "html"], "default": "jsonl"},
+        "Of the results; else as Accept says. html, report-xlsx: a report on what was scored before.",
+        {"enum": ["jsonl", "csv", "xlsx", "html", "report-xlsx"], "default": "jsonl"},
         "csv",
     ),
     "group_by": (
@@ -166,6 +166,10 @@ FILES: dict[str, Any] = {
                     "schema": {"type": "string"},
                     "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
                     f"17,{REVIEW},positive,0.993,15,false,0.0,ok,\n",
+                },
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
+                    "schema": _BINARY,
+                    "example": "PK...",
                 },
                 "text/html": {"schema": {"type": "string"}, "example": "<!doctype html>\n<html>...</html>\n"},
             },

@@ -10,35 +10,39 @@ const address = () => new URL(".", document.baseURI).href;
 /** In single quotes, as a POSIX shell reads them. */
 const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** What is shown of a text and its answer, by the name it has in the list. A key stays in the environment. */
+const asked = (text, model) => ({ text, ...(model && { model }) });
+
+/** What is shown of a text and its answer, by the name it has in the list. A key stays in the environment.
+ * chosen: the model that is named; "" for none.
+ */
 const WRITTEN = {
-  curl: (text) => [
+  curl: (text, chosen) => [
     `curl -s ${shell(`${address()}classify`)} -H 'Content-Type: application/json' \\`,
     ...(hasKey() ? [`     -H "Authorization: Bearer $${KEY}" \\`] : []),
-    `     -d ${shell(JSON.stringify({ text }))}`,
+    `     -d ${shell(JSON.stringify(asked(text, chosen)))}`,
   ],
-  Python: (text) => [
+  Python: (text, chosen) => [
     ...(hasKey() ? ["import os", ""] : []),
     "from sentiment_service import Sentiment",
     "",
-    `with Sentiment("${address()}"${hasKey() ? `, key=os.environ["${KEY}"]` : ""}) as sentiment:`,
+    `with Sentiment("${address()}"${hasKey() ? `, key=os.environ["${KEY}"]` : ""}${chosen && `, model="${chosen}"`}) as sentiment:`,
     `    result = sentiment.classify(${JSON.stringify(text)})`,
     "    print(result.label, result.score, result.judgement)",
   ],
-  JavaScript: (text) => [
+  JavaScript: (text, chosen) => [
     `const response = await fetch("${address()}classify", {`,
     '  method: "POST",',
     `  headers: { "Content-Type": "application/json"${hasKey() ? `, Authorization: \`Bearer \${process.env.${KEY}}\`` : ""} },`,
-    `  body: JSON.stringify({ text: ${JSON.stringify(text)} }),`,
+    `  body: JSON.stringify(${JSON.stringify(asked(text, chosen))}),`,
     "});",
     "console.log(await response.json());",
   ],
-  "JSON answer": (_, answer) => [JSON.stringify(answer, null, 2)],
+  "JSON answer": (_, __, answer) => [JSON.stringify(answer, null, 2)],
 };
 
 export class Code {
-  constructor(review) {
-    this.review = review;
+  constructor(review, models) {
+    Object.assign(this, { review, models });
     $("language").replaceChildren(...Object.keys(WRITTEN).map((name) => element("option", {}, name)));
     $("language").addEventListener("change", () => this.show());
     $("code").addEventListener("toggle", () => this.show());
@@ -54,7 +58,7 @@ export class Code {
 
   show() {
     $("code-said").textContent = "";
-    const lines = this.answer && $("code").open ? WRITTEN[$("language").value](this.review.text, this.answer) : [];
+    const lines = this.answer && $("code").open ? WRITTEN[$("language").value](this.review.text, this.models.chosen, this.answer) : [];
     $("snippet").textContent = lines.join("\n");
   }
 }

@@ -11,11 +11,11 @@ const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "appli
 const $ = (id) => document.getElementById(id);
 
 export class FileScorer {
-  /** notice: where errors are said; tabs: the page's, of which the file's is shown when one is dropped; report: on what
-   * was scored.
+  /** notice: where errors are said; tabs: the page's, of which the file's is shown when one is dropped; models: of which
+   * one scores; report: on what was scored.
    */
-  constructor(notice, tabs, report) {
-    Object.assign(this, { notice, tabs, running: null, layout: new FileLayout(notice), report });
+  constructor(notice, tabs, models, report) {
+    Object.assign(this, { notice, tabs, models, running: null, layout: new FileLayout(notice), report });
     $("file").addEventListener("change", () => this.choose($("file").files[0]));
     $("file-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -64,7 +64,8 @@ export class FileScorer {
     this.begin();
     try {
       const { fields } = this.layout;
-      const response = await ask(`files?${new URLSearchParams({ ...fields, output: "jsonl" })}`, {
+      const { chosen } = this.models;
+      const response = await ask(`files?${new URLSearchParams({ ...fields, output: "jsonl", ...(chosen && { model: chosen }) })}`, {
         method: "POST", body: this.file, headers: { "Content-Type": TYPES[fields.format] }, signal: this.running.signal,
       });
       this.notice.clear();
@@ -84,7 +85,7 @@ export class FileScorer {
   offerReport(headers) {
     const textColumn = decodeURIComponent(headers.get("X-Text-Column"));
     const columns = this.results.ownColumns().filter((name) => name !== textColumn);
-    this.report.offer(this.results.jsonl(), columns, { textColumn, model: headers.get("X-Model"), name: this.file.name });
+    this.report.offer((content, ending) => this.save(content, ending), this.results.jsonl(), columns, { textColumn, model: headers.get("X-Model"), name: this.file.name });
   }
 
   begin() {

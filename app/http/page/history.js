@@ -11,8 +11,8 @@ const SHOWN = 90;
 const $ = (id) => document.getElementById(id);
 
 export class History {
-  constructor(review) {
-    this.review = review;
+  constructor(review, models) {
+    Object.assign(this, { review, models });
     this.entries = stored();
     review.addEventListener("rest", ({ detail }) => this.add(review.text, detail));
     $("history-clear").addEventListener("click", () => {
@@ -26,9 +26,11 @@ export class History {
   add(text, answer) {
     if (text.length > LONGEST) return;
     const [newest] = this.entries;
-    const typing = newest && (text.startsWith(newest.text) || newest.text.startsWith(text));
-    const others = this.entries.slice(typing ? 1 : 0).filter((entry) => entry.text !== text);
-    this.keep([{ text, said: inOneSentence(answer) }, ...others].slice(0, MOST));
+    const model = this.models.name;
+    const sameModel = (entry) => (entry.model ?? "") === model;
+    const typing = newest && sameModel(newest) && (text.startsWith(newest.text) || newest.text.startsWith(text));
+    const others = this.entries.slice(typing ? 1 : 0).filter((entry) => entry.text !== text || !sameModel(entry));
+    this.keep([{ text, said: inOneSentence(answer), ...(model && { model }) }, ...others].slice(0, MOST));
   }
 
   keep(entries) {
@@ -45,10 +47,13 @@ export class History {
   show() {
     $("history").hidden = !this.entries.length;
     $("history-count").textContent = this.entries.length;
-    $("history-list").replaceChildren(...this.entries.map(({ text, said }) => {
+    $("history-list").replaceChildren(...this.entries.map(({ text, said, model }) => {
       const short = text.length > SHOWN ? `${text.slice(0, SHOWN).toWellFormed()} …` : text;
-      const button = element("button", { type: "button" }, short, " ", element("span", {}, said));
-      button.addEventListener("click", () => this.review.show(text));
+      const button = element("button", { type: "button" }, short, " ", element("span", {}, model ? `${said} · ${model}` : said));
+      button.addEventListener("click", () => {
+        this.models.choose(model ?? "");
+        this.review.show(text);
+      });
       return element("li", {}, button);
     }));
   }

@@ -5,12 +5,12 @@ import { Comparison } from "./compare.js";
 import { FileScorer } from "./file.js";
 import { History } from "./history.js";
 import { KeyForm } from "./key.js";
+import { Models } from "./models.js";
 import { Notice } from "./notice.js";
 import { Report } from "./report.js";
 import { Review } from "./review.js";
 import { Tabs } from "./tabs.js";
-import { copy, linkTo, textsOf } from "./share.js";
-import { askJson } from "./service.js";
+import { copy, fieldsOf, linkTo } from "./share.js";
 import { element } from "./draw.js";
 
 const SAMPLES = {
@@ -23,20 +23,7 @@ const SAMPLES = {
 const $ = (id) => document.getElementById(id);
 
 const keyForm = new KeyForm();
-const notice = new Notice($("notice"), keyForm, { above: true });
-
-async function showModels() {
-  try {
-    const { models } = await askJson("models");
-    notice.clear();
-    $("model").replaceChildren(...models.map((model) => {
-      const accuracy = model.test_accuracy ? `, ${(100 * model.test_accuracy).toFixed(1)} % right on its test` : "";
-      return element("option", { disabled: !model.served, selected: model.served }, `${model.model}/${model.version}${accuracy}`);
-    }));
-  } catch (error) {
-    notice.show(error, showModels);
-  }
-}
+const models = new Models(new Notice($("notice"), keyForm, { above: true }));
 
 function offerSamples(review) {
   const buttons = Object.entries(SAMPLES).map(([name, text]) => {
@@ -47,24 +34,27 @@ function offerSamples(review) {
   review.part("review-notice").before(element("p", { className: "samples" }, element("span", {}, "Try:"), ...buttons));
 }
 
-/** A link has its texts behind the #, which browsers send to nobody. */
+/** A link has its texts behind the #, which browsers send to nobody, and the models that answered. */
 function takeLink() {
-  const [text, other] = textsOf(location.hash);
-  if (other) comparison.show([text, other]);
-  else if (text) review.show(text);
-  if (text || other) tabs.show(other ? "tab-compare" : "tab-review");
+  const fields = fieldsOf(location.hash);
+  const { text, other, model, against } = fields;
+  if (!text && !other) return;
+  if (!against) models.choose(model);
+  if (other || against) comparison.show(fields);
+  else review.show(text);
+  tabs.show(other || against ? "tab-compare" : "tab-review");
 }
 
-const comparison = new Comparison(keyForm);
+const comparison = new Comparison(keyForm, models);
 const tabs = new Tabs($("tabs"), (tab) => tab === "tab-compare" && comparison.begin(review.text));
-const review = new Review($("review"), "Paste or type a review", keyForm);
+const review = new Review($("review"), "Paste or type a review", keyForm, () => models.chosen);
 offerSamples(review);
 review.part("review-notice").before($("history"));
 review.part("facts").after($("tools"));
-new History(review);
-new Code(review);
-new FileScorer(new Notice($("file-notice"), keyForm), tabs, new Report(new Notice($("report-notice"), keyForm)));
-$("copy-link").addEventListener("click", () => copy(linkTo([review.text]), $("link"), $("link-said")));
+new History(review, models);
+new Code(review, models);
+new FileScorer(new Notice($("file-notice"), keyForm), tabs, models, new Report(new Notice($("report-notice"), keyForm)));
+$("copy-link").addEventListener("click", () => copy(linkTo({ text: review.text, model: models.name }), $("link"), $("link-said")));
 review.addEventListener("change", () => {
   $("link").hidden = true;
   $("link-said").textContent = "";
@@ -72,7 +62,8 @@ review.addEventListener("change", () => {
 // A link stands for the text that it came with.
 $("views").addEventListener("input", () => location.hash && history.replaceState(null, "", location.pathname + location.search));
 addEventListener("hashchange", takeLink);
-showModels();
+models.addEventListener("choice", () => review.changed(0));
+models.load();
 review.part("text").focus();
 takeLink();
 if (review.text) review.changed(0);

@@ -12,6 +12,7 @@ export class Report {
     this.making = new AbortController();
     // A tree of its own, so that the report's styles and names are not the page's.
     this.root = $("report").attachShadow({ mode: "open" });
+    $("download-xlsx").addEventListener("click", () => this.saveWorkbook());
     for (const id of ["group-by", "time-column"]) $(id).addEventListener("change", () => this.make());
   }
 
@@ -23,15 +24,15 @@ export class Report {
     this.root.replaceChildren();
     $("report-part").hidden = true;
     $("report-said").textContent = "";
-    $("download-html").hidden = true;
+    $("download-html").hidden = $("download-xlsx").hidden = true;
   }
 
   /** Offers a report on rows that are all there.
    *
-   * rows: as JSON lines; columns: that rows may be compared by; textColumn, model, name: of the file.
+   * save: called with something to save and the end of its name; rows: as JSON lines; columns: that rows may be compared by; textColumn, model, name: of the file.
    */
-  offer(rows, columns, { textColumn, model, name }) {
-    Object.assign(this, { rows, textColumn, model, name });
+  offer(save, rows, columns, { textColumn, model, name }) {
+    Object.assign(this, { save, rows, textColumn, model, name });
     const choices = (first) => [element("option", { value: "" }, first), ...columns.map((column) => element("option", { value: column }, column))];
     $("group-by").replaceChildren(...choices("nothing"));
     $("time-column").replaceChildren(...choices("found by its name"));
@@ -45,20 +46,40 @@ export class Report {
     this.notice.clear();
     this.page = "";
     this.root.replaceChildren();
-    $("download-html").hidden = true;
+    $("download-html").hidden = $("download-xlsx").hidden = true;
     $("report-said").textContent = "Making the report …";
-    const [group, time] = [$("group-by").value, $("time-column").value];
-    const query = new URLSearchParams({
-      format: "jsonl", output: "html", text_column: this.textColumn, scored_by: this.model, name: this.name,
-      ...(group && { group_by: group }), ...(time && { time_column: time }),
-    });
     try {
-      const response = await ask(`files?${query}`, { method: "POST", body: this.rows, headers: { "Content-Type": "application/x-ndjson" }, signal });
-      const page = await response.text();
+      const page = await (await this.ask("html", signal)).text();
       if (!signal.aborted) this.show(page);
     } catch (error) {
       if (!signal.aborted) this.notice.show(inWords(error), () => this.make());
     } finally {
+      if (!signal.aborted) $("report-said").textContent = "";
+    }
+  }
+
+  ask(output, signal) {
+    const [group, time] = [$("group-by").value, $("time-column").value];
+    const query = new URLSearchParams({
+      format: "jsonl", output, text_column: this.textColumn, scored_by: this.model, name: this.name,
+      ...(group && { group_by: group }), ...(time && { time_column: time }),
+    });
+    return ask(`files?${query}`, { method: "POST", body: this.rows, headers: { "Content-Type": "application/x-ndjson" }, signal });
+  }
+
+  /** The rows and the report's tables, made by the service when somebody wants them. */
+  async saveWorkbook() {
+    const { signal } = this.making;
+    this.notice.clear();
+    $("download-xlsx").disabled = true;
+    $("report-said").textContent = "Making the workbook …";
+    try {
+      const book = await (await this.ask("report-xlsx", signal)).blob();
+      if (!signal.aborted) this.save(book, "scored.xlsx");
+    } catch (error) {
+      if (!signal.aborted) this.notice.show(inWords(error), () => this.saveWorkbook());
+    } finally {
+      $("download-xlsx").disabled = false;
       if (!signal.aborted) $("report-said").textContent = "";
     }
   }
@@ -70,6 +91,6 @@ export class Report {
     const style = element("link", { rel: "stylesheet", href: "page/report.css" });
     this.root.replaceChildren(style, ...made.querySelectorAll("svg.patterns, main > section"));
     this.page = page;
-    $("download-html").hidden = false;
+    $("download-html").hidden = $("download-xlsx").hidden = false;
   }
 }

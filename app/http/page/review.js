@@ -1,6 +1,7 @@
 // One text: answered while it is typed, explained when the typing rests.
 
 import { askJson, inWords } from "./service.js";
+import { showAspects } from "./aspects.js";
 import { drawCurve, drawShares, hueOf, percent, showLegend } from "./draw.js";
 import { Notice } from "./notice.js";
 import { Words } from "./words.js";
@@ -18,13 +19,15 @@ const pause = (time, signal) => new Promise((resolve, reject) => {
 
 /** A text field with its answer.
  *
- * place: gets it; label: of the field; prefix: of the ids of its parts, so that there may be several.
+ * place: gets it; label: of the field; model: gives the one that is to answer, "" for what is served; prefix: of the ids
+ * of its parts, so that there may be several.
  * It fires "change" when the text is another one, "answer" with its answer, and "rest" when it has one and the typing
  * rests.
  */
 export class Review extends EventTarget {
-  constructor(place, label, keyForm, prefix = "") {
+  constructor(place, label, keyForm, model, prefix = "") {
     super();
+    this.model = model;
     this.running = new AbortController();
     this.parts = cloneTemplate(place, prefix);
     this.parts.get("text").labels[0].textContent = label;
@@ -42,10 +45,16 @@ export class Review extends EventTarget {
     return this.part("text").value;
   }
 
-  /** Puts in a text that was not typed. */
-  show(text) {
+  /** Puts in a text that was not typed here. */
+  show(text, wait = 0) {
     this.part("text").value = text;
-    this.changed(0);
+    this.changed(wait);
+  }
+
+  /** What a request says. */
+  asked(text) {
+    const model = this.model();
+    return { text, ...(model && { model }) };
   }
 
   /** The text is another one: nothing that was said or asked about the old one counts any more. */
@@ -78,7 +87,7 @@ export class Review extends EventTarget {
     let answer;
     try {
       await pause(wait, signal);
-      answer = await askJson("classify", { text }, signal);
+      answer = await askJson("classify", this.asked(text), signal);
       signal.throwIfAborted();
       this.notice.clear();
       this.showAnswer(answer);
@@ -118,7 +127,7 @@ export class Review extends EventTarget {
   async explain(text, signal) {
     const slow = setTimeout(() => { this.part("explaining").textContent = "Explaining …"; }, 300);
     try {
-      const answer = await askJson("classify", { text, explain: ["sentences", "tokens", "curve"] }, signal);
+      const answer = await askJson("classify", { ...this.asked(text), explain: ["sentences", "tokens", "curve", "aspects"] }, signal);
       signal.throwIfAborted();
       this.clearExplanation();
       this.showExplanation(text, answer);
@@ -134,7 +143,8 @@ export class Review extends EventTarget {
     this.curve = [];
     this.words.clear();
     this.part("explanation").hidden = true;
-    for (const name of ["explaining", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
+    this.part("aspects-part").hidden = true;
+    for (const name of ["explaining", "aspects", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
   }
 
   showExplanation(text, { label, scores, explanation }) {
@@ -144,7 +154,10 @@ export class Review extends EventTarget {
     this.part("explanation").hidden = false;
     this.words.show(text, label, other, explanation);
     this.part("legend").replaceChildren(...legendOf(label, other));
-    this.curve = explanation.curve;
+    const { curve, aspects = [] } = explanation;
+    this.part("aspects-part").hidden = !aspects.length;
+    showAspects(this.part("aspects"), Array.from(text), aspects);
+    this.curve = curve;
     this.part("curve-figure").hidden = !this.curve.length;
     if (!this.curve.length) return;
     this.showCurve();

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -21,8 +20,10 @@ DOCS = _FOLDER / "docs.html"
 _REPORT_STYLE = "report.css"
 """Of reports, which the page shows too."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_SCRIPT = "page.js"
-"""What a browser asks for and a probe of ``/`` does not."""
+PAGE_HEADER = "x-page"
+"""With it the page asks which models there are, when it is opened and when it has got another API key. That needs a key
+where there are keys, so that nobody without one can start what explains.
+"""
 _POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -38,12 +39,8 @@ _POLICY = "; ".join(
 """Content Security Policy Level 3: nothing but the page's own files and this service."""
 
 
-def build_page_router(opened: Callable[[], None] = lambda: None) -> APIRouter:
-    """Routes of the page; its parts are no part of the API's document.
-
-    Args:
-        opened: called when somebody opens it.
-    """
+def build_page_router() -> APIRouter:
+    """Routes of the page; its parts are no part of the API's document."""
     router = APIRouter()
     files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES and path != DOCS}
     files[_REPORT_STYLE] = _Asset(Path(str(resources.files(report) / _REPORT_STYLE)))
@@ -56,8 +53,6 @@ def build_page_router(opened: Callable[[], None] = lambda: None) -> APIRouter:
     async def part(request: Request, name: str) -> Response:
         if name not in files:
             raise HTTPException(404)
-        if name == _SCRIPT:
-            opened()
         return files[name].respond(request)
 
     return router

@@ -86,11 +86,11 @@ export async function ask(path, options = {}) {
 }
 
 /** The JSON that answers a request: a POST where there is a body. Given up after LIMIT, or when the signal says so. */
-export async function askJson(path, body, signal) {
+export async function askJson(path, body, signal, headers = {}) {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), LIMIT);
-  const options = { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal };
-  if (body) Object.assign(options, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const options = { headers, signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal };
+  if (body) Object.assign(options, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) });
   try {
     const response = await ask(path, options);
     return await response.json();

@@ -1,20 +1,20 @@
 // Links that bring their texts along, and the clipboard.
 
-const NAMES = ["text", "other"];
+const NAMES = ["text", "other", "model", "against"];
 /** Characters of a link that every browser and most programs take. */
 const LONGEST = 8_000;
 
-/** The address of this page with texts behind the #, which is sent to no server; "" where that is too long. */
-export function linkTo(texts) {
-  const parts = texts.map((text, index) => `${NAMES[index]}=${encodeURIComponent(text.toWellFormed())}`);
+/** The address of this page with fields behind the #, which is sent to no server; "" where that is too long. */
+export function linkTo(fields) {
+  const parts = NAMES.filter((name) => fields[name]).map((name) => `${name}=${encodeURIComponent(fields[name].toWellFormed())}`);
   const link = `${location.origin}${location.pathname}#${parts.join("&")}`;
   return link.length > LONGEST ? "" : link;
 }
 
-/** The texts behind the #; none where it is no such link. */
-export function textsOf(fragment) {
+/** The fields behind the #: a text, another one or a model against which it is compared, and a model; "" for none. */
+export function fieldsOf(fragment) {
   const fields = new URLSearchParams(fragment.slice(1).replaceAll("+", "%2B"));
-  return NAMES.map((name) => fields.get(name) ?? "");
+  return Object.fromEntries(NAMES.map((name) => [name, fields.get(name) ?? ""]));
 }
 
 /** Copies a text and says so. A page that is not from a safe address may not: then the text is shown, to be copied by

@@ -1,19 +1,27 @@
-"""A report as the answer to ``POST /files``: the page that ``report`` writes, of a file that was scored before."""
+"""A report as the answer to ``POST /files``: the page that ``report`` writes, or a workbook, of a file that was scored
+before.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.files.table import Table, header_of
 from app.report.columns import check_groups
 from app.report.findings import Findings, Wanted
-from app.report.page import page_of
+from app.report.page import add_sheets, page_of
 from app.report.times import check_time_format
 
 HTML = "html"
-"""Of ``output``."""
-MEDIA_TYPE = "text/html; charset=utf-8"
+WORKBOOK = "report-xlsx"
+REPORTS = {
+    HTML: "text/html; charset=utf-8",
+    WORKBOOK: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+"""Media types by ``output``."""
 _LONGEST_NAME = 200
 _USUAL_NAME = "a file"
 _WINDOW_ROWS = 256
@@ -27,14 +35,16 @@ class ReportRequest:
         wanted: what it compares.
         name: what it calls the file.
         model: what scored the rows, where somebody says so.
+        output: see ``REPORTS``.
     """
 
     wanted: Wanted
     name: str
     model: str | None
+    output: str
 
 
-def report_request(groups: Sequence[str], fields: dict[str, str]) -> ReportRequest:
+def report_request(output: str, groups: Sequence[str], fields: dict[str, str]) -> ReportRequest:
     """The parameters of a report, which are taken out of ``fields``.
 
     Raises:
@@ -45,7 +55,7 @@ def report_request(groups: Sequence[str], fields: dict[str, str]) -> ReportReque
     if time_format is not None:
         check_time_format(time_format)
     wanted = Wanted(check_groups(groups), time_column, time_format)
-    return ReportRequest(wanted, name[:_LONGEST_NAME] or _USUAL_NAME, model[:_LONGEST_NAME] or None)
+    return ReportRequest(wanted, name[:_LONGEST_NAME] or _USUAL_NAME, model[:_LONGEST_NAME] or None, output)
 
 
 def report_steps(request: ReportRequest, table: Table) -> Iterator[bytes]:
@@ -56,8 +66,26 @@ def report_steps(request: ReportRequest, table: Table) -> Iterator[bytes]:
     """
     findings, header = Findings(request.wanted), header_of(table)
     rows = findings.begin(request.name, header, table.text_column)
-    for window in table.windows(_WINDOW_ROWS):
-        rows.add(window.texts, window.values(header))
+
+    def counted() -> Iterator[Sequence[Sequence[Any]]]:
+        for window in table.windows(_WINDOW_ROWS):
+            values = window.values(header)
+            rows.add(window.texts, values)
+            yield values
+
+    if request.output == HTML:
+        for _ in counted():
+            yield b""
+        findings.end(rows, table, "")
+        yield page_of(findings, request.model).encode()
+        return
+    from app.files.workbook import Workbook, check_rows
+
+    check_rows(table.rows)
+    book, file = Workbook(), io.BytesIO()
+    for _ in book.steps("rows", header, counted()):
         yield b""
     findings.end(rows, table, "")
-    yield page_of(findings, request.model).encode()
+    add_sheets(book, findings, request.model)
+    book.save(file)
+    yield file.getvalue()

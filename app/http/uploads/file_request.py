@@ -16,7 +16,7 @@ from app.errors import DataError, OptionError
 from app.files.layout import Format, Layout
 from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.http.problems import Problem
-from app.http.uploads.file_report import HTML, ReportRequest, report_request
+from app.http.uploads.file_report import REPORTS, ReportRequest, report_request
 
 FILES_PATH = "/files"
 COLUMNS_PATH = "/files/columns"
@@ -29,7 +29,11 @@ MEDIA_TYPES = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
     "application/vnd.apache.parquet": Format.PARQUET,
 }
-ANSWERS = {Format.JSONL: "application/x-ndjson", Format.CSV: "text/csv; charset=utf-8"}
+ANSWERS = {
+    Format.JSONL: "application/x-ndjson",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 _LIBRARIES = {Format.PARQUET: "pyarrow", Format.XLSX: "openpyxl"}
 """What some formats need."""
 _REMEDIES = {"compression": ("Content-Encoding", "gzip is taken, where this header says so")}
@@ -96,9 +100,9 @@ def parse_file_request(scope: Scope) -> FileRequest:
             keep_na=_flag(fields, "keep_na"),
         )
         report = None
-        if output == HTML:
+        if output in REPORTS:
             fields.pop(_GROUP_BY, None)
-            report = report_request(groups, fields)
+            report = report_request(output, groups, fields)
     except OptionError as error:
         raise _invalid(error.option, error.message) from None
     if fields:
@@ -147,12 +151,12 @@ def _format(given: str | None, media_type: str) -> Format:
 def _answer(given: str | None, scope: Scope) -> Format:
     if given is None:
         return Format.CSV if _header(scope, b"accept").partition(";")[0].strip().lower() == "text/csv" else Format.JSONL
-    if given == HTML:
+    if given in REPORTS:
         return Format.JSONL
     for found in ANSWERS:
         if given == found:
             return found
-    raise _invalid("output", f"must be one of {_listed([*ANSWERS, HTML])}")
+    raise _invalid("output", f"must be one of {_listed([*ANSWERS, *REPORTS])}")
 
 
 def _header(scope: Scope, name: bytes) -> str:

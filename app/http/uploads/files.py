@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import metrics
 from app.errors import DataError, EngineUnavailableError, OverloadedError, ServiceError
-from app.files.layout import Format
+from app.files.layout import WHOLE_FILES, Format
 from app.files.reading import Survey, open_table
 from app.files.results import ResultColumns
 from app.files.table import Table, texts_of
@@ -28,10 +28,11 @@ from app.http.auth.meter import Meter, meter_of
 from app.http.body import ClientGoneError, respond_and_discard
 from app.http.problems import Problem, problem_of
 from app.http.uploads.file_places import Transfers, Turns
-from app.http.uploads.file_report import MEDIA_TYPE, ReportRequest, report_steps
+from app.http.uploads.file_report import REPORTS, ReportRequest, report_steps
 from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, parse_file_request
 from app.http.uploads.piecewise import BrokenOffError, Piecewise
 from app.http.uploads.spool import SlowClient, TooSlowError, Upload, spool_body
+from app.http.uploads.whole_answer import WholeAnswer
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions
 from app.settings import Settings
@@ -145,7 +146,7 @@ class FilesEndpoint:
                 page = step
                 if gone.done():
                     raise ClientGoneError
-        await send(_head(MEDIA_TYPE, table))
+        await send(_head(REPORTS[report.output], table))
         await _send(send, page, gone, client)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -169,20 +170,31 @@ class FilesEndpoint:
         piecewise = Piecewise(classifier.without_cache(), patience, gone, limited)
         await send(_start(request.answer, table, columns, classifier.model.reference))
         client = SlowClient(self._settings.file_stall, self._settings.file_transfer, "took")
-        await _send(send, encoder.head(), gone, client)
+        whole = WholeAnswer(encoder, self._settings.file_folder) if request.answer in WHOLE_FILES else None
+
+        async def give(data: bytes) -> None:
+            await (_send(send, data, gone, client) if whole is None else asyncio.to_thread(whole.take, data))
+
         # Rows that have to wait for each other's allowance are not to wait for all of a window's.
         windows = table.windows(min(_WINDOW_ROWS, limited.most), _WINDOW_CHARACTERS)
         try:
+            await give(encoder.head())
             while (window := await _next(windows)) is not None:
                 texts = texts_of(window, keep_na=request.options.keep_na)
                 await piecewise.count(len(texts))
                 # Somebody else's while this one waits for its allowance or its client, for as long as that is.
                 async with self._turns.turn(gone):
                     results = [columns.result(outcome) for outcome in await piecewise.classify(texts)]
-                await _send(send, await asyncio.to_thread(encoder.encode, window, results), gone, client)
+                await give(await asyncio.to_thread(encoder.encode, window, results))
                 metrics.FILE_ROWS.inc(len(results))
+            pieces = iter(()) if whole is None else whole.pieces()
+            while (piece := await _next(pieces)) is not None:
+                await _send(send, piece, gone, client)
         except (DataError, OverloadedError) as error:
             raise BrokenOffError(str(error)) from error
+        finally:
+            if whole is not None:
+                whole.close()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

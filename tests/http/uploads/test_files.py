@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from starlette.types import Message, Receive
 
 from app.errors import DeadlineError, OverloadedError
+from app.files import workbook as workbooks
 from app.http.body import ClientGoneError
 from app.http.uploads.file_places import Turns
 from app.http.uploads.files import FilesEndpoint
@@ -36,6 +38,7 @@ from tests.files.tables import table_of, workbook
 from tests.http.shapes import assert_problem, sample
 from tests.report.scored import Row, scored
 
+MEDIA_OF_WORKBOOKS = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 REVIEWS = b"id,review\n1,a good film\n2,\n3,bad\n"
 CSV_TYPE = {"Content-Type": "text/csv"}
 OK = {"unknown": 0.0, "judgement": "ok"}
@@ -209,6 +212,27 @@ async def test_a_workbook() -> None:
     ]
 
 
+async def test_a_workbook_is_the_answer() -> None:
+    """Whole, in the end, with the headers of any other; nothing is left on the disk; too many rows are refused."""
+    response = await post(b"id,review\n1,a good film\n2,=1+1\n3,\n", "?format=csv&output=xlsx")
+    assert response.headers["content-type"] == MEDIA_OF_WORKBOOKS
+    assert (response.headers["x-rows"], response.headers["x-model"]) == ("3", "tiny/1")
+    [sheet] = openpyxl.load_workbook(io.BytesIO(response.content)).worksheets
+    assert [row[:3] for row in sheet.iter_rows(values_only=True)] == [
+        ("id", "review", "label"),
+        (1, "a good film", "positive"),
+        (2, "=1+1", "positive"),
+        (3, None, None),
+    ]
+
+
+async def test_what_no_workbook_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """422, before anything is computed."""
+    monkeypatch.setattr(workbooks, "MOST_ROWS", 3)
+    response = await post(b"review\na\nb\nc\n", "?format=csv&output=xlsx")
+    assert "do not fit into a sheet of Excel" in assert_problem(response, 422, "invalid_file")["detail"]
+
+
 async def test_names_in_headers_are_encoded() -> None:
     """Whatever a column is called."""
     response = await post("Bewertung\r\n".replace("w", "ü").encode() + b"good\n")
@@ -312,6 +336,19 @@ async def test_a_report_that_cannot_be(content: bytes, query: str, code: str, sa
     problem = assert_problem(response, 422, code)
     assert says in problem["detail"]
     assert field in {None, *(error["field"] for error in problem.get("errors", []))}
+
+
+async def test_a_report_as_a_workbook() -> None:
+    """The rows as they were sent, and the report's tables."""
+    query = "?output=report-xlsx&group_by=shop&time_column=day"
+    async with client_of(application()) as client:
+        response = await client.post(f"/files{query}", content=SCORED, headers=CSV_TYPE)
+    assert response.headers["content-type"] == MEDIA_OF_WORKBOOKS
+    book = openpyxl.load_workbook(io.BytesIO(response.content))
+    assert book.sheetnames[0] == "rows"
+    assert {"shares", "by-shop", "over-time"} < set(book.sheetnames)
+    assert book["rows"].max_row == 601
+    assert [cell.value for cell in book["rows"][1]] == next(csv.reader(SCORED.decode().splitlines()))
 
 
 async def test_what_only_a_report_knows() -> None:
