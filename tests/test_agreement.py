@@ -28,7 +28,8 @@ def compared(*configs: ModelConfig) -> Comparison:
 
 def differs(found: Difference | None, *, changed: bool, score: float) -> None:
     assert found is not None
-    assert (found.changed, found.score) == (changed, pytest.approx(score))
+    assert found.changed == changed
+    assert found.score == pytest.approx(score)
 
 
 def test_the_same_labels_are_compared_by_name() -> None:

@@ -106,7 +106,7 @@ class RayEngine:
             except (RayError, RayServeException, TimeoutError) as error:
                 logger.warning("no engine yet: %s", type(error).__name__)
                 await asyncio.sleep(1)
-        metrics.ENGINE_READY.set(1)
+        metrics.tell_engine_ready(0, True)
 
     def admit(self, texts: int, tokens: int) -> None:
         """Refuse what would exceed a bound. See ``Engine.admit``."""
@@ -118,6 +118,11 @@ class RayEngine:
     def drain_seconds(self, texts: int) -> float:
         """See ``Engine.drain_seconds``."""
         return drain_seconds(self._queued + texts, self._texts_per_second)
+
+    def expected_wait(self) -> float:
+        """See ``Engine.expected_wait``."""
+        rate = self._texts_per_second
+        return self._queued / rate if rate else 0.0
 
     def submit(self, batch: TextBatch, deadline: float) -> Ticket:
         """Queue texts. See ``Engine.submit``."""
