@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.agreement import comparison_of
 from app.errors import EngineUnavailableError, InferenceError
@@ -100,6 +101,17 @@ def pair_of(tiny_model: StoredModel) -> Callable[..., Any]:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_PAUSE_SECONDS", 0.0)
+
+
+async def test_its_series_begin_with_it(pair_of: Callable[..., Any]) -> None:
+    """At 0: of a counter that appears with its first event, ``rate`` misses the event."""
+    async with pair_of() as pair:
+        version = pair.candidate.model.version
+        labels = {"model": "tiny", "version": str(version), "against": pair.served.model.reference}
+        for outcome in ("compared", "failed", "incomparable", "dropped_full", "dropped_late"):
+            name = "sentiment_shadow_texts_total"
+            assert REGISTRY.get_sample_value(name, {**labels, "outcome": outcome}) == 0
+        assert REGISTRY.get_sample_value("sentiment_shadow_changes_total", labels) == 0
 
 
 async def test_texts_are_judged_once_more_and_compared(pair_of: Callable[..., Any]) -> None:
