@@ -237,7 +237,7 @@ def _leave_fault(options: argparse.Namespace, fault: str) -> None:
     """Tell the supervisor why this process cannot serve, beside the engine's socket."""
     from app.process.sockets import fault_file
 
-    for engine in getattr(options, "engine", None) or [getattr(options, "socket", None)]:
+    for engine in [options.socket] if "socket" in options else getattr(options, "engine", []):
         with suppress(OSError):
             fault_file(engine).write_text(fault, encoding="utf-8")
 

@@ -52,7 +52,8 @@ def configure(level: str, style: str) -> None:
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    # Names of libraries that add something to every record begin with an underscore.
+    extras = {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}
     for variable in (request_id, trace_id):
         if variable.name not in extras and (current := variable.get()) is not None:
             extras[variable.name] = current

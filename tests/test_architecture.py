@@ -237,6 +237,7 @@ def test_the_environment_is_read_in_few_places() -> None:
         "app.metrics",
         "app.process.pulse",
         "app.process.child",
+        "app.process.groups",
         "app.native.compiler",
         "app.tracing",
         "app.training.command",
