@@ -23,7 +23,7 @@ async def send(method: str, path: str, **options: Any) -> httpx.Response:
         return await client.request(method, path, **options)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/classify/1", "/health", "/models/tiny/1", "/%ff", "/models/"])
+@pytest.mark.parametrize("path", ["/nothing", "/classify/1", "/health", "/models/tiny/1/2", "/%ff", "/models/"])
 async def test_unknown_paths(path: str) -> None:
     """404 of the common shape; counted under one name, whatever the path."""
     before = sample("sentiment_requests_total", route="unmatched", method="GET", status="404")
