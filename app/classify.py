@@ -39,8 +39,8 @@ _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 _JSON = (Format.JSON, Format.JSONL)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``classify``."""
+def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is scored and where the results go."""
     written = tuple(map(str, WRITTEN))
     parser.add_argument(
         "inputs",
@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="disarm values that a spreadsheet would compute",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``classify``."""
+    add_place_arguments(parser)
     report = parser.add_argument_group("a report on what was scored")
     report.add_argument("--report", metavar="REPORT.HTML", help="also a page with shares, words, times, groups")
     add_report_arguments(report)

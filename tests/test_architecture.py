@@ -83,8 +83,8 @@ ROOMS: dict[str, set[str]] = {
         *("process", "sampling", "serving", "settings", "store", "tracing"),
     },
     "fleet": {
-        *("assembly", "classify", "engine", "engine_process", "errors", "files", "http", "main", "metrics", "scoring"),
-        *("sentiment", "settings", "store"),
+        *("assembly", "classify", "engine", "engine_process", "errors", "files", "flags", "http", "labels", "main"),
+        *("metrics", "scoring", "sentiment", "settings", "store"),
     },
     "rollout": {"agreement", "errors", "labels", "metrics", "process", "store"},
     "supervisor_process": {"errors", "labels", "metrics", "process", "rollout", "settings", "store"},

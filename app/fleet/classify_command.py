@@ -12,28 +12,29 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from app.classify import add_arguments as add_classify_arguments
-from app.classify import classify_file, expanded, files_of, survey_of
+from app.classify import add_place_arguments, classify_file, expanded, files_of, survey_of
 from app.errors import DataError, OptionError, SentimentError
-from app.files.arguments import explained, read_options
+from app.files.arguments import add_read_arguments, explained, read_options
 from app.files.job import say
 from app.files.layout import STANDARD
+from app.files.options import OnBadRow
+from app.flags import add_compute_arguments, add_store_argument
 from app.fleet.cluster import add_address_argument, joined
+from app.labels import REFERENCES
 from app.scoring import load_scorer
+from app.settings import default_of
 from app.store import ModelStore
-
-_ELSEWHERE = {
-    "url": "is of `classify`: here the cluster scores",
-    "report": "is of `report`, which reads the results",
-}
-"""Options of ``classify`` that mean nothing here, and what to do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``ray-classify``."""
     parser.description = "Label the texts of many files on a Ray cluster whose nodes see the same folders."
-    add_classify_arguments(parser)
+    add_place_arguments(parser)
+    add_read_arguments(parser.add_argument_group("how INPUT is read"), "INPUT", tuple(OnBadRow))
     cluster = parser.add_argument_group("scored by a Ray cluster")
+    cluster.add_argument("--model", default=default_of("model"), help=f"{REFERENCES} (now %(default)s)")
+    add_store_argument(cluster)
+    add_compute_arguments(cluster)
     add_address_argument(cluster)
     cluster.add_argument("--processes", type=int, metavar="N", help="at once, at most (default: as cores allow)")
     cluster.add_argument("--cpus", type=float, metavar="N", default=1.0, help="cores of each (default: %(default)s)")
@@ -46,11 +47,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SentimentError: an option or the model is not as it should be.
     """
-    for option, reason in _ELSEWHERE.items():
-        if getattr(args, option) is not None:
-            raise OptionError(option, reason)
     if args.out is None or STANDARD in (args.out, *args.inputs):
         raise OptionError("out", "must be a folder, and the inputs files in folders, that all nodes see")
+    args.report = None
     args.out = f"{Path(args.out).absolute()}/"
     args.threads = args.threads or max(1, int(args.cpus))
     read_options(args)

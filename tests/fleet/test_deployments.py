@@ -105,8 +105,6 @@ def test_pools_as_they_are_given() -> None:
         ("a.csv", OptionError),
         ("a.csv --out -", OptionError),
         ("- --out scored/", OptionError),
-        ("a.csv --out scored/ --url http://127.0.0.1:1", OptionError),
-        ("a.csv --out scored/ --report page.html", OptionError),
         ("a*.csv --out scored/", DataError),
         ("a.odt --out scored/", DataError),
     ],
