@@ -237,7 +237,8 @@ def _leave_fault(options: argparse.Namespace, fault: str) -> None:
     """Tell the supervisor why this process cannot serve, beside the engine's socket."""
     from app.process.sockets import fault_file
 
-    for engine in getattr(options, "engine", None) or [getattr(options, "socket", None)]:
+    given = vars(options)
+    for engine in [given["socket"]] if "socket" in given else given.get("engine", []):
         with suppress(OSError):
             fault_file(engine).write_text(fault, encoding="utf-8")
 
