@@ -196,7 +196,8 @@ class GenerationsCollector(Collector):
         gauges = (file for file in serving if "gauge_" in file)
         everything |= {family.name: family for family in _merged(gauges) if family.name == self._info}
         for name, samples in self._samples_by_model().items():
-            everything[name].samples = list(samples.values())
+            if name in everything:  # else it came meanwhile
+                everything[name].samples = list(samples.values())
         by_engine = self._samples_of_engines()
         for name in self._of_engines & everything.keys():
             # What other processes say of the same thing, they say by role.
@@ -247,5 +248,14 @@ class GenerationsCollector(Collector):
 
 def _merged(files: Iterable[str]) -> Iterable[Metric]:
     """What several processes wrote, as one process would have written it."""
-    merged: Iterable[Metric] = MultiProcessCollector.merge(list(files))  # type: ignore[no-untyped-call]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(list(filter(_begun, files)))  # type: ignore[no-untyped-call]
     return merged
+
+
+def _begun(file: str) -> bool:
+    """Whether something is written there: a process that starts makes its files first, which the library cannot read
+    then, and those of one that has ended may be gone."""
+    try:
+        return Path(file).stat().st_size > 0
+    except FileNotFoundError:
+        return False

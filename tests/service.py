@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -50,8 +51,9 @@ class Service:
 
     def metrics(self) -> dict[str, float]:
         """All samples of ``/metrics``, by name and labels as they are written."""
-        text = httpx.get(f"{self.url}/metrics", timeout=60).text
-        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        response = httpx.get(f"{self.url}/metrics", timeout=60)
+        assert response.status_code == HTTPStatus.OK, self.output.read_text()
+        lines = (line.rpartition(" ") for line in response.text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 
     def children(self, role: str) -> list[int]:

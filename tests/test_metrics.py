@@ -13,10 +13,17 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
-from app.metric_types import BatchHistogram, LabelledCollector, MetricsBuffer
+from app.metric_types import (
+    BatchHistogram,
+    GenerationFiles,
+    GenerationsCollector,
+    LabelledCollector,
+    MetricsBuffer,
+)
 from app.process.child import Child
 from tests.inference_routes import inference_routes
 
@@ -279,6 +286,19 @@ def test_what_a_loop_left_is_written_by_the_next(registry: CollectorRegistry) ->
     assert registry.get_sample_value("texts_total") == 0
     asyncio.run(count())
     assert registry.get_sample_value("texts_total") == 2
+
+
+def test_files_of_processes_that_begin_or_end_are_passed_over(tmp_path: Path) -> None:
+    """A process that starts makes its files before it writes to them, and one that ends takes gauges away."""
+    written, empty = tmp_path / "counter_worker-0.db", tmp_path / "counter_explainer-0.db"
+    values = MmapedDict(str(written))  # type: ignore[no-untyped-call]
+    key = mmap_key("texts", "texts_total", [], [], "Texts.")
+    values.write_value(key, 2.0, 0.0)  # type: ignore[no-untyped-call]
+    values.close()  # type: ignore[no-untyped-call]
+    empty.touch()
+    files = [str(written), str(empty), str(tmp_path / "gauge_livesum_explainer-0.db")]
+    collector = GenerationsCollector([GenerationFiles({}, files, serves=True)], frozenset(), frozenset(), "info")
+    assert "\ntexts_total 2.0\n" in generate_latest(collector).decode()
 
 
 def test_generations_are_told_apart_by_model(tmp_path: Path) -> None:

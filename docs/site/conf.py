@@ -31,7 +31,7 @@ html_copy_source = False
 html_show_sphinx = False
 
 _PAGES = {
-    "Use it": ["python", "files", "commands", "clients", "explanations", "feedback"],
+    "Use it": ["first-minutes", "python", "files", "commands", "clients", "explanations", "feedback"],
     "Run it": ["operations", "security", "reliability", "scale", "runbook"],
     "Change it": ["training"],
 }
