@@ -5,44 +5,24 @@ Runs in the supervisor's process; HTTP workers divide the requests (see ``servin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from app.process.succession import HAND_OVER_SECONDS
-from app.rollout.beside import Beside
-from app.rollout.orders import NOBODY, Orders, RefusedError, check_alike, resolved
-from app.rollout.roster import Roster, Share
-from app.store import ModelStore, StoredModel
+from app.rollout.orders import check_alike, resolved
+from app.rollout.roster import Share
+from app.rollout.sharing import Sharing
 
 
-class Canary:
-    """Changes the share.
+class Canary(Sharing):
+    """Changes what share of the requests is answered by another version."""
 
-    Args:
-        store: where models are.
-        beside: what is loaded.
-        roster: tells workers.
-        orders: one at a time, these and others.
-        served: tells the version that is served.
-    """
-
-    def __init__(
-        self,
-        store: ModelStore,
-        beside: Beside,
-        roster: Roster,
-        orders: Orders,
-        served: Callable[[], StoredModel],
-    ) -> None:
-        self._store = store
-        self._beside = beside
-        self._roster = roster
-        self._orders = orders
-        self._served = served
+    @property
+    def share(self) -> Share | None:
+        """Who answers which share."""
+        return self._roster.canary
 
     def document(self) -> dict[str, Any]:
         """What answers which share; None: nothing."""
-        share = self._roster.canary
+        share = self.share
         return {"canary": share and {"model": share.model, "percent": share.percent}}
 
     def divide(self, reference: str, percent: float, who: str) -> None:
@@ -58,10 +38,7 @@ class Canary:
         """
         with self._orders.one("canary", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
             attempt["version"] = name = resolved(self._store, reference)
-            model = self._beside.model(name)
-            if model is None:
-                raise RefusedError("model_not_found", f"{name} is not loaded beside what is served; load it first")
-            check_alike(model, self._served())
+            check_alike(self._loaded(name), self._served())
             self._set(Share(name, percent) if percent else None)
 
     def take_back(self, reason: str, who: str, *, dry_run: bool) -> None:
@@ -83,8 +60,4 @@ class Canary:
                 self._roster.count_taken_back()
 
     def _set(self, share: Share | None) -> None:
-        number = self._roster.divide(share)
-        self._roster.wait(number, self._beside.workers, HAND_OVER_SECONDS)
-
-    def _state(self) -> str:
-        return str(self._roster.canary or NOBODY)
+        self._wait(self._roster.divide(share))

@@ -5,45 +5,26 @@ Runs in the supervisor's process; HTTP workers have the texts judged (see ``serv
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from app.agreement import comparison_of
-from app.process.succession import HAND_OVER_SECONDS
-from app.rollout.beside import Beside
-from app.rollout.orders import NOBODY, Orders, RefusedError, resolved
-from app.rollout.roster import Roster, Share
-from app.store import ModelStore, StoredModel
+from app.rollout.orders import RefusedError, resolved
+from app.rollout.roster import Share
+from app.rollout.sharing import Sharing
+from app.store import StoredModel
 
 
-class Shadowing:
-    """Changes the share.
+class Shadowing(Sharing):
+    """Changes what share of the texts is judged by another version too."""
 
-    Args:
-        store: where models are.
-        beside: what is loaded.
-        roster: tells workers.
-        orders: one at a time, these and others.
-        served: tells the version that is served.
-    """
-
-    def __init__(
-        self,
-        store: ModelStore,
-        beside: Beside,
-        roster: Roster,
-        orders: Orders,
-        served: Callable[[], StoredModel],
-    ) -> None:
-        self._store = store
-        self._beside = beside
-        self._roster = roster
-        self._orders = orders
-        self._served = served
+    @property
+    def share(self) -> Share | None:
+        """Who judges which share."""
+        return self._roster.shadow
 
     def document(self) -> dict[str, Any]:
         """What judges which share, and what of it is compared; None: nothing."""
-        share = self._roster.shadow
+        share = self.share
         model = None if share is None else self._beside.model(share.model)
         comparison = None if model is None else comparison_of(self._served().config, model.config)
         if share is None or comparison is None:
@@ -63,16 +44,10 @@ class Shadowing:
         """
         with self._orders.one("shadow", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
             attempt["version"] = name = resolved(self._store, reference)
-            model, served = self._beside.model(name), self._served()
-            if model is None:
-                raise RefusedError("model_not_found", f"{name} is not loaded beside what is served; load it first")
+            model, served = self._loaded(name), self._served()
             if comparison_of(served.config, model.config) is None:
                 raise RefusedError("model_refused", _apart(served, model))
-            number = self._roster.cast_shadow(Share(name, percent) if percent else None)
-            self._roster.wait(number, self._beside.workers, HAND_OVER_SECONDS)
-
-    def _state(self) -> str:
-        return str(self._roster.shadow or NOBODY)
+            self._wait(self._roster.cast_shadow(Share(name, percent) if percent else None))
 
 
 def _apart(served: StoredModel, model: StoredModel) -> str:
