@@ -73,7 +73,7 @@ def before_call(_: Any, case: Any, **__: Any) -> None:
         if case.query.get("format") == "lines":
             usual["text_column"] = "text"
         # A report is on a file that was scored before, which no document can describe.
-        usual |= {"output": "csv"} if case.query.get("output") == "html" else {}
+        usual |= {"output": "csv"} if case.query.get("output") in ("html", "report-xlsx") else {}
         case.query = {name: usual.get(name, value) for name, value in case.query.items() if name not in _OF_REPORTS}
     if case.body is not NOT_SET and path in _BODIES:
         case.body = _BODIES[path](case)
@@ -151,7 +151,10 @@ def _file(case: Any) -> bytes:
 
 
 def _classify(case: Any) -> Any:
-    return {**case.body, "model": "tiny"} if "model" in case.body else case.body
+    body = {**case.body, "model": "tiny"} if "model" in case.body else case.body
+    if "aspects" in body:
+        body = {**body, "explain": list(dict.fromkeys([*body.get("explain", []), "aspects"]))}
+    return body
 
 
 def _feedback(case: Any) -> Any:
@@ -165,6 +168,10 @@ _BODIES: dict[str, Callable[[Any], Any]] = {
     "/": _hugging_face,
     "/classify": _classify,
     "/predict": _predict,
+    "/models/{name}": _hugging_face,
+    "/models/{name}/{version}": _hugging_face,
+    "/models/{name}/predict": _predict,
+    "/models/{name}/{version}/predict": _predict,
     FEEDBACK_PATH: _feedback,
 }
 
