@@ -81,8 +81,8 @@ def test_the_example_of_aspects_is_true() -> None:
     explainer = NetworkExplainer(SHIPPED.open(Settings().model))
     page = (Path(__file__).parent.parent.parent / "docs" / "explanations.md").read_text()
     shown = next(it for it in re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if '"aspects"' in it)
-    found = explainer.explain("The food was wonderful, but the service was slow.", "aspects", 0)
-    assert json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 3)) == json.loads(shown)["explanation"]
+    found = json.dumps(explainer.explain("The food was wonderful, but the service was slow.", "aspects", 0))
+    assert json.loads(found, parse_float=lambda digits: round(float(digits), 3)) == json.loads(shown)["explanation"]
 
 
 @pytest.mark.parametrize(("given", "floor"), [(True, 0.90), (False, 0.87)], ids=["given", "found"])
