@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from app.process.control import ROSTER_SECONDS
@@ -59,10 +60,8 @@ class Roster:
             settled: whether all versions are in it that were to be there from the start, so that workers may say that
                 they are ready.
         """
-        with self._changed:
-            self._number += 1
+        with self._change():
             self._entries, self._settled = list(entries), settled
-            self._changed.notify_all()
             return self._number
 
     @property
@@ -72,10 +71,8 @@ class Roster:
 
     def divide(self, share: Share | None) -> int:
         """Have a version answer a share of the requests that name none; the number of this roster. See ``publish``."""
-        with self._changed:
-            self._number += 1
+        with self._change():
             self._canary = share
-            self._changed.notify_all()
             return self._number
 
     @property
@@ -85,10 +82,8 @@ class Roster:
 
     def cast_shadow(self, share: Share | None) -> int:
         """Have a version judge a share of the texts; the number of this roster. See ``publish``."""
-        with self._changed:
-            self._number += 1
+        with self._change():
             self._shadow = share
-            self._changed.notify_all()
             return self._number
 
     def shares(self, model: str) -> list[Share]:
@@ -97,19 +92,23 @@ class Roster:
 
     def end_shares(self, model: str) -> None:
         """Have a version be neither canary nor shadow."""
-        with self._changed:
-            self._number += 1
+        with self._change():
             if self._canary is not None and self._canary.model == model:
                 self._canary = None
             if self._shadow is not None and self._shadow.model == model:
                 self._shadow = None
-            self._changed.notify_all()
 
     def count_taken_back(self) -> None:
         """Have it known that a share was taken back."""
+        with self._change():
+            self._taken_back += 1
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Change what workers are told: the roster gets its next number first, and all who wait are woken last."""
         with self._changed:
             self._number += 1
-            self._taken_back += 1
+            yield
             self._changed.notify_all()
 
     def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
