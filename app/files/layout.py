@@ -26,6 +26,8 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+WORKBOOK_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+"""Media type of a workbook of Excel."""
 WRITTEN = (Format.CSV, Format.TSV, Format.JSONL, Format.PARQUET, Format.XLSX)
 """Formats of results; the others are only read."""
 DELIMITED = (Format.CSV, Format.TSV)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from app.files.layout import Format
+from app.files.layout import WORKBOOK_TYPE, Format
 from app.files.options import OnBadRow, Quoting
 from app.http.openapi.texts import UNKNOWN_MODEL, responses
 from app.http.problems import Problem
@@ -167,7 +167,7 @@ FILES: dict[str, Any] = {
                     "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
                     f"17,{REVIEW},positive,0.993,15,false,0.0,ok,\n",
                 },
-                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
+                WORKBOOK_TYPE: {
                     "schema": _BINARY,
                     "example": "PK...",
                 },

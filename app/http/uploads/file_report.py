@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.files.layout import WORKBOOK_TYPE
 from app.files.table import Table, header_of
 from app.report.columns import check_groups
 from app.report.findings import Findings, Wanted
@@ -19,7 +20,7 @@ HTML = "html"
 WORKBOOK = "report-xlsx"
 REPORTS = {
     HTML: "text/html; charset=utf-8",
-    WORKBOOK: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    WORKBOOK: WORKBOOK_TYPE,
 }
 """Media types by ``output``."""
 _LONGEST_NAME = 200

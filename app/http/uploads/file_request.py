@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 from app.errors import DataError, OptionError
-from app.files.layout import Format, Layout
+from app.files.layout import WORKBOOK_TYPE, Format, Layout
 from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.http.problems import Problem
 from app.http.uploads.file_report import REPORTS, ReportRequest, report_request
@@ -26,13 +26,13 @@ MEDIA_TYPES = {
     "text/tab-separated-values": Format.TSV,
     "application/x-ndjson": Format.JSONL,
     "application/jsonl": Format.JSONL,
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
+    WORKBOOK_TYPE: Format.XLSX,
     "application/vnd.apache.parquet": Format.PARQUET,
 }
 ANSWERS = {
     Format.JSONL: "application/x-ndjson",
     Format.CSV: "text/csv; charset=utf-8",
-    Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    Format.XLSX: WORKBOOK_TYPE,
 }
 _LIBRARIES = {Format.PARQUET: "pyarrow", Format.XLSX: "openpyxl"}
 """What some formats need."""
