@@ -86,6 +86,7 @@ class RedisCache:
         """Write what is pending, within the timeout, and close the connections."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._written.wait(), self._timeout)
+        self._written.clear()  # what comes now opens no connection any more
         await self._reads.close()
         await self._writes.close()
         if self._timer is not None:

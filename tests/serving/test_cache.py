@@ -307,3 +307,13 @@ async def test_pending_writes_are_bounded() -> None:
     assert len(cache._unwritten) == 10_000
     assert sample("sentiment_cache_writes_dropped_total", reason="queue_full") == dropped + 10_000
     await cache.close()
+
+
+async def test_what_comes_after_the_end_opens_no_connection() -> None:
+    """A text may be computed a moment after its cache was closed."""
+    cache = RedisCache(f"redis://127.0.0.1:{free_port()}/0", classes=2, timeout=0.05, ttl=60)
+    await cache.close()
+    cache.put(b"key", VALUE)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert cache._writes._connecting is None
