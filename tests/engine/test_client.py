@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -63,8 +63,9 @@ async def engine(path: Path, predictor: Gate | Recorder, model: ServedModel = MO
 
 
 @asynccontextmanager
-async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngine]:
-    remote = RemoteEngine([path], QueueLimits(max_pending, 10_000, 1e6), MODEL)
+async def linked(paths: Sequence[Path], limits: QueueLimits, own: int = 0) -> AsyncIterator[RemoteEngine]:
+    """What a worker has of the engines at these places."""
+    remote = RemoteEngine(paths, limits, MODEL, own)
     starting = asyncio.create_task(remote.start())
     try:
         yield remote
@@ -72,6 +73,10 @@ async def worker(path: Path, max_pending: int = 100) -> AsyncIterator[RemoteEngi
         await remote.close()
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
+
+
+def worker(path: Path, max_pending: int = 100) -> AbstractAsyncContextManager[RemoteEngine]:
+    return linked([path], QueueLimits(max_pending, 10_000, 1e6))
 
 
 def disconnect(remote: RemoteEngine) -> None:

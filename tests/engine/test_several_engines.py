@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from app.engine.client import RemoteEngine, chosen
 from app.engine.engine_server import EngineServer
 from app.errors import EngineUnavailableError, OverloadedError
 from tests.engine.test_batcher import FAR, apart, firsts_of, text
-from tests.engine.test_client import MODEL, Gate, engine, in_flight
+from tests.engine.test_client import Gate, engine, in_flight, linked
 from tests.waiting import LIMIT, until
 
 
@@ -55,16 +55,8 @@ def test_who_does_not_answer_gets_nothing() -> None:
     assert chosen([away]) is None
 
 
-@asynccontextmanager
-async def worker(paths: Sequence[Path], own: int = 0, max_pending: int = 1_000) -> AsyncIterator[RemoteEngine]:
-    remote = RemoteEngine(paths, QueueLimits(max_pending, 1_000_000, 20.0), MODEL, own)
-    starting = asyncio.create_task(remote.start())
-    try:
-        yield remote
-    finally:
-        await remote.close()
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+def worker(paths: Sequence[Path], own: int = 0, max_pending: int = 1_000) -> AbstractAsyncContextManager[RemoteEngine]:
+    return linked(paths, QueueLimits(max_pending, 1_000_000, 20.0), own)
 
 
 def all_ready(remote: RemoteEngine) -> bool:
