@@ -57,14 +57,19 @@ class Service:
         return {name: float(value) for name, _, value in lines}
 
     def children(self, role: str) -> list[int]:
-        """Process ids of the engine or the HTTP workers."""
+        """Process ids of the engines or the HTTP workers."""
+        return list(self.commands(role))
+
+    def commands(self, role: str) -> dict[int, list[str]]:
+        """Command line of each engine or HTTP worker, by process id; each is read once, as it may end at any time."""
         tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        found = []
+        found = {}
         for pid in tasks:
-            # One that has just ended is listed a moment longer than it can be read.
+            # One that has just ended is listed a moment longer than it can be read, and its command line is empty then.
             with suppress(FileNotFoundError, ProcessLookupError):
-                if f"_{role}" in Path(f"/proc/{pid}/cmdline").read_text():
-                    found.append(int(pid))
+                line = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                if any(f"_{role}" in word for word in line):
+                    found[int(pid)] = line
         return found
 
     def stop(self) -> int:

@@ -15,9 +15,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -198,7 +196,7 @@ class Operator:
         """Process id of each version's engine."""
         shown = await self.shown()
         digests = {it["digest"]: it["version"] for it in (shown["served"], *shown["beside"])}
-        lines = {pid: _command_line(pid) for pid in self._service.children("engine")}
+        lines = {pid: " ".join(line) for pid, line in self._service.commands("engine").items()}
         return {version: pid for digest, version in digests.items() for pid, line in lines.items() if digest in line}
 
     async def kill(self, version: int) -> None:
@@ -212,12 +210,6 @@ class Operator:
             return False
         named = {"text": "a film", "model": f"{self._model}/{version}"}
         return (await self._client.post("/classify", json=named)).status_code == 200
-
-
-def _command_line(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    return ""
 
 
 async def until(condition: Callable[[], Awaitable[object]], what: str, limit: float = 120.0) -> float:

@@ -109,8 +109,7 @@ def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 def engines(service: Service) -> dict[str, int]:
     """Process id of each engine by its socket."""
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in service.children("engine")}
-    return {line[line.index("--socket") + 1]: pid for pid, line in lines.items()}
+    return {line[line.index("--socket") + 1]: pid for pid, line in service.commands("engine").items()}
 
 
 def cast_shadow(service: Service) -> None:
