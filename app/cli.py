@@ -131,6 +131,7 @@ def _add_internal(commands: Any) -> None:
     worker.set_defaults(run=_child(_worker))
     engine = commands.add_parser("_engine")
     engine.add_argument("--socket", type=Path, required=True)
+    engine.add_argument("--packed", type=int, required=True)
     engine.add_argument("--pulse", type=int)
     engine.set_defaults(run=_child(_engine))
     explainer = commands.add_parser("_explainer")
@@ -252,7 +253,7 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
 def _engine(settings: Settings, options: argparse.Namespace) -> int:
     from app.engine_process import run_engine
 
-    return run_engine(settings, options.digest, options.socket, options.pulse)
+    return run_engine(settings, options.digest, options.socket, options.packed, options.pulse)
 
 
 def _explainer(settings: Settings, options: argparse.Namespace) -> int:

@@ -30,28 +30,31 @@ _INLINE_SECONDS = 0.008
 """How long the event loop may compute: it has nothing else to do here than to take texts and give answers."""
 
 
-def make_batcher(model: StoredModel, settings: Settings, inline_seconds: float = 0.0) -> MicroBatcher:
-    """An engine in this process, not yet started. See ``MicroBatcher``."""
+def make_batcher(
+    model: StoredModel, settings: Settings, inline_seconds: float = 0.0, file: int | None = None
+) -> MicroBatcher:
+    """An engine in this process, not yet started. See ``MicroBatcher``, and ``load_predictors`` for the file."""
 
     def load() -> Sequence[Predictor]:
         # HTTP workers import this module through ``main`` and must never import torch.
         from app.model.runtimes import load_predictors
 
         threads = settings.threads or usable_cores()
-        return load_predictors(model, settings.device, settings.runtime, settings.precision, threads)
+        return load_predictors(model, settings.device, settings.runtime, settings.precision, threads, file)
 
     queue = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.max_queue_seconds)
     limits = BatchLimits(settings.max_batch_size, settings.max_batch_tokens, settings.max_batch_age, queue)
     return MicroBatcher(load, limits, timed=tracing.asked_for(), inline_seconds=inline_seconds)
 
 
-def run_engine(settings: Settings, digest: str, path: Path, pulse: int | None) -> int:
+def run_engine(settings: Settings, digest: str, path: Path, packed: int, pulse: int | None) -> int:
     """Serve until SIGTERM.
 
     Args:
         settings: all settings.
         digest: of the model that the supervisor resolved.
         path: Unix socket to listen on.
+        packed: file descriptor of what holds the packed model for all its engines, see ``PackedModel.shared``.
         pulse: file descriptor to write signs of life to.
 
     Returns:
@@ -63,10 +66,10 @@ def run_engine(settings: Settings, digest: str, path: Path, pulse: int | None) -
     end_with_parent()
     metrics.begin_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, digest, path, pulse))
+        return runner.run(_serve(settings, digest, path, packed, pulse))
 
 
-async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None) -> int:
+async def _serve(settings: Settings, digest: str, path: Path, packed: int, pulse: int | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -74,7 +77,7 @@ async def _serve(settings: Settings, digest: str, path: Path, pulse: int | None)
     background = []
     model = ModelStore(settings.model_store).open(settings.model, digest)
     logs.context["model"] = model.reference
-    batcher = make_batcher(model, settings, _INLINE_SECONDS)
+    batcher = make_batcher(model, settings, _INLINE_SECONDS, packed)
     if pulse is not None:
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from app.errors import CheckpointError, SentimentError, SettingsError
 from app.labels import parse_reference
+from app.memory_file import memory_file
 from app.metrics import show
 from app.process import sockets
 from app.process.child import Child
@@ -261,9 +263,12 @@ class _Generations:
         digest, silence = ["--digest", model.digest], self._settings.engine_timeout
         # Resolved once: what a label names later is for another generation, not for a child that is started again.
         environment = {f"{PREFIX}MODEL": model.reference}
+        # Engines of one memory node share the packed weights; those that come in their place find them.
+        packed = {node: memory_file("packed-model") for node in {group.node for group in groups} or {0}}
         children = []
-        for name, engine in zip(names, engines, strict=True):
-            child = Child(f"engine-{name}", ["_engine", *digest, "--socket", str(engine)], heartbeat=silence)
+        for name, engine, node in zip(names, engines, [group.node for group in groups] or [0], strict=True):
+            command = ["_engine", *digest, "--socket", str(engine), "--packed", str(packed[node])]
+            child = Child(f"engine-{name}", command, fds=[packed[node]], heartbeat=silence)
             child.environment = environment
             children.append(child)
         for child, group in zip(children, groups, strict=False):
@@ -275,6 +280,8 @@ class _Generations:
 
         def ends() -> None:
             wake.close()
+            for file in packed.values():
+                os.close(file)
             for path in (explainer, *engines, *map(sockets.fault_file, engines)):
                 path.unlink(missing_ok=True)
             self._metrics_in_use.discard(metrics)

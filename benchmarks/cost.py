@@ -20,7 +20,7 @@ from app.model.checkpoint import load_network
 from app.model.native_predictor import NativePredictor
 from app.model.networks import SentimentNetwork
 from app.native import binding
-from app.native.packing import PackedModel
+from app.native.packed_model import PackedModel
 from app.store import ModelConfig, ModelStore
 from benchmarks.engine import Batch, chance_texts
 from benchmarks.machine import machine, versions
@@ -86,7 +86,7 @@ def _reference() -> SentimentNetwork:
 
 def _predictor(network: SentimentNetwork, variant: binding.Variant) -> NativePredictor:
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return NativePredictor.of_packed(PackedModel(network.config, weights, variant), network.config)
+    return NativePredictor(PackedModel(network.config, weights, variant), network.config)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from app.model.native_predictor import NativePredictor
 from app.model.networks import SentimentNetwork
 from app.model.torch_predictor import TorchPredictor
 from app.native import binding
-from app.native.packing import PackedModel
+from app.native.packed_model import PackedModel
 from app.sentiment import TokenIds
 from app.store import ModelConfig, ModelStore
 from benchmarks.engine_graphs import OnnxEngine, OpenVinoEngine, PackedTorchEngine
@@ -104,7 +104,7 @@ def _engines(network: SentimentNetwork) -> dict[str, Engine]:
     for precision in reversed(binding.precisions()):
         variant = next(variant for variant in binding.variants() if variant.precision == precision)
         packed = PackedModel(network.config, weights, variant)
-        engines[f"native {precision}"] = _of(NativePredictor.of_packed(packed, network.config))
+        engines[f"native {precision}"] = _of(NativePredictor(packed, network.config))
     if not binding.precisions():
         print("the native kernel is left out: run `python -m app.native.compiler`\n")
     return engines

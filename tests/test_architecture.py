@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "logs": set(),
     "tracing": {"errors", "logs"},
     "atomic": set(),
+    "memory_file": set(),
     "labels": {"atomic", "errors"},
     "store": {"atomic", "errors", "labels", "sentiment"},
     "golden": {"errors", "sentiment", "store"},
@@ -46,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "model_info": {"histograms", "metrics", "reference", "store"},
     "keys": {"errors", "metrics", "settings"},
     "sampling": {"metrics"},
-    "native": {"errors", "sentiment", "store"},
+    "native": {"errors", "memory_file", "sentiment", "store"},
     "text": {"errors", "golden", "native", "sentiment", "store"},
     "model": {"errors", "golden", "native", "sentiment", "store", "text"},
     "process": {"errors", "settings", "version"},
@@ -87,7 +88,7 @@ ROOMS: dict[str, set[str]] = {
         *("metrics", "scoring", "sentiment", "settings", "store"),
     },
     "rollout": {"agreement", "errors", "labels", "metrics", "process", "store"},
-    "supervisor_process": {"errors", "labels", "metrics", "process", "rollout", "settings", "store"},
+    "supervisor_process": {"errors", "labels", "memory_file", "metrics", "process", "rollout", "settings", "store"},
     "cli": {
         *(
             "classify",

@@ -11,6 +11,7 @@ import logging
 import math
 from array import array
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
@@ -27,7 +28,9 @@ NEEDS_TORCH = "needs PyTorch, which is not installed: install 'sentiment-service
 _CUDA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
-def load_predictors(model: StoredModel, device: str, runtime: str, precision: str, threads: int) -> list[Predictor]:
+def load_predictors(
+    model: StoredModel, device: str, runtime: str, precision: str, threads: int, file: int | None = None
+) -> list[Predictor]:
     """As many warmed-up predictors as keep the device busy, sharing one copy of the weights.
 
     Args:
@@ -38,6 +41,8 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
         precision: ``auto`` (the fastest that the runtime has here; of torch, float32), ``float32``, ``bfloat16`` (on
             the CPU) or ``float16`` (on a GPU).
         threads: threads of all predictors together, at least 1.
+        file: holds the native kernel's weights for several processes, see ``PackedModel.shared``; None: for this one
+            alone.
 
     Raises:
         CheckpointError: the weights are unusable, or the golden texts have other scores; names the file.
@@ -47,7 +52,7 @@ def load_predictors(model: StoredModel, device: str, runtime: str, precision: st
     predictors = None
     try:
         if device == "cpu" and runtime in ("auto", "native"):
-            predictors = _native(model, precision, threads, runtime)
+            predictors = _native(model, precision, threads, runtime, file)
         if predictors is None:
             predictors = [_torch(model, device, runtime, precision, threads)]
     except OverflowError as error:
@@ -100,12 +105,15 @@ def device_bytes(device: str) -> Callable[[], int]:
     return lambda: int(torch.cuda.memory_reserved(device))
 
 
-def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> list[Predictor] | None:
+def _native(model: StoredModel, precision: str, threads: int, runtime: str, file: int | None) -> list[Predictor] | None:
     """Predictors of the C kernel; None where there is no kernel and another runtime may stand in."""
-    from app.model.native_predictor import NativePredictor
+    from app.model.native_predictor import NativePredictor, choose_variant
+    from app.model.weights import read_weights
+    from app.native.packed_model import PackedModel
 
+    read = partial(read_weights, model.path, model.config)
     try:
-        first = NativePredictor(model.path, model.config, precision)
+        variant = choose_variant(precision)
     except LookupError as error:
         if runtime == "native" or precision == "bfloat16":
             raise SettingsError(f"SENTIMENT_RUNTIME, SENTIMENT_PRECISION: {error}") from error
@@ -113,7 +121,11 @@ def _native(model: StoredModel, precision: str, threads: int, runtime: str) -> l
             raise SettingsError(f"{error}; the other runtime, torch, {NEEDS_TORCH}") from error
         logger.warning("%s, falling back to torch, which is several times slower", error)
         return None
-    return [first, *(first.share() for _ in range(threads - 1))]
+    if file is None:
+        packed = PackedModel(model.config, read(), variant)
+    else:
+        packed = PackedModel.shared(file, model.digest, model.config, variant, read)
+    return [NativePredictor(packed, model.config) for _ in range(threads)]
 
 
 def _torch(model: StoredModel, device: str, runtime: str, precision: str, threads: int) -> Predictor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,13 +23,12 @@ from app.store import ModelConfig
 
 _Floats: TypeAlias = "NDArray[np.float32]"
 
-_TABLE_LIMIT = 512 << 20
+TABLE_LIMIT = 512 << 20
 """Bytes of look-up tables above which the input half of layer 0 is computed from the embedding instead."""
 
 _HALF_LIMIT = 65504.0
 _EXPONENT = np.uint16(0x7F80)
 """Bits of a bfloat16 number that are all set in infinity and in what is no number."""
-_LINE = 64
 
 _LOG2_E = math.log2(math.e)
 _LOGISTIC, _TANH = -_LOG2_E, 2 * _LOG2_E
@@ -41,28 +41,34 @@ _CELLS = {
 _POOLINGS = {"last": 0, "mean": 1, "max": 2}
 
 
-class PackedModel:
-    """One model's weights in the layout of one kernel variant; immutable, shared by any number of threads.
+class Packing:
+    """Packs one model's weights.
 
     Args:
         config: sizes.
         weights: as ``weights.read_weights`` returns them.
         variant: the kernel that will read them.
-        table_limit: see ``_TABLE_LIMIT``.
+        keep: puts a tensor where the kernel will find it, on a cache line's boundary; what it returns is not 0, and
+            stands for the tensor's place where the kernel has pointers.
+        table_limit: see ``TABLE_LIMIT``.
 
     Raises:
         OverflowError: weights are too large for the variant's arithmetic.
 
     Attributes:
-        model: what the kernel is called with. Its pointers live as long as this object.
-        variant: as given.
+        model: sizes and places of the head; its pointer to the directions is null.
+        directions: places of each layer's and direction's tensors.
     """
 
     def __init__(
-        self, config: ModelConfig, weights: dict[str, _Floats], variant: Variant, table_limit: int = _TABLE_LIMIT
+        self,
+        config: ModelConfig,
+        weights: dict[str, _Floats],
+        variant: Variant,
+        keep: Callable[[NDArray[Any]], int],
+        table_limit: int = TABLE_LIMIT,
     ) -> None:
-        self.variant = variant
-        self._config, self._weights, self._arrays = config, weights, list[NDArray[Any]]()
+        self._config, self._weights, self._variant, self._put = config, weights, variant, keep
         self._cell, self._scales = _CELLS[config.architecture]
         self._hidden = -(-config.hidden_size // variant.width) * variant.width
         item = 2 if variant.precision == "bfloat16" else 4
@@ -70,7 +76,7 @@ class PackedModel:
         tables = config.vocabulary_size * row * config.directions <= table_limit
         # What overflows is found in the results.
         with np.errstate(over="ignore", invalid="ignore"):
-            self._directions = (Direction * (config.layers * config.directions))(
+            self.directions = (Direction * (config.layers * config.directions))(
                 *(self._direction(layer, d, tables) for layer in range(config.layers) for d in range(config.directions))
             )
             embedding = None
@@ -78,7 +84,6 @@ class PackedModel:
                 table = weights["embedding.weight"]
                 embedding = self._keep(self._operands(_pad(table, (len(table), self._padded(table.shape[1])))))
             self.model = self._model(embedding)
-        del self._weights
 
     def _model(self, embedding: int | None) -> Model:
         config = self._config
@@ -97,7 +102,6 @@ class PackedModel:
             poolings=len(config.pooling),
             pooling=(ctypes.c_int32 * 3)(*(_POOLINGS[name] for name in config.pooling)),
             embedding=embedding,
-            direction=self._directions,
             head=self._keep(_pad(head, (*head.shape[:2], self._hidden))),
             head_bias=self._keep(bias),
         )
@@ -127,46 +131,40 @@ class PackedModel:
         table = self._weights["embedding.weight"] @ self._gate_order(w).reshape(-1, w.shape[2]).T
         table += self._gate_order(bias).ravel()
         self._check(table)
-        if self.variant.precision == "bfloat16":
+        if self._variant.precision == "bfloat16":
             return np.clip(table, -_HALF_LIMIT, _HALF_LIMIT, out=table).astype(np.float16)
         return table
 
     def _gate_order(self, values: _Floats) -> _Floats:
         """(G, H, ...) to [H'/W][G][W][...]."""
         padded = _pad(values, (len(values), self._hidden, *values.shape[2:]))
-        return padded.reshape(len(values), -1, self.variant.width, *values.shape[2:]).swapaxes(0, 1)
+        return padded.reshape(len(values), -1, self._variant.width, *values.shape[2:]).swapaxes(0, 1)
 
     def _product(self, matrix: _Floats, parts: int = 1) -> NDArray[Any]:
         """Weights (G, H, K) to [H'/W][K'][G][W], in bfloat16 to [H'/W][K'/2][G][W][2]; each of K's parts is padded."""
         gates, hidden, inputs = matrix.shape
         size = inputs // parts
         padded = _pad(matrix.reshape(gates, hidden, parts, size), (gates, hidden, parts, self._padded(size)))
-        together = 2 if self.variant.precision == "bfloat16" else 1
+        together = 2 if self._variant.precision == "bfloat16" else 1
         # [H'/W][G][W][K'/2][2] to [H'/W][K'/2][G][W][2]
         steps = self._gate_order(padded.reshape(gates, hidden, -1, together)).transpose(0, 3, 1, 2, 4)
         return self._operands(steps)
 
     def _operands(self, values: _Floats) -> NDArray[Any]:
-        return _bfloat16(values) if self.variant.precision == "bfloat16" else values
+        return _bfloat16(values) if self._variant.precision == "bfloat16" else values
 
     def _padded(self, size: int) -> int:
-        return -(-size // self.variant.multiple) * self.variant.multiple
+        return -(-size // self._variant.multiple) * self._variant.multiple
 
     def _check(self, values: NDArray[Any]) -> None:
         """Refuse numbers that are not finite; integers are the upper halves of float32 numbers."""
         finite = np.isfinite(values) if values.dtype != np.uint16 else (values & _EXPONENT) != _EXPONENT
         if not finite.all():
-            raise OverflowError(f"the weights are too large to be computed with in {self.variant.precision}")
+            raise OverflowError(f"the weights are too large to be computed with in {self._variant.precision}")
 
     def _keep(self, values: NDArray[Any]) -> int:
-        """Address of a contiguous copy on a cache line's boundary that lives as long as this object."""
         self._check(values)
-        memory = np.empty(values.nbytes + _LINE, dtype=np.uint8)
-        start = -memory.ctypes.data % _LINE
-        copy = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
-        copy[...] = values
-        self._arrays.append(memory)
-        return copy.ctypes.data
+        return self._put(values)
 
 
 def _pad(values: _Floats, shape: tuple[int, ...]) -> _Floats:

@@ -33,11 +33,13 @@ class Group:
         cores: which ones; None: any, because there is one group alone, or because a quota says how much may be used
             and not where.
         gpu: what CUDA is to see in its engine; None: everything.
+        node: the memory node that its cores are of, or the first of them.
     """
 
     threads: int
     cores: frozenset[int] | None = None
     gpu: str | None = None
+    node: int = 0
 
     def __str__(self) -> str:
         """For the log."""
@@ -65,6 +67,7 @@ def groups(
     named = device.startswith("cuda:")
     count = engines or len(mine) or (1 if named else _default_engines(usable, len(nodes)))
     order = [core for node in nodes for core in node]
+    node_of = {core: number for number, node in enumerate(nodes) for core in node}
     # With a quota of fewer cores than there are, others may be at work on any of them.
     pinned = binds and 1 < count <= len(order) <= usable
     found = []
@@ -76,6 +79,7 @@ def groups(
                 max(1, threads),
                 frozenset(order[first:end]) if pinned else None,
                 mine[place % len(mine)] if len(mine) > 1 else None,
+                node_of[order[first]] if pinned else 0,
             )
         )
     return found

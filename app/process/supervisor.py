@@ -64,6 +64,10 @@ class Supervisor:
         self._asleep = 0.0
         self.succession = Succession(self._start, patience, longest_request)
         self._signals: list[int] = []
+        # Something to read for each signal, a child's end among them, so that nobody waits for the next look.
+        self._signalled_read, self._signalled_write = os.pipe()
+        for end in (self._signalled_read, self._signalled_write):
+            os.set_blocking(end, False)
         self._ending = False
         # Children hold the reading end: it reports end of file when this process is gone, however it ended.
         self._lifeline_read, self._lifeline_write = os.pipe()
@@ -82,6 +86,8 @@ class Supervisor:
         Returns:
             Exit status: 0 after an orderly end, 1 where children kept failing or had to be killed.
         """
+        signal.set_wakeup_fd(self._signalled_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
         # nohup makes it ignored, and means it.
@@ -118,7 +124,7 @@ class Supervisor:
         return time.monotonic() - self._asleep
 
     def _look_after(self) -> None:
-        """Start again what died, kill what hangs, and wait a moment."""
+        """Start again what died, kill what hangs, and wait for a signal or a moment."""
         now = time.monotonic()
         if now - self._looked > _STALL_SECONDS:
             self._asleep += now - self._looked
@@ -129,7 +135,8 @@ class Supervisor:
         self._watch_heartbeats()
         if not self._ending:
             self.succession.step(self._now())
-        time.sleep(_TICK)
+        if select.select([self._signalled_read], [], [], _TICK)[0]:
+            os.read(self._signalled_read, 4096)
 
     def _given_up(self) -> bool:
         hopeless = self.succession.given_up()

@@ -25,7 +25,7 @@ from app.model.networks import SentimentNetwork
 from app.model.torch_predictor import TorchPredictor
 from app.model.weights import expected_shapes, read_weights
 from app.native import binding
-from app.native.packing import PackedModel
+from app.native.packed_model import PackedModel
 from app.sentiment import Scores, TokenIds
 from app.store import WEIGHTS_FILE, ModelConfig, Pooling
 from tests.checkpoints import add_checkpoint, tiny_config, tiny_network
@@ -47,7 +47,7 @@ def texts_of(config: ModelConfig, count: int = 21, seed: int = 0) -> list[TokenI
 
 def native_of(network: SentimentNetwork, variant: binding.Variant, **options: Any) -> NativePredictor:
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return NativePredictor.of_packed(PackedModel(network.config, weights, variant, **options), network.config)
+    return NativePredictor(PackedModel(network.config, weights, variant, **options), network.config)
 
 
 def assert_close(ours: Sequence[Scores], theirs: Sequence[Scores], tolerance: float) -> None:
@@ -128,7 +128,6 @@ def test_a_score_is_the_same_to_the_last_bit_in_every_batch(architecture: str, l
             together = [score for i in range(0, 37, size) for score in predictor.predict(texts[i : i + size])]
             assert together == alone
         assert predictor.predict(texts[::-1]) == alone[::-1]
-        assert predictor.share(threads=3).predict(texts) == alone
         with ThreadPoolExecutor(3) as pool:
             assert list(pool.map(predictor.predict, [texts] * 6)) == [alone] * 6
 
@@ -161,12 +160,13 @@ def test_saturated_gates_stay_finite(scale: float) -> None:
 
 def test_stored_checkpoints_are_read(tmp_path: Path) -> None:
     stored = add_checkpoint(tmp_path, rating=True)
-    predictor = NativePredictor(stored.path, stored.config, "float32")
+    weights = read_weights(stored.path, stored.config)
+    predictor = NativePredictor(PackedModel(stored.config, weights, choose_variant("float32")), stored.config)
     assert (predictor.runtime, predictor.precision, predictor.device) == ("native", "float32", "cpu")
     texts = texts_of(stored.config)
     expected = TorchPredictor(load_network(stored.path, stored.config)).predict(texts)
     assert_close(predictor.predict(texts), expected, 1e-5)
-    fastest = NativePredictor(stored.path, stored.config, "auto")
+    fastest = NativePredictor(PackedModel(stored.config, weights, choose_variant("auto")), stored.config)
     assert fastest.precision == binding.precisions()[0]
     assert_close(fastest.predict(texts), expected, 1e-2)
 

@@ -75,6 +75,7 @@ def test_engines_do_not_straddle_memory_nodes_or_cores(machine: Machine) -> None
     first, second, *others = groups(system=system)
     assert (first.cores, second.cores) == (frozenset({0, 12, 1, 13, 2, 14}), frozenset({3, 15, 4, 16, 5, 17}))
     assert [min(group.cores or ()) for group in others] == [6, 9]
+    assert [group.node for group in (first, second, *others)] == [0, 0, 1, 1]
 
 
 def test_only_what_may_be_used_is_divided(machine: Machine) -> None:
