@@ -112,7 +112,7 @@ class Suite:
             )
 
     async def rollout(self) -> Any:
-        with self._two_versions(guard="off") as (service, key, expected):
+        with self._two_versions(guard="off", engines=str(self.options.engines)) as (service, key, expected):
             return await roll_outs.rollout(
                 service, self.model, expected, key, rate=self.options.rollout_rate, quiet=15, pause=self.options.pause
             )
@@ -199,6 +199,7 @@ def main() -> int:
     parser.add_argument("--warm-minutes", type=float, default=4, help="eightfold load before the soak")
     parser.add_argument("--soak-rate", type=float, default=150)
     parser.add_argument("--rollout-rate", type=float, default=300, help="requests per second of the roll-outs")
+    parser.add_argument("--engines", type=int, default=1, help="of the version that is served in a roll-out")
     parser.add_argument("--pause", type=float, default=5, help="seconds after each step and kill of a roll-out")
     parser.add_argument("--rounds", type=int, default=6, help="of the shadow: without and with it, in turns")
     parser.add_argument("--shadow-seconds", type=float, default=20, help="of each half of a round")
