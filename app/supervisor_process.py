@@ -69,7 +69,7 @@ def run_supervisor(
     """
     divided = groups(settings.engines, settings.device, visible_gpus(settings.device))
     workers = settings.workers or default_workers(divided)
-    logger.info("%d HTTP workers, and engines with %s", workers, "; ".join(map(str, divided)))
+    logger.info("HTTP workers: %d; engines: %s", workers, "; ".join(map(str, divided)))
     parent = Supervisor(
         # What is free of memory is another thing when a process is started again.
         {**flags, f"{PREFIX}WORKERS": str(workers)},
