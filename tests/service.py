@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 
 import httpx
+
+from app.process.control import CONTROL_SOCKET, ControlClient
 
 START_LIMIT = 180.0
 
@@ -71,6 +74,16 @@ class Service:
                 if any(f"_{role}" in word for word in line):
                     found[int(pid)] = line
         return found
+
+    def engines(self) -> dict[str, int]:
+        """Process id of each engine by its socket."""
+        return {line[line.index("--socket") + 1]: pid for pid, line in self.commands("engine").items()}
+
+    def cast_shadow(self, model: str, percent: float) -> None:
+        """Have a loaded model judge a share of the texts too, as an operator does who has a key."""
+        place = next(iter(self.engines()))
+        told = asyncio.run(ControlClient(Path(place).with_name(CONTROL_SOCKET)).shadow(model, percent, "test"))
+        assert told["shadow"]["model"] == model, told
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

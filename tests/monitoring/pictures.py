@@ -37,7 +37,7 @@ from tests.service import Service, serving
 
 SAMPLE = 2000
 BESIDE = "reviews-gru/1"
-"""Is asked for one request in five."""
+"""Is asked for one request in five, and judges a third of the other texts as a shadow."""
 
 
 def sample(corpus: Path) -> Examples:
@@ -110,6 +110,7 @@ def main() -> None:
                 probing(folder) as blackbox,
                 watching(targets_of(service.url, exporter, blackbox), folder) as prometheus,
             ):
+                service.cast_shadow(BESIDE, 30)
                 live_through(service, redis, texts, options.minutes * 60)
                 options.out.mkdir(parents=True, exist_ok=True)
                 with httpx.Client(base_url=prometheus.url, timeout=30) as client:

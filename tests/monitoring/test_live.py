@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -17,7 +16,6 @@ import pytest
 
 from app.histograms import HISTOGRAMS_FILE, text_of
 from app.model.torch_predictor import TorchPredictor
-from app.process.control import CONTROL_SOCKET, ControlClient
 from app.store import METRICS_FILE, ModelStore
 from app.training.evaluation import judge, measure, reference_histograms
 from app.training.labelled import Examples
@@ -100,23 +98,11 @@ def stack(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
             watching(targets_of(service.url, exporter, blackbox), folder) as prometheus,
             load(service.url, CLIENTS),
         ):
-            cast_shadow(service)
+            service.cast_shadow(f"{SHADOW}/1", 100)
             time.sleep(WARM_UP)
             yield Stack(service, redis, prometheus)
     finally:
         redis.stop()
-
-
-def engines(service: Service) -> dict[str, int]:
-    """Process id of each engine by its socket."""
-    return {line[line.index("--socket") + 1]: pid for pid, line in service.commands("engine").items()}
-
-
-def cast_shadow(service: Service) -> None:
-    """As an operator does, who has a key: this service asks nobody for one."""
-    [place, *_] = engines(service)
-    told = asyncio.run(ControlClient(Path(place).with_name(CONTROL_SOCKET)).shadow(SHADOW, 100, "test"))
-    assert told["shadow"]["model"] == f"{SHADOW}/1", told
 
 
 def decided(expression: str) -> str:
@@ -163,10 +149,10 @@ def test_the_engine_is_down_and_requests_fail(stack: Stack) -> None:
     for alert in ("SentimentEngineDown", "SentimentErrorBudgetFastBurn"):
         prometheus.wait(f'absent(ALERTS{{alertname="{alert}",alertstate="firing"}})')
     # The first one is that of what is served.
-    place, killed = min(engines(stack.service).items())
+    place, killed = min(stack.service.engines().items())
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: engines(stack.service).get(place, killed) != killed, "no successor")
-    found = [engines(stack.service)[place]]
+    wait_until(lambda: stack.service.engines().get(place, killed) != killed, "no successor")
+    found = [stack.service.engines()[place]]
     os.kill(found[0], signal.SIGSTOP)
     try:
         prometheus.wait('ALERTS{alertname="SentimentEngineDown",alertstate="firing"}')
