@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,9 @@ settings.load_profile("tests")
 
 # Nor is a service broken that takes longer than the 5 s for which clients wait of themselves.
 httpx._config.DEFAULT_TIMEOUT_CONFIG.read = httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = 60.0
+
+# Each client of its own reads all certificates, which takes longer than most requests here, and none uses them.
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 
 _FAILED = pytest.StashKey[bool]()
