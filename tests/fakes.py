@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +218,10 @@ def versions_of(*classifiers: Classifier) -> FurtherVersions:
     return further
 
 
-@lru_cache
-def plain_application() -> FastAPI:
-    """One for all, with nothing to order; for tests that send very many requests."""
-    return application()
+@cache
+def plain_application(**settings: Any) -> FastAPI:
+    """One for all that want the same settings, with nothing to order; for tests that send very many requests."""
+    return application(**settings)
 
 
 def client_of(app: FastAPI, address: str = "127.0.0.1") -> httpx.AsyncClient:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import application, client_of
+from tests.fakes import client_of, plain_application
 from tests.http.shapes import assert_problem, sample
 
 INVALID, JSON = "invalid_request", "invalid_json"
@@ -116,11 +116,9 @@ BAD = {
     },
 }
 
-SMALL: dict[str, Any] = {"max_body": 200_000, "max_texts": 10}
 
-
-async def post(body: bytes, limits: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
-    async with client_of(application(**(limits or SMALL))) as client:
+async def post(body: bytes, max_body: int = 200_000, max_texts: int = 10, **headers: str) -> httpx.Response:
+    async with client_of(plain_application(max_body=max_body, max_texts=max_texts)) as client:
         return await client.post("/classify", content=body, headers={"content-type": "application/json", **headers})
 
 
@@ -128,7 +126,7 @@ async def post(body: bytes, limits: dict[str, Any] | None = None, **headers: str
 async def test_bad_input_is_explained_and_counted(bad: Bad) -> None:
     """Status, stable code, and a detail that names field and limit; counted as rejected by that code."""
     before = sample("sentiment_rejected_total", reason=bad.code)
-    response = await post(bad.body, {**SMALL, "max_body": 4096} if bad.status == 413 else SMALL, **bad.headers)
+    response = await post(bad.body, 4096 if bad.status == 413 else 200_000, 10, **bad.headers)
     document = assert_problem(response, bad.status, bad.code)
     assert bad.names in document["detail"]
     if bad.code in (INVALID, JSON, "invalid_header"):
@@ -160,7 +158,7 @@ async def test_unusual_texts_are_answered(text: str, escaped: bool) -> None:
 async def test_kinds_of_json_are_accepted(content_type: str) -> None:
     """Parameters, case and structured suffixes of the content type do not matter, nor does its absence."""
     headers = {"content-type": content_type, "content-encoding": "identity"}
-    async with client_of(application()) as client:
+    async with client_of(plain_application()) as client:
         assert (await client.post("/classify", content=b'{"text": "a"}', headers=headers)).status_code == 200
         assert (await client.post("/classify", content=b'{"text": "a"}')).status_code == 200
 
@@ -169,7 +167,7 @@ async def test_kinds_of_json_are_accepted(content_type: str) -> None:
 async def test_millions_of_mistakes_cost_no_more_than_one(item: bytes) -> None:
     """A body of nothing but wrong items is refused at its first one, not after an error for each."""
     body = b'{"texts":[' + b",".join([item] * 50_000) + b"]}"
-    document = assert_problem(await post(body, {"max_body": 1_000_000}), 422, INVALID)
+    document = assert_problem(await post(body, 1_000_000, 100_000), 422, INVALID)
     assert [error["field"] for error in document["errors"]] == ["texts.0"]
 
 

@@ -77,7 +77,7 @@ async def post(
     protocol: Protocol, body: Any, classifier: Any = None, limits: dict[str, Any] | None = None, **headers: str
 ) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    app = application(classifier, **(limits or {})) if classifier or limits else plain_application()
+    app = application(classifier) if classifier else plain_application(**(limits or {}))
     async with client_of(app) as client:
         return await client.post(
             protocol.path, content=content, headers={"content-type": "application/json", **headers}
