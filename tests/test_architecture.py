@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,7 @@ def test_no_module_is_named_in_a_string(path: Path) -> None:
     assert set(re.findall(r"[\"'](app\.[\w.]+)[\"']", path.read_text())) <= {"app.access", "app.audit"}  # loggers
 
 
-@lru_cache
+@cache
 def imports(path: Path) -> frozenset[str]:
     """Full names of all modules that a file imports, wherever in the file."""
     return frozenset(_imports(ast.parse(path.read_text())))
