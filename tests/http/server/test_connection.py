@@ -37,7 +37,7 @@ def service(tiny_store: Path) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def hasty(tiny_store: Path) -> Iterator[Service]:
     """One worker with little patience."""
-    patience = {"head_timeout": "0.5", "body_timeout": "1", "keep_alive_timeout": "1"}
+    patience = {"head_timeout": "0.5", "body_timeout": "0.5", "keep_alive_timeout": "0.5"}
     with serving(tiny_store, workers="1", log_level="debug", **patience) as running:
         yield running
         assert "Traceback" not in running.output.read_text()

@@ -36,6 +36,14 @@ def connect(service: Service, receive_buffer: int | None = None) -> socket.socke
     return connection
 
 
+@pytest.fixture(scope="module", autouse=True)
+def stopped(service: Service) -> Iterator[socket.socket]:
+    """An upload that stops early, while other tests go on."""
+    with connect(service) as connection:
+        connection.sendall(request(CLOSE, b"Content-Length: 80", start=POST, length=False) + b"text\n")
+        yield connection
+
+
 def test_an_upload_with_pauses(service: Service) -> None:
     """Longer altogether than other bodies may take, and slower than they may come."""
     pieces = [b"text\n", b"good film\n", b"bad film\n", b"good\n"]
@@ -47,14 +55,6 @@ def test_an_upload_with_pauses(service: Service) -> None:
         [response] = read_responses(connection)
     assert response.status_code == 200
     assert response.headers["x-rows"] == "3"
-
-
-def test_an_upload_that_stops(service: Service) -> None:
-    """It is refused as such, whatever the deadline of other bodies."""
-    with connect(service) as connection:
-        connection.sendall(request(CLOSE, b"Content-Length: 80", start=POST, length=False) + b"text\n")
-        [response] = read_responses(connection)
-    assert_problem(response, 408, "upload_stalled")
 
 
 def test_an_upload_drop_by_drop(service: Service) -> None:
@@ -96,3 +96,9 @@ def test_a_download_with_a_pause(service: Service) -> None:
             received += piece
     assert received.endswith(b"\r\n0\r\n\r\n")
     assert received.count(b'"error":null') == rows
+
+
+def test_an_upload_that_stops(stopped: socket.socket) -> None:
+    """It is refused as such, whatever the deadline of other bodies."""
+    [response] = read_responses(stopped)
+    assert_problem(response, 408, "upload_stalled")
