@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from app.errors import DataError
 from app.model.checkpoint import load_network
 from app.model.networks import SentimentNetwork
-from app.store import ModelStore, StoredModel
+from app.store import StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
+from app.training import model_version
 from app.training.command import train
 from app.training.peer import adopt_word_vectors, soft_labels_of
 from app.training.recipe import PRESETS
@@ -18,12 +17,16 @@ from tests.training.synthetic import options, tiny_recipe, write_corpus
 LABELS = ("negative", "positive")
 
 
-@pytest.fixture
-def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredModel:
-    """A small stored model that tells praise from blame."""
-    monkeypatch.setitem(PRESETS, "tiny", lambda architecture: tiny_recipe())
-    write_corpus(tmp_path)
-    return ModelStore(tmp_path / "store").open(train(options(tmp_path)).model.reference)
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> StoredModel:
+    """A small stored model that tells praise from blame. No test here changes it."""
+    root = tmp_path_factory.mktemp("peer")
+    write_corpus(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", lambda architecture: tiny_recipe())
+        patch.setattr(model_version, "plot_training", lambda *given: None)
+        patch.setattr(model_version, "plot_outcome", lambda *given: None)
+        return train(options(root)).model
 
 
 def test_soft_labels_are_in_the_order_of_the_texts(peer: StoredModel) -> None:

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +18,13 @@ from app.histograms import HISTOGRAMS_FILE, read_bins
 from app.model.networks import Outputs
 from app.settings import CORPUS_VARIABLE
 from app.store import METRICS_FILE, ModelStore
-from app.training import command, evaluate_command
+from app.training import command, evaluate_command, model_version
 from app.training.assembly import prepare
 from app.training.command import recipe_for, train
 from app.training.data import bucketed_batches
 from app.training.loop import STATE_FILE, Trainer
 from app.training.losses import adversarial_perturbation, class_weights, loss
+from app.training.model_version import WrittenVersion
 from app.training.pretraining import Pretrainer
 from app.training.recipe import PRESETS, Recipe, article, best, enough_steps
 from app.training.requested import TrainOptions
@@ -32,12 +34,34 @@ from tests.training.synthetic import options, tiny_recipe, write_corpus
 SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error", "brier", "nll", "confusion")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _tiny() -> Iterator[None]:
+    """The preset ``tiny`` exists."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", lambda architecture: _with_network(tiny_recipe(), architecture=architecture))
+        yield
+
+
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the made-up corpus; the preset ``tiny`` exists."""
-    monkeypatch.setitem(PRESETS, "tiny", lambda architecture: _with_network(tiny_recipe(), architecture=architecture))
+def root(tmp_path: Path) -> Path:
+    """A folder with the made-up corpus."""
     write_corpus(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WrittenVersion]:
+    """A folder with the corpus and ``synthetic/1``, with all that belongs to a version: do not change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_corpus(folder)
+    return folder, train(options(folder))
+
+
+@pytest.fixture
+def pictures_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cost more than training does here."""
+    monkeypatch.setattr(model_version, "plot_training", lambda *given: None)
+    monkeypatch.setattr(model_version, "plot_outcome", lambda *given: None)
 
 
 def _with_network(recipe: Recipe, **changes: Any) -> Recipe:
@@ -63,8 +87,10 @@ def _command(module: Any, *arguments: str) -> int:
     return int(module.run(parser.parse_args(arguments)))
 
 
-def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written = train(options(root))
+def test_a_version_is_written_whose_figures_reproduce(
+    trained: tuple[Path, WrittenVersion], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, written = trained
     model = ModelStore(root / "store").open("synthetic/1")
     assert written.test is not None
     assert written.test.accuracy > 0.8
@@ -76,7 +102,7 @@ def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest
     capsys.readouterr()
     for split in ("validation", "test"):
         source = ["--corpus", str(root / "aclImdb"), "--split", split]
-        out = root / f"out-{split}"
+        out = tmp_path / split
         assert _command(evaluate_command, "synthetic", "--store", str(root / "store"), *source, "--out", str(out)) == 0
         again = json.loads((out / METRICS_FILE).read_text())
         assert {name: again[name] for name in SCORES} == {name: recorded[split][name] for name in SCORES}
@@ -84,6 +110,7 @@ def test_a_version_is_written_whose_figures_reproduce(root: Path, capsys: pytest
     assert f"| accuracy | {written.test.accuracy:.5f} |" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_texts_to_hold_traffic_against_can_be_chosen_later(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training keeps the test split's histograms; an evaluation keeps those of its texts in their place, on request."""
     model = train(options(root)).model
@@ -105,8 +132,9 @@ def test_texts_to_hold_traffic_against_can_be_chosen_later(root: Path, capsys: p
         _command(evaluate_command, *arguments[:3], "--behaviour", "--reference")
 
 
-def test_what_is_recorded(root: Path) -> None:
-    model = train(options(root)).model
+def test_what_is_recorded(trained: tuple[Path, WrittenVersion]) -> None:
+    root, written = trained
+    model = written.model
     metrics = model.metrics
     assert metrics["command"] == (
         "python -m app train --preset tiny --network gru --corpus aclImdb --name synthetic --seed 1 --device cpu "
@@ -164,6 +192,7 @@ def test_a_resumed_run_is_bit_identical(root: Path, monkeypatch: pytest.MonkeyPa
     assert resumed.best_epoch == whole.best_epoch
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_ctrl_c_says_how_to_go_on(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +237,7 @@ def test_a_label_of_a_teacher_becomes_its_version(root: Path) -> None:
     assert command.options_of(parser.parse_args(arguments)).peers == ("peer/1", "other")
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_pretraining_is_continued_and_its_time_recorded(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -292,6 +322,7 @@ def test_the_recipe_says_what_decides_which_epoch_is_kept(
     assert trainer.best_epoch == kept
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 @pytest.mark.parametrize("architecture", ["lstm", "rnn"])
 def test_a_labelled_file_of_three_classes(root: Path, architecture: str) -> None:
     rows = [{"review": f"{word} film {n}", "mood": word} for n in range(20) for word in ("great", "dull", "odd")]
@@ -328,6 +359,7 @@ def test_the_teachers_take_part_and_their_soft_labels_are_kept(root: Path) -> No
     assert np.array_equal(first._train.targets, again.trainer._train.targets)
 
 
+@pytest.mark.usefixtures("pictures_left_out")
 def test_a_stored_teacher_counts_on_texts_without_a_label_only(root: Path) -> None:
     train(options(root))
     chosen = options(root)
