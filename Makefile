@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch-cuda.txt
 GPU := $(wildcard /dev/nvidiactl /dev/dxg)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all serve test test-all test-containers lint docs lock audit helm fuzz chaos bench clean
+.PHONY: help install install-all serve test pytest test-all test-containers lint docs lock audit helm fuzz chaos bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -54,7 +54,11 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## everything that needs only Python
+# At the same time, as mypy computes on one core for most of a minute.
+test: $(VENV)/.dev  ## ruff, mypy, and everything that needs only Python
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest || { echo "tests failed, or lint: see make lint" >&2; exit 1; }
+
+pytest: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not extra" -n 2 --dist loadfile
 
 test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, helm (make helm), a C compiler
