@@ -94,7 +94,7 @@ def test_several_texts(service: Service) -> None:
 
 def test_known_explanations_need_no_explainer(service: Service) -> None:
     """They come out of the worker's cache, at once."""
-    first = explain(service, "a lovely plot").json()
+    first = explain(service, "a lovely plot", "sentences", "curve").json()
     wait_for(0, service)
     again = explain(service, "a lovely plot", "curve").json()
     assert again["explanation"] == {"curve": first["explanation"]["curve"]}
@@ -116,11 +116,11 @@ def test_opening_the_page_gets_it_ready(service: Service) -> None:
 def test_a_deadline_that_passes_is_said(service: Service) -> None:
     """504 where the explainer does not answer in time; the same text without explain is answered."""
     wait_for(0, service)
-    explain(service, "a slow film")
+    explain(service, "a slow film", "curve").raise_for_status()
     [explainer] = service.children("explainer")
     os.kill(explainer, signal.SIGSTOP)
     try:
-        document = {"text": "a very slow film", "explain": ["tokens"]}
+        document = {"text": "a very slow film", "explain": ["curve"]}
         answer = httpx.post(f"{service.url}/classify", json=document, headers={"X-Timeout-Seconds": "1"}, timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
         assert httpx.post(f"{service.url}/classify", json={"text": "a very slow film"}).status_code == 200
