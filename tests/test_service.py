@@ -75,8 +75,8 @@ def test_it_says_when_it_serves(service: Service) -> None:
 
 
 def test_scores_do_not_depend_on_company(service: Service) -> None:
-    """500 texts one by one, in one request and in 500 concurrent requests get the same scores, all computed."""
-    texts = reviews(500)
+    """200 texts one by one, in one request and in 200 concurrent requests get the same scores, all computed."""
+    texts = reviews(200)
     before = service.metrics()
     with httpx.Client(base_url=service.url, timeout=60) as client:
         single = scores([client.post("/classify", json={"text": text}).json() for text in texts])
@@ -93,10 +93,10 @@ def test_scores_do_not_depend_on_company(service: Service) -> None:
     assert concurrent == pytest.approx(single, abs=1e-5)
     after = service.metrics()
     computed = 'sentiment_computed_texts_total{engine="0"}'
-    assert after[computed] - before.get(computed, 0) == 1500
+    assert after[computed] - before.get(computed, 0) == 600
     assert not [name for name, value in after.items() if "cache_lookups" in name and "hit" in name and value]
     batches = after["sentiment_batch_size_count"] - before.get("sentiment_batch_size_count", 0)
-    assert batches < 1500, "batches larger than one were formed"
+    assert batches < 600, "batches larger than one were formed"
     # The native runtime reads texts as long as they are.
     [served] = httpx.get(f"{service.url}/models").json()["models"]
     assert (after["sentiment_padding_ratio_sum"] > 0) == (served["runtime"] == "torch")
