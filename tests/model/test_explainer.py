@@ -124,7 +124,7 @@ def test_every_model_in_the_store_can_be_explained(reference: str) -> None:
     """All kinds, with numbers that are numbers."""
     explainer = NetworkExplainer(SHIPPED.open(reference))
     for kind in ("sentences", "tokens", "curve"):
-        for entry in explainer.explain(REVIEWS[0], kind, 0)[kind]:
+        for entry in explainer.explain(min(REVIEWS, key=len), kind, 0)[kind]:
             assert all(math.isfinite(value) for value in entry.values() if isinstance(value, float))
             assert entry.get("score", 0.5) <= 1
 
