@@ -59,7 +59,7 @@ test: $(VENV)/.dev  ## ruff, mypy, and everything that needs only Python
 	@$(MAKE) --no-print-directory --jobs=2 lint pytest || { echo "tests failed, or lint: see make lint" >&2; exit 1; }
 
 pytest: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not extra" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not extra" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, helm (make helm), a C compiler
 	$(BIN)/python -m pytest -m "extra and not containers"

@@ -40,6 +40,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if unlike else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run whole services and trainings first: a long file at the end would leave the other process without work."""
+    items.sort(key=lambda item: item.path.parent.name not in ("tests", "training", "reviews"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember which tests failed."""
