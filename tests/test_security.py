@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -234,6 +235,7 @@ async def test_browsers_are_told_to_be_careful(path: str) -> None:
 LISTS = {path.stem: path.read_text() for path in sorted((ROOT / "requirements").glob("*.txt"))}
 
 
+@cache
 def versions(name: str) -> dict[str, str]:
     """Versions by package, where a list has no conditions that differ."""
     found = re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ \n]+)", LISTS[name], re.MULTILINE)
