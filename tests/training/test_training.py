@@ -82,9 +82,10 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def _command(module: Any, *arguments: str) -> int:
+    """Run on one thread: tests run beside others, and threads that wait for one another then compute for seconds."""
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(arguments)))
+    return int(module.run(parser.parse_args([*arguments, "--threads", "1"])))
 
 
 def test_a_version_is_written_whose_figures_reproduce(
@@ -201,7 +202,7 @@ def test_ctrl_c_says_how_to_go_on(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setitem(PRESETS, "article", lambda architecture: tiny_recipe())
-    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run"), "--threads", "1"]
+    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run")]
     arguments += ["--store", str(root / "store"), "--device", "cpu"]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", interrupt)
@@ -244,7 +245,7 @@ def test_pretraining_is_continued_and_its_time_recorded(
     """Ctrl-C in it keeps its state; the same command with --resume goes on to a version."""
     changes = {"pretraining": 2, "pretraining_batch": 8, "teacher": 0.5}
     monkeypatch.setitem(PRESETS, "article", lambda architecture: tiny_recipe(**changes))
-    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run"), "--threads", "1"]
+    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(root / "run")]
     arguments += ["--store", str(root / "store"), "--device", "cpu"]
     real = Pretrainer._train_on
 
