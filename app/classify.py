@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -122,8 +122,8 @@ def run(args: argparse.Namespace) -> int:
         for file, survey in zip(files, surveys, strict=True):
             if len(files) > 1 and not args.overwrite and Path(file.out).exists():
                 say(f"{file.out}: is there already, and stays as it is")
-            elif status := classify_file(args, options, file, survey, scorer, report):
-                return status
+            else:
+                classify_file(args, options, file, survey, scorer, report)
         if report is not None:
             report.write(scorer.identity)
     return 0
@@ -275,8 +275,8 @@ def classify_file(
     survey: Survey,
     scorer: Scorer,
     report: ReportOnWritten | None,
-) -> int:
-    """Score one of ``files_of``; the exit status."""
+) -> None:
+    """Score one of ``files_of``."""
     with _opened(file.source) as opened:
         table = open_table(opened, file.source, file.layout, options, survey.columns)
         table.rows = survey.rows if file.source != STANDARD else None
@@ -289,26 +289,26 @@ def classify_file(
         _say_bad_rows(file.source, survey.bad)
         job = Job(table, scorer, style, keep_na=options.keep_na)
         if file.out == STANDARD:
-            status = _to_standard_output(job)
+            job.run(Summary(), sys.stdout.buffer.write)
         else:
             inputs = None if file.source == STANDARD else _inputs(opened, file, options, style, job)
             job.to_file(Path(file.out), inputs, overwrite=args.overwrite)
             if report is None or not report.alone:
                 say(f"written to {file.out}")
-            status = 0
         if file.source == STANDARD:
             _say_bad_rows(file.source, table.bad)
-    return status
 
 
 def _inputs(file: IO[bytes], job_file: _File, options: ReadOptions, style: Style, job: Job) -> dict[str, object]:
     """Everything that decides the content of the results, by what people call it."""
     status = os.fstat(file.fileno())
-    read = replace(options, text_column=None)
+    read = {name.replace("_", " "): value for name, value in asdict(options).items()}
     return {
         "input": [status.st_size, status.st_mtime_ns],
-        "format": [job_file.layout.format, repr(read), repr(style)],
+        **read,
+        "format": job_file.layout.format,
         "text column": job.table.text_column,
+        "format of the results": [*asdict(style).values()],
         "model": job.scorer.identity,
     }
 
@@ -335,14 +335,3 @@ def _header(given: str) -> tuple[str, str]:
     if not colon or not name.strip():
         raise OptionError("header", f"{given!r} must be NAME: VALUE")
     return name.strip(), value.strip()
-
-
-def _to_standard_output(job: Job) -> int:
-    try:
-        job.run(Summary(), sys.stdout.buffer.write)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read it has enough; the interpreter would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -62,15 +63,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser(given[0] if given else "").parse_args(given)
     try:
-        return int(options.run(options) or 0)
+        status = int(options.run(options) or 0)
+        sys.stdout.flush()
     except SentimentError as error:
         print(f"error: {_explained(error, options)}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     except ModuleNotFoundError as error:
         print(f"error: {_missing(error)}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if given[0].startswith("_"):
+            raise  # a process of the service: its log is for those who mend it
+        return _failed_by_the_system(error)
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+def _failed_by_the_system(error: OSError) -> int:
+    """Say what the system refused, such as a full disk; the exit status. Whoever closes a pipe has enough, and is told
+    nothing."""
+    if not isinstance(error, BrokenPipeError):
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _explained(error: SentimentError, options: argparse.Namespace) -> str:

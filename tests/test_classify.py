@@ -182,7 +182,7 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
     out.rename(tmp_path / "scored.csv.partial")
     status = source.stat()
     journal = {
-        "inputs": {"version": 2, "input": [status.st_size + 1, status.st_mtime_ns]},
+        "inputs": {"version": 3, "input": [status.st_size + 1, status.st_mtime_ns]},
         "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0, "judgements": {}},
         "size": 3,
     }

@@ -233,6 +233,27 @@ def test_a_missing_library_is_one_line(
     assert re.fullmatch(line, capsys.readouterr().err)
 
 
+def test_a_full_disk_behind_standard_output(tiny_store: Path) -> None:
+    """One line, and a status that says so."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "models", "list", "--store", str(tiny_store)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not there, named."""
+    place = tmp_path / "missing" / "openapi.json"
+    assert cli.main(["openapi", "--out", str(place)]) == 1
+    assert capsys.readouterr().err == f"error: {place}: No such file or directory\n"
+
+
 def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only errors made on purpose are shortened."""
     monkeypatch.setattr("app.models.run", lambda _: 1 / 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from app.errors import ServiceError
+from app.errors import DataError, ServiceError
 from app.files.partial import PartialFile
 from app.files.pipeline import score
 from app.files.results import ResultColumns, Summary
@@ -69,11 +69,11 @@ class Job:
             try:
                 with _interrupted_between(partial.append) as append:
                     self.run(partial.progress.summary, append)
-            except (KeyboardInterrupt, ServiceError):
+                partial.finish(self.encoder)
+            except (KeyboardInterrupt, ServiceError, DataError):
                 if partial.rows and inputs is not None:
                     say(f"\n{partial.rows:,} rows are done; the same command goes on from there")
                 raise
-            partial.finish(self.encoder)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,7 @@ from app.errors import DataError
 from app.files.results import Summary
 from app.files.writing import Encoder
 
-_VERSION = 2
+_VERSION = 3
 """Of the journal, and of where windows end: both decide what a run can go on with."""
 
 
@@ -57,13 +58,12 @@ class PartialFile:
         self._out = out
         self._partial = out.with_name(out.name + ".partial")
         self._journal = out.with_name(out.name + ".journal")
+        self._new_journal = out.with_name(out.name + ".journal.new")
         self._inputs = json.loads(json.dumps({"version": _VERSION, **(inputs or {})}))
         if out.exists() and not overwrite:
             raise DataError(f"{out}: exists already; --overwrite replaces it")
-        try:
+        with _writing(self._partial):
             self._file = self._partial.open("ab")
-        except OSError as error:
-            raise DataError(f"{self._partial}: cannot be written ({error.strerror})") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -83,32 +83,47 @@ class PartialFile:
     def __exit__(self, *_: object) -> None:
         if not self.progress.size:
             self._remove()
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take was refused before
+            self._file.close()
 
     def append(self, data: bytes) -> None:
         """Write further bytes and make all that was counted in ``progress`` so far count."""
-        self._file.write(data)
-        self._file.flush()
-        # The journal must never promise what the disk does not have.
-        os.fsync(self._file.fileno())
-        self.progress.size += len(data)
-        document = {"inputs": self._inputs, **vars(self.progress), "summary": vars(self.progress.summary)}
-        temporary = self._journal.with_name(self._journal.name + ".new")
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-        temporary.replace(self._journal)
+        size = self.progress.size + len(data)
+        document = {"inputs": self._inputs, "size": size, "summary": vars(self.progress.summary)}
+        with _writing(self._partial):
+            self._file.write(data)
+            self._file.flush()
+            # The journal must never promise what the disk does not have.
+            os.fsync(self._file.fileno())
+            self._new_journal.write_text(json.dumps(document), encoding="utf-8")
+            self._new_journal.replace(self._journal)
+        self.progress.size = size
         self.rows = self.progress.summary.rows
 
     def finish(self, encoder: Encoder) -> None:
         """Give the file its name and remove what led to it."""
         complete = self._out.with_name(self._out.name + ".complete")
-        encoder.finish(self._partial, complete)
-        with complete.open("rb") as file:
-            os.fsync(file.fileno())
-        complete.replace(self._out)
+        with _writing(self._out):
+            try:
+                encoder.finish(self._partial, complete)
+                with complete.open("rb") as file:
+                    os.fsync(file.fileno())
+                complete.replace(self._out)
+            except BaseException:
+                self._take_back(complete)
+                raise
         self._remove()
+
+    def _take_back(self, complete: Path) -> None:
+        """Leave nothing but what another run goes on with: the partial file, which may have been moved."""
+        if self._partial.exists():
+            complete.unlink(missing_ok=True)
+        elif complete.exists():
+            complete.replace(self._partial)
 
     def _remove(self) -> None:
         self._journal.unlink(missing_ok=True)
+        self._new_journal.unlink(missing_ok=True)
         self._partial.unlink(missing_ok=True)
 
     def _resume(self) -> Progress:
@@ -124,10 +139,21 @@ class PartialFile:
             raise DataError(f"{self._journal}: not a journal of this program; --overwrite begins anew") from error
         for name, value in self._inputs.items():
             if inputs.get(name) != value:
-                raise DataError(
-                    f"{self._partial}: begun with another {name} ({inputs.get(name)}, now {value}); "
-                    "--overwrite begins anew"
-                )
+                said = "" if isinstance(value, list) else f" ({inputs.get(name)}, now {value})"
+                raise DataError(f"{self._partial}: begun with another {name}{said}; --overwrite begins anew")
         if self._partial.stat().st_size < progress.size:
             raise DataError(f"{self._partial}: shorter than its journal says; --overwrite begins anew")
         return progress
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Say of a file that it cannot be written.
+
+    Raises:
+        DataError: the disk is full, say.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{place}: cannot be written ({error.strerror or error})") from error

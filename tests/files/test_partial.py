@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from app.files.partial import PartialFile
 from app.files.pipeline import score
 from app.files.results import ResultColumns
 from app.files.table import WINDOW_ROWS
-from app.files.writing import Style, encoder_for
+from app.files.writing import JsonEncoder, Style, encoder_for
 from tests.files.tables import CSV, JSONL, LABELS, LengthScorer, table_of
 
 ROWS = 3 * WINDOW_ROWS + 5
@@ -153,3 +155,36 @@ def test_a_field_that_comes_late_and_is_taken() -> None:
     [window] = table_of(b'{"text":"a","label":"mine"}', JSONL).windows()
     with pytest.raises(DataError, match="'label'"):
         encoder.encode(window, [(None,) * 5])
+
+
+def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which file cannot be written is said, no other is left behind, and the next run goes on."""
+    out = tmp_path / "scored.csv"
+    run(out, LengthScorer(), stop_after=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("app.files.partial.os.fsync", _full)
+        with pytest.raises(DataError, match=r"scored\.csv\.partial: cannot be written \(No space left on device\)"):
+            run(out, LengthScorer())
+    scorer = LengthScorer()
+    run(out, scorer)
+    assert len(scorer.seen) == ROWS - 2 * WINDOW_ROWS
+    assert out.read_bytes() == whole(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"scored.csv", "whole.csv"}
+
+
+def test_a_disk_that_is_full_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last step fails, the rows stay: the next run scores none of them again."""
+    out = tmp_path / "scored.csv"
+    with PartialFile(out, INPUTS, overwrite=False) as partial:
+        partial.append(DATA)
+        with monkeypatch.context() as patched:
+            patched.setattr("app.files.partial.os.fsync", _full)
+            with pytest.raises(DataError, match=r"scored\.csv: cannot be written \(No space left on device\)"):
+                partial.finish(JsonEncoder(ResultColumns.beside([], LABELS, rating=False)))
+    assert {path.name for path in tmp_path.iterdir()} == {"scored.csv.partial", "scored.csv.journal"}
+    with PartialFile(out, INPUTS, overwrite=False) as partial:
+        assert partial.progress.size == len(DATA)
+
+
+def _full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
