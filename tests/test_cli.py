@@ -181,6 +181,13 @@ def test_there_is_no_run_to_go_on_with(tmp_path: Path, monkeypatch: pytest.Monke
         assert cli.main(["train", flag, "--run", str(tmp_path), "--threads", "1"]) == 1
 
 
+@pytest.mark.parametrize("command", [["train", "--data", "x.csv"], ["train-reviews", "--data", "x", "--dev", "y"]])
+def test_a_name_that_no_model_can_have(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before anything is read, and not after hours of training."""
+    assert cli.main([*command, "--name", "my model", "--threads", "1"]) == 1
+    assert "model name 'my model': must be" in capsys.readouterr().err
+
+
 def test_a_port_in_use_is_named(tiny_store: Path) -> None:
     """Address and reason, status 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -14,7 +14,7 @@ from app.errors import CheckpointError, DataError
 from app.files.arguments import READ_NAMES, add_read_arguments, read_options
 from app.files.options import OnBadRow
 from app.flags import add_store_argument
-from app.labels import CANDIDATE, CHAMPION, checked_label, parse_reference
+from app.labels import CANDIDATE, CHAMPION, checked_label, checked_name, parse_reference
 from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE
 from app.store import ModelStore
@@ -156,7 +156,7 @@ def options_of(args: argparse.Namespace) -> TrainOptions:
     # torch is imported late so that other commands start fast.
     from app.model.runtimes import resolve_device
 
-    name = args.name or default_name(args.network, args.data)
+    name = checked_name(args.name or default_name(args.network, args.data))
     return TrainOptions(
         name=name,
         preset=args.preset,

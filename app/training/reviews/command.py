@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from app.flags import add_store_argument
+from app.labels import checked_name
 from app.process.cores import usable_cores
 from app.settings import CORPUS_VARIABLE
 from app.store import CARD_FILE, ModelStore
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stored model of an earlier run over the same texts, whose weights count for half of the new ones",
     )
     parser.add_argument("--name", default="reviews-gru", help="name in the model store (default: %(default)s)")
-    add_store_argument(parser)
+    add_store_argument(parser, writes=True)
     parser.add_argument(
         "--run",
         type=Path,
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     store = ModelStore(args.store)
     options = ReviewOptions(
-        name=args.name,
+        name=checked_name(args.name),
         corpus=corpus_path(args.corpus),
         data=tuple(args.data),
         development=tuple(args.dev),
