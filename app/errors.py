@@ -27,11 +27,16 @@ SentimentError
 
 from __future__ import annotations
 
-from typing import ClassVar
+import copyreg
+from typing import Any, ClassVar
 
 
 class SentimentError(Exception):
     """Base of all errors raised on purpose. ``str(error)`` is always fit to be shown to the person who caused it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: as it is, whatever ``__init__`` takes."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class TextError(SentimentError):
