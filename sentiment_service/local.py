@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from app.errors import OptionError
+from app.errors import OptionError, SettingsError
 from app.scoring import load_scorer
 from app.sentiment import ExplanationKind, Prediction
-from app.settings import default_of, store_to_read
+from app.settings import PREFIX, Settings, default_of, store_to_read
 from app.store import ModelStore
 from sentiment_service.result import Outcome, Result, Unclassified, given
 from sentiment_service.texts import check
 
 if TYPE_CHECKING:
     from app.model.explainer import NetworkExplainer
+
+_ENVIRONMENT = re.compile(f"{PREFIX}([A-Z_]+)")
+"""A setting of the service; the argument here has its name."""
 
 
 class Local:
@@ -41,7 +45,15 @@ class Local:
         if not store.root.is_dir():
             raise OptionError("model_store", f"there is no folder {store.root}; name the one that has the models")
         self._model = store.open(model or default_of("model"))
-        self._scorer = load_scorer(self._model, device, "auto", precision, threads)
+        known = get_args(Settings.model_fields["precision"].annotation)
+        if precision not in known:
+            raise OptionError("precision", f"must be one of {', '.join(known)} (got {precision!r})")
+        if threads < 0:
+            raise OptionError("threads", f"must be 0 or more (got {threads})")
+        try:
+            self._scorer = load_scorer(self._model, device, "auto", precision, threads)
+        except SettingsError as error:
+            raise SettingsError(_ENVIRONMENT.sub(lambda found: found[1].lower(), str(error))) from error
         self._explainer: NetworkExplainer | None = None
         self._one_at_a_time = threading.Lock()
 

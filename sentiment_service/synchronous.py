@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
@@ -68,6 +69,8 @@ class Sentiment:
         precision: str = "auto",
         threads: int = 0,
     ) -> None:
+        self._process = os.getpid()
+        self._closed = False
         self._place: _Place
         if url is None:
             if key is not None:
@@ -76,8 +79,10 @@ class Sentiment:
 
             self._place = Local(model, model_store, device, precision, threads)
         else:
-            if model_store is not None:
-                raise OptionError("model_store", "is of models in this process; those of a service are its own")
+            here = {"model_store": model_store is None, "device": device == "auto", "precision": precision == "auto"}
+            for name, left_out in {**here, "threads": threads == 0}.items():
+                if not left_out:
+                    raise OptionError(name, "is of models in this process; a service has its own")
             check_concurrency(concurrency)
             from sentiment_service.remote import Remote
 
@@ -105,9 +110,10 @@ class Sentiment:
             DeadlineError: the deadline passed.
             ServiceError: the service could not answer for too long, or will not.
             TypeError: that is no text, and no list or column.
+            RuntimeError: it is closed, or was made in another process.
         """
         if isinstance(texts, str):
-            return given(self._place.start([texts], deadline_in(deadline))()[0])
+            return given(self._open().start([texts], deadline_in(deadline))()[0])
         return list(self.stream(texts, deadline=deadline))
 
     def stream(self, texts: Iterable[Any], *, deadline: float | None = None) -> Iterator[Outcome]:
@@ -126,7 +132,7 @@ class Sentiment:
 
         stopped = Event()
         try:
-            for _, outcomes in in_order(windows, lambda window: self._place.start(window, deadline, stopped)):
+            for _, outcomes in in_order(windows, lambda window: self._open().start(window, deadline, stopped)):
                 yield from outcomes
         finally:
             stopped.set()
@@ -152,12 +158,21 @@ class Sentiment:
             ExplainerUnavailableError: tokens need PyTorch, which is not there; says how to install it.
             TextError, DeadlineError, ServiceError: see ``classify``.
         """
-        result, found = self._place.explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
+        result, found = self._open().explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
         return explanation_of(text, result, found)
 
     def close(self) -> None:
         """End the threads, close the connections."""
+        self._closed = True
         self._place.close()
+
+    def _open(self) -> _Place:
+        """Where texts are scored. Threads do not survive a fork: whoever asked there would wait for ever."""
+        if self._closed:
+            raise RuntimeError("this Sentiment is closed")
+        if self._process != os.getpid():
+            raise RuntimeError("this Sentiment is of another process; make one in each")
+        return self._place
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,8 @@ def cells(texts: Iterable[Any]) -> Iterator[object]:
     Raises:
         TypeError: that is no column and no list of texts.
     """
+    if isinstance(texts, str):
+        raise TypeError("texts must be several strings, such as a list or one column has; classify takes one text")
     if isinstance(texts, (Mapping, bytes, bytearray)) or len(getattr(texts, "shape", ("",))) != 1:
         raise TypeError(f"texts must be a string, or strings such as a list or one column has (got {_kind(texts)})")
     try:

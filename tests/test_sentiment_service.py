@@ -35,6 +35,7 @@ from sentiment_service import (
     Sentiment,
     SentimentError,
     ServiceError,
+    SettingsError,
     TextError,
     UnreachableError,
     columns,
@@ -145,6 +146,31 @@ def test_what_is_no_column(local: Sentiment, texts: Any) -> None:
     """Is refused, rather than guessed at: iterating over a data frame would give the names of its columns."""
     with pytest.raises(TypeError, match="texts must be a string, or"):
         local.classify(texts)
+
+
+async def test_one_text_is_no_stream(local: Sentiment) -> None:
+    """Its letters are not what anybody wants to be scored."""
+    with pytest.raises(TypeError, match="texts must be several strings"):
+        local.stream("good")
+    async with AsyncSentiment(NOBODY) as service:
+        with pytest.raises(TypeError, match="texts must be several strings"):
+            await anext(service.stream("good"))
+
+
+def test_a_sentiment_that_is_closed(tiny_store: Path) -> None:
+    """Says so."""
+    sentiment = Sentiment(model="tiny", model_store=tiny_store, threads=1)
+    sentiment.close()
+    for ask in (sentiment.classify, sentiment.explain, lambda text: next(sentiment.stream([text]))):
+        with pytest.raises(RuntimeError, match="this Sentiment is closed"):
+            ask("good")
+
+
+def test_a_sentiment_of_another_process(local: Sentiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuses, rather than to wait for threads that are not there."""
+    monkeypatch.setattr("sentiment_service.synchronous.os.getpid", lambda: -1)
+    with pytest.raises(RuntimeError, match="of another process; make one in each"):
+        local.classify("good")
 
 
 def test_a_stream_reads_no_further_than_need_be(local: Sentiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,6 +414,16 @@ def test_what_cannot_be_asked_for(tiny_store: Path) -> None:
         Sentiment(key="k")
     with pytest.raises(OptionError, match="model_store: is of models in this process"):
         Sentiment(NOBODY, model_store=tiny_store)
+    elsewhere: list[dict[str, Any]] = [{"device": "cpu"}, {"precision": "float32"}, {"threads": 1}]
+    for given in elsewhere:
+        with pytest.raises(OptionError, match=f"{next(iter(given))}: is of models in this process"):
+            Sentiment(NOBODY, **given)
+    with pytest.raises(SettingsError, match=r"^device: must be auto, cpu, cuda or cuda:N \(got 'tpu'\)"):
+        Sentiment(model_store=tiny_store, model="tiny", device="tpu")
+    with pytest.raises(OptionError, match="precision: must be one of auto, float32, bfloat16, float16"):
+        Sentiment(model_store=tiny_store, model="tiny", precision="int8")
+    with pytest.raises(OptionError, match="threads: must be 0 or more"):
+        Sentiment(model_store=tiny_store, model="tiny", threads=-1)
     for kind in (Sentiment, AsyncSentiment):
         with pytest.raises(CheckpointError, match="must be NAME, NAME/VERSION or NAME@LABEL"):
             kind(NOBODY, model="")

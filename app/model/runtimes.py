@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
+import re
 from array import array
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from app.store import WEIGHTS_FILE, StoredModel
 
 logger = logging.getLogger(__name__)
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _WARM_UP_LENGTHS = (1, 64)
 _WARM_UP_WORDS = 50
 NEEDS_TORCH = "needs PyTorch, which is not installed: install 'sentiment-service[torch]'"
@@ -73,8 +75,10 @@ def resolve_device(device: str, setting: str = "SENTIMENT_DEVICE") -> str:
     """``auto`` becomes ``cuda`` where there is one, else ``cpu``. Errors name ``setting``.
 
     Raises:
-        SettingsError: a CUDA device is asked for and there is none.
+        SettingsError: that is no device, or a CUDA device is asked for and there is none.
     """
+    if _DEVICE.fullmatch(device) is None:
+        raise SettingsError(f"{setting}: must be auto, cpu, cuda or cuda:N (got {device[:40]!r})")
     if device == "cpu" or (device == "auto" and not any(path.exists() for path in _CUDA_DEVICES)):
         return "cpu"
     if torch_missing():
