@@ -81,7 +81,9 @@ class Records:
             try:
                 row = next(self._reader)
             except csv.Error as error:
-                raise self._give_back(f"not as CSV should be ({error})") from error
+                # Of the csv module's messages, the one that speaks of Python.
+                said = "a carriage return that ends no line" if str(error).startswith("new-line") else error
+                raise self._give_back(f"not as CSV should be ({said})") from error
             except TooLongError as error:
                 # Of several lines, the first may be all that is wrong.
                 if len(self._taken) > 1:

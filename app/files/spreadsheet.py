@@ -65,15 +65,18 @@ class SheetTable:
     def __init__(self, file: IO[bytes], name: str, options: ReadOptions) -> None:
         self.bad = BadRows(options.on_bad_row)
         self._name = name
-        self._number = 0
+        self._number = self._sheets = 0
         _check_size(file, name)
         self._cells = self._read(file)
         first = next(self._cells, None)
-        if first is None:
-            raise DataError(f"{name}: the first sheet is empty")
+        second = next(self._cells, None)
+        if first is None or (second is None and self._sheets > 1 and not options.no_header):
+            more = "; of several sheets, the one with the texts must be the first" if self._sheets > 1 else ""
+            raise DataError(f"{name}: the first sheet is empty{more}")
         if len(first) > MOST_COLUMNS:
             raise DataError(f"{name}: {len(first)} columns; the limit is {MOST_COLUMNS}")
         self._first = [first] if options.no_header else []
+        self._first += [] if second is None else [second]
         numbered = [f"column_{number}" for number in range(1, len(first) + 1)]
         self.header = numbered if options.no_header else [plain_text(value) or "" for value in first]
         self.columns: Mapping[str, Kind] = dict.fromkeys(self.header, Kind.MIXED)
@@ -121,6 +124,7 @@ class SheetTable:
                 warnings.simplefilter("ignore")
                 book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
             sheets = book.worksheets
+            self._sheets = len(sheets)
             self.found = f"XLSX, sheet {sheets[0].title!r}" + (f" of {len(sheets)}" if len(sheets) > 1 else "")
             for number, values in enumerate(sheets[0].iter_rows(values_only=True), 1):
                 self._number = number

@@ -207,7 +207,7 @@ def known_column(columns: Sequence[str]) -> str | None:
 
 def usual_column(columns: Sequence[str]) -> str | None:
     """The column that is likely to have the texts: ``known_column``, else the only one there is; else None."""
-    return known_column(columns) or (columns[0] if len(columns) == 1 else None)
+    return known_column(columns) or (columns[0] if len(columns) == 1 and columns[0].strip() else None)
 
 
 def choose_text_column(name: str, columns: Sequence[str], given: str | None) -> str:

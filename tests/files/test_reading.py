@@ -68,6 +68,8 @@ BROKEN = [
     (b"", CSV, "reviews: the file is empty"),
     (b"\n\n", CSV, "reviews: the file is empty"),
     (b"", JSONL, "reviews: the file is empty"),
+    (b"   \n", CSV, "reviews: which column has the texts?"),
+    (b"id,review\r1,a\r2,b\r", CSV, "not as CSV should be (a carriage return that ends no line)"),
     (b"id,truth\n1,2\n", CSV, "reviews: which column has the texts? There are 'id', 'truth'"),
     (b"review,review\na,b\n", CSV, "reviews: two columns are named 'review'"),
     (b"id,review\n1,a\n2,b,c\n", CSV, "reviews, line 3: 3 values in a row, but there are 2 columns"),
@@ -425,6 +427,8 @@ def test_a_workbook_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """By what it says it is when unpacked; and others than the first sheet are named as such."""
     data = workbook([("text",), ("good",)], more_sheets=1)
     assert table_of(data, XLSX).found == "XLSX, sheet 'Sheet' of 2"
+    with pytest.raises(DataError, match="the first sheet is empty; of several sheets, the one with the texts must be"):
+        table_of(workbook([("A cover",)], more_sheets=1), XLSX)
     monkeypatch.setattr("app.files.spreadsheet._LARGEST", 1000)
     with pytest.raises(DataError, match="too large a workbook"):
         table_of(data, XLSX)
