@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.errors import DataError, OptionError
+from app.errors import DataError, OptionError, SettingsError
 from app.feedback.folder import FeedbackEntry, FeedbackFolder
 from app.files.writing import harmless
 from app.settings import default_of
@@ -54,10 +54,11 @@ def run(options: argparse.Namespace) -> int:
     """Run the parsed subcommand; the exit status.
 
     Raises:
-        DataError: the folder or a file in it is not as it should be.
+        SettingsError: no folder is named.
+        DataError: it, or a file in it, is not as it should be.
     """
     if options.folder is None:
-        raise DataError("name the folder with --folder, or set SENTIMENT_FEEDBACK_FOLDER")
+        raise SettingsError("name the folder with --folder, or set SENTIMENT_FEEDBACK_FOLDER")
     if not options.folder.is_dir():
         raise DataError(f"{options.folder}: no such folder")
     return int(options.action(options, FeedbackFolder(options.folder, 0)))

@@ -111,8 +111,8 @@ def test_a_folder_has_to_be_named(
 ) -> None:
     """And to be there."""
     monkeypatch.delenv("SENTIMENT_FEEDBACK_FOLDER", raising=False)
-    assert cli.main(["feedback", *arguments]) == 1
-    assert "--folder" in capsys.readouterr().err
+    assert cli.main(["feedback", *arguments]) == 2
+    assert "--folder, or set SENTIMENT_FEEDBACK_FOLDER" in capsys.readouterr().err
     assert cli.main(["feedback", *arguments, "--folder", str(tmp_path / "gone")]) == 1
     assert "no such folder" in capsys.readouterr().err
 
