@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from app.errors import DataError, OptionError
-from app.files.arguments import READ_NAMES, add_read_arguments, read_options
+from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
 from app.files.job import Job, say
 from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
 from app.files.options import OnBadRow, ReadOptions
@@ -27,7 +26,7 @@ from app.files.table import BadRows, Table
 from app.files.writing import Style
 from app.flags import add_compute_arguments, add_store_argument
 from app.labels import REFERENCES
-from app.report.command import add_report_arguments, wanted
+from app.report.command import add_report_arguments, check_place, wanted
 from app.report.findings import Wanted
 from app.report.written import ReportOnWritten
 from app.sentiment import Prediction
@@ -150,6 +149,9 @@ def _nowhere(folder: str, args: argparse.Namespace, inputs: Sequence[str]) -> st
 
 def _classify_text(args: argparse.Namespace) -> int:
     """Say what one text is."""
+    for option in ("out", "out_format", "report"):
+        if getattr(args, option) not in (None, STANDARD):
+            raise OptionError(option, f"is of files, and {args.inputs[0][:60]!r} is none: taken as a text")
     say("no file of that name: taken as a text")
     with closing(_scorer(args, dict(_header(given) for given in args.header))) as scorer:
         [outcome] = scorer.start(args.inputs)()
@@ -161,19 +163,6 @@ def _classify_text(args: argparse.Namespace) -> int:
     return 0
 
 
-def expanded(given: Sequence[str]) -> list[str]:
-    """Paths, in the place of the patterns that no shell has replaced."""
-    paths: list[str] = []
-    for path in given:
-        if path == STANDARD or Path(path).exists() or not glob.has_magic(path):
-            paths.append(path)
-        elif found := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - patterns may be absolute
-            paths += found
-        else:
-            raise DataError(f"{path}: there is no such file")
-    return list(dict.fromkeys(paths))
-
-
 def files_of(args: argparse.Namespace, paths: Sequence[str]) -> list[_File]:
     """The files, and where their results go."""
     folder = _is_folder(args.out)
@@ -182,12 +171,15 @@ def files_of(args: argparse.Namespace, paths: Sequence[str]) -> list[_File]:
     files = [_file(args, path, folder=folder) for path in paths]
     outs = [Path(file.out).resolve() for file in files if file.out != STANDARD]
     taken = {Path(path).resolve() for path in paths if path != STANDARD}
-    for out in outs:
-        if out in taken:
-            raise OptionError("out", f"would replace an input, {out}")
-        taken.add(out)
+    if replaced := taken.intersection(outs):
+        raise OptionError("out", f"would replace an input, {min(replaced)}")
+    for place, out in enumerate(outs):
+        if out in outs[:place]:
+            raise OptionError("out", f"two files would have the same name there, {out.name}")
+    taken.update(outs)
     if args.report not in (None, STANDARD) and Path(args.report).resolve() in taken:
         raise OptionError("report", f"would replace an input or its results, {args.report}")
+    check_place("report", args.report or STANDARD)
     return files
 
 

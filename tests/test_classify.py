@@ -107,6 +107,9 @@ def test_a_text_in_quotes(tiny_store: Path, tmp_path: Path, capsys: pytest.Captu
     for missing in ("my reviews.csv", "reviews", "my reviews/*.csv.gz"):
         assert cli.main(command(tiny_store, missing)) == 1
         assert "taken as a text" not in capsys.readouterr().err
+    for option, value in (("--out", "scored.csv"), ("--out-format", "jsonl"), ("--report", "report.html")):
+        assert cli.main(command(tiny_store, "a good film", option, value)) == 2
+        assert f"{option}: is of files, and 'a good film' is none" in capsys.readouterr().err
     source = tmp_path / "a good film"
     source.write_text("text\ngood\n")
     assert cli.main(command(tiny_store, source, "--format", "csv")) == 0
@@ -195,7 +198,7 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        (None, (), "reviews.csv: cannot be read (No such file or directory)"),
+        (None, (), "reviews.csv: there is no such file"),
         ("", (), "reviews.csv: the file is empty"),
         ("id,body\n1,a\n", ("--text-column", "text"), "reviews.csv: no column 'text'; there are 'id', 'body'"),
         ("text\na\nb,c\n", (), "reviews.csv, line 3: 2 values in a row, but there are 1 columns"),
@@ -269,6 +272,12 @@ def test_several_files(
     for out, message in (("-", "must be a folder"), ("a.csv", "must be a folder"), (".", "would replace an input")):
         assert cli.main(command(tiny_store, "a.csv", "b.csv", "--out", out)) == 2
         assert message in capsys.readouterr().err
+    Path("other").mkdir()
+    Path("other/a.csv").write_text("text\na\n")
+    assert cli.main(command(tiny_store, "a.csv", "other/*.csv", "--out", "new/")) == 2
+    assert "--out: two files would have the same name there, a.csv" in capsys.readouterr().err
+    assert cli.main(command(tiny_store, "other", "--out", "new/")) == 1
+    assert "other: a folder; its files are named, such as 'other/*.csv'" in capsys.readouterr().err
     Path("b.csv").write_text("<html>")
     assert cli.main(command(tiny_store, "a.csv", "b.csv", "--out", "new/")) == 1
     assert not Path("new").exists()

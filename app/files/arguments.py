@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from app.errors import DataError, OptionError
-from app.files.layout import Format
+from app.files.layout import STANDARD, Format
 from app.files.options import OnBadRow, Quoting, ReadOptions
 
 READ_NAMES = ".csv, .tsv, .jsonl, .json, .txt, .xlsx, .parquet; .csv.gz, .csv.zst and such"
@@ -60,6 +62,25 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
         on_bad_row=OnBadRow(args.on_bad_row),
         keep_na=args.keep_na,
     )
+
+
+def expanded(given: Sequence[str]) -> list[str]:
+    """Paths of files, in the place of the patterns that no shell has replaced.
+
+    Raises:
+        DataError: one of them is no file, and no pattern of any.
+    """
+    paths: list[str] = []
+    for path in given:
+        if path != STANDARD and Path(path).is_dir():
+            raise DataError(f"{path or repr(path)}: a folder; its files are named, such as '{Path(path) / '*.csv'}'")
+        if path == STANDARD or Path(path).exists():
+            paths.append(path)
+        elif found := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - patterns may be absolute
+            paths += found
+        else:
+            raise DataError(f"{path}: there is no such file")
+    return list(dict.fromkeys(paths))
 
 
 def flags_of(options: ReadOptions) -> list[str]:

@@ -12,9 +12,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from app.classify import add_place_arguments, classify_file, expanded, files_of, survey_of
+from app.classify import add_place_arguments, classify_file, files_of, survey_of
 from app.errors import DataError, OptionError, SentimentError
-from app.files.arguments import add_read_arguments, explained, read_options
+from app.files.arguments import add_read_arguments, expanded, explained, read_options
 from app.files.job import say
 from app.files.layout import STANDARD
 from app.files.options import OnBadRow

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from app.errors import DataError, OptionError
-from app.files.arguments import READ_NAMES, add_read_arguments, read_options
+from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
 from app.files.job import say
 from app.files.layout import STANDARD, Format, Layout, layout_of
 from app.files.options import OnBadRow, ReadOptions
@@ -70,10 +70,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SentimentError: a file or an option is not as it should be.
     """
-    options, findings = read_options(args), Findings(wanted(args))
-    if args.out != STANDARD and any(Path(args.out).resolve() == Path(path).resolve() for path in args.inputs):
+    options, findings, inputs = read_options(args), Findings(wanted(args)), expanded(args.inputs)
+    if STANDARD in inputs:
+        raise DataError("standard input cannot be reported on: name a file")
+    if args.out != STANDARD and any(Path(args.out).resolve() == Path(path).resolve() for path in inputs):
         raise OptionError("output", f"would replace an input, {args.out}")
-    for path in args.inputs:
+    check_place("output", args.out)
+    for path in inputs:
         read_scored(findings, Path(path), layout_of(path, args.format), options)
     write_report(findings, args.out, args.model and args.model[:_LONGEST_MODEL])
     return 0
@@ -103,6 +106,16 @@ def read_scored(findings: Findings, path: Path, layout: Layout, options: ReadOpt
             findings.add(table, name or path.name, changed)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
+
+
+def check_place(option: str, out: str) -> None:
+    """Refuse a name that promises something else than a report is.
+
+    Raises:
+        OptionError: it does.
+    """
+    if out != STANDARD and not out.lower().endswith((".html", ".htm", ".xlsx")):
+        raise OptionError(option, f"must end in .html or .xlsx (got {out!r})")
 
 
 def as_workbook(out: str) -> bool:

@@ -146,6 +146,7 @@ def test_to_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
         ),
         (("--report", "r.html", "--time-format", "blue"), 2, "--time-format: must say how dates are written"),
         (("--report", "r.html", "--out", "-"), 2, "--report: is made of a file of results"),
+        (("--report", "report.csv"), 2, "--report: must end in .html or .xlsx (got 'report.csv')"),
         (("--report", "reviews.csv"), 2, "--report: would replace an input or its results, reviews.csv"),
         (("--report", "absent/r.html"), 1, "absent/r.html: cannot be written (No such file or directory)"),
         (("--group-by", "store"), 2, "--report: must say where the report goes"),
@@ -172,17 +173,21 @@ def test_mistakes_of_classify(
     ("arguments", "status", "message"),
     [
         (("reviews.csv",), 1, "reviews.csv: this file was not scored"),
-        (("absent.csv",), 1, "absent.csv: cannot be read (No such file or directory)"),
+        (("absent.csv",), 1, "absent.csv: there is no such file"),
         (("scored.csv", "--output", "scored.csv"), 2, "--output: would replace an input, scored.csv"),
         (("scored.csv", "--text-column", "body"), 1, "no column 'body'; there are 'text'"),
         (("scored.doc",), 1, "scored.doc: the name does not tell the format"),
+        (("scored.csv", "--output", "report.pdf"), 2, "--output: must end in .html or .xlsx (got 'report.pdf')"),
+        (("-",), 1, "standard input cannot be reported on: name a file"),
+        (("*.tsv",), 1, "*.tsv: there is no such file"),
     ],
 )
 def test_mistakes_of_report(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     """One line that says what to do."""
-    write_scored(Path("scored.csv"), [Row("a lamp")])
+    for name in ("scored.csv", "scored.doc"):
+        write_scored(Path(name), [Row("a lamp")])
     assert cli.main(["report", *arguments]) == status
     said = capsys.readouterr().err
     assert said.startswith("error: ")
