@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.http.admin_schemas import CanaryShare, ShadowShare
 from app.http.auth.meter import KEY_NAME
-from app.http.body import read_json_body
+from app.http.body import ClientGoneError, read_json_body
 from app.http.json_body import parse_document
 from app.http.openapi.admin_texts import CANARY, LOAD, LOAD_BESIDE, NO_KEYS, NOT_SUPERVISED, SERVED, SHADOW, UNLOAD
 from app.http.problems import Problem
@@ -134,6 +134,9 @@ async def _shared(
         percent = parse_document(schema, body).percent
     except Problem as problem:
         return problem.response()
+    except ClientGoneError:
+        # Nobody reads this; the status is what the metrics count.
+        return Response(status_code=499)
     return await _answered(request, switch, lambda asked, who: order(asked)(_reference(request), percent, who))
 
 

@@ -86,7 +86,8 @@ def build_application(
     )
     recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
     access = _access(settings, counters)
-    origins = None if settings.cors_origins is None else OriginHeaders(settings.cors_origins)
+    cors = None if settings.cors_origins is None else cors_options(settings.cors_origins, settings.canary_header)
+    origins = None if cors is None else OriginHeaders(cors)
     further = further or FurtherVersions()
     app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins, further)
     endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder, further)
@@ -102,7 +103,7 @@ def build_application(
     app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
-    _add_access(app, settings, access)
+    _add_access(app, cors, access)
     app.add_middleware(RequestMiddleware, recorder=recorder)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
@@ -141,14 +142,14 @@ def _access(settings: Settings, counters: RateCounters | None) -> Access | None:
     return Access(settings, KeyFile(settings.api_keys), counters)
 
 
-def _add_access(app: FastAPI, settings: Settings, access: Access | None) -> None:
+def _add_access(app: FastAPI, cors: dict[str, Any] | None, access: Access | None) -> None:
     """Keys and web origins, where there are any. A browser asks about origins without a key, so that comes first."""
     if access is not None:
         from app.http.auth.guard import Guard
 
         app.add_middleware(Guard, access=access)
-    if settings.cors_origins is not None:
-        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+    if cors is not None:
+        app.add_middleware(CORSMiddleware, **cors)
 
 
 class _ShortCut:

@@ -21,8 +21,11 @@ TAKEN_HEADERS = (
     "X-API-Key",
     "X-Request-ID",
     "X-Timeout-Seconds",
+    "traceparent",
+    "tracestate",
 )
-"""What a page of another origin may send: all that is looked at, beside what every page may."""
+"""What a page of another origin may send: all that is looked at, beside what every page may, and the header that the
+operator has chosen for canaries."""
 EXPOSED_HEADERS = (
     "Accept-Encoding",
     "Allow",
@@ -46,12 +49,12 @@ says something to a program that calls."""
 _REMEMBERED = 64
 
 
-def cors_options(origins: str) -> dict[str, Any]:
-    """Arguments of the middleware where these origins may call; see ``Settings.cors_origins``."""
+def cors_options(origins: str, canary_header: str) -> dict[str, Any]:
+    """Arguments of the middleware where these origins may call; see ``Settings`` for both."""
     return {
         "allow_origins": [origin.strip() for origin in origins.split(",")],
         "allow_methods": ["GET", "HEAD", "POST"],
-        "allow_headers": TAKEN_HEADERS,
+        "allow_headers": (*TAKEN_HEADERS, canary_header),
         "expose_headers": EXPOSED_HEADERS,
     }
 
@@ -60,11 +63,11 @@ class OriginHeaders:
     """The lines that the middleware would add to a response's head.
 
     Args:
-        origins: that may call; see ``Settings.cors_origins``.
+        options: of the middleware.
     """
 
-    def __init__(self, origins: str) -> None:
-        self._middleware = CORSMiddleware(_nothing, **cors_options(origins))
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._middleware = CORSMiddleware(_nothing, **options)
         self.lines = lru_cache(_REMEMBERED)(self._lines)
 
     def _lines(self, origin: bytes | None) -> bytes:

@@ -73,7 +73,7 @@ class Supervisor:
         self._lifeline_read, self._lifeline_write = os.pipe()
 
     def add(self, child: Child) -> None:
-        """Add a child to the generation that serves first; children end in the reverse of this order."""
+        """Add a child to the generation that serves first. See ``_stop`` for the order in which children end."""
         self.succession.serving.children.append(child)
 
     @property
@@ -222,7 +222,8 @@ class Supervisor:
                 child.last_beat = now
 
     def _stop(self) -> bool:
-        """End children in order, last added first; a second signal ends them at once.
+        """End children in order: those that answer requests first, as they need all others, also those of versions that
+        were loaded after them; then last added first. A second signal ends them at once.
 
         Returns:
             Whether all ended by themselves and in time.
@@ -230,7 +231,8 @@ class Supervisor:
         if self._listener is not None:
             self._listener.close()
         clean = True
-        roles = dict.fromkeys(child.role.rpartition("-")[0] for child in reversed(self._children))
+        first_to_last = sorted(self._children, key=lambda child: child.drains)
+        roles = dict.fromkeys(child.role.rpartition("-")[0] for child in reversed(first_to_last))
         for role in roles:
             stage = [child for child in self._children if child.role.startswith(role)]
             for child in stage:

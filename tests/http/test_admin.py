@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from app.http.application import build_application
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.settings import Settings
 from tests.fakes import client_of, no_lifespan
+from tests.http.shapes import SCOPE, sample
 
 SERVED = {"served": {"model": "m", "version": 2}, "attempts": []}
 LOAD = "/admin/models/m/2/load"
@@ -104,6 +106,36 @@ async def test_a_share_is_a_percentage(keys: tuple[Path, dict[str, str]], docume
     switch = Supervisor()
     answer = await ask(keys[0], switch, keys[1]["op"], path, document=document)
     assert (answer.status_code, answer.json()["code"], switch.asked) == (422, "invalid_request", [])
+
+
+async def test_a_share_is_given_once(keys: tuple[Path, dict[str, str]]) -> None:
+    switch = Supervisor()
+    app = build_application(Settings(api_keys=keys[0]), no_lifespan, lambda: None, switch=switch)
+    headers = {"Authorization": f"Bearer {keys[1]['op']}", "Content-Type": "application/json"}
+    async with client_of(app) as client:
+        answer = await client.post(CANARY, headers=headers, content=b'{"percent":1,"percent":100}')
+    assert (answer.status_code, answer.json()["detail"]) == (422, "percent: must not be given twice")
+    assert switch.asked == []
+
+
+@pytest.mark.parametrize("path", [CANARY, SHADOW])
+async def test_who_leaves_within_an_order_has_given_none(keys: tuple[Path, dict[str, str]], path: str) -> None:
+    """It counts as 499, as elsewhere, and is no error of the service."""
+    switch = Supervisor()
+    app = build_application(Settings(api_keys=keys[0]), no_lifespan, lambda: None, switch=switch)
+    labels = {"route": path.replace("/m/candidate/", "/{name}/{version}/"), "method": "POST", "status": "499"}
+    before = sample("sentiment_requests_total", **labels)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        return
+
+    headers = [(b"authorization", b"Bearer " + keys[1]["op"].encode()), (b"content-length", b"14")]
+    await app({**SCOPE, "path": path, "raw_path": path.encode(), "headers": headers}, receive, send)
+    assert sample("sentiment_requests_total", **labels) == before + 1
+    assert switch.asked == []
 
 
 @pytest.mark.parametrize(

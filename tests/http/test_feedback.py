@@ -71,6 +71,7 @@ INVALID = {
     "long comment": ({**TEXT, "comment": "a" * 1_001}, "comment: String should have at most 1000 characters"),
     "bad request id": ({**TEXT, "request_id": "a b"}, "request_id: String should match pattern"),
     "unknown field": ({**TEXT, "stars": 1}, "stars: unknown field"),
+    "label twice": (b'{"text":"a","label":"positive","label":"negative"}', "label: must not be given twice"),
 }
 
 

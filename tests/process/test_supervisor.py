@@ -31,7 +31,8 @@ class Scripted(supervisor.Supervisor):
 
 parent = Scripted({}, grace=float(sys.argv[1]), patience=float(sys.argv[2]))
 for number, code in enumerate(sys.argv[3:]):
-    parent.add(supervisor.Child(f"child-{number}", [code], drains="SIGUSR1" in code))
+    drains = "SIGUSR1" in code
+    parent.add(supervisor.Child(f"{'worker' if drains else 'child'}-{number}", [code], drains=drains))
 sys.exit(parent.run())
 """
 # One write, also where output is not buffered: children share the pipe.
@@ -140,6 +141,17 @@ def test_children_are_told_before_they_are_ended() -> None:
         assert "up" not in output
         assert time.monotonic() - began >= 2
         assert parent.returncode == 0
+
+
+def test_who_answers_ends_before_what_is_needed_for_that() -> None:
+    """Also where that was added later, as the engine of a version that was loaded while others served."""
+    needed = DRAINING.replace("SIGUSR1", "SIGUSR2").replace("ending", "needed")
+    with supervise(DRAINING, needed) as parent:
+        wait_up(parent, 2)
+        parent.terminate()
+        output, _ = parent.communicate(timeout=LIMIT)
+        assert parent.returncode == 0
+        assert [line for line in output.splitlines() if line in ("ending", "needed")] == ["ending", "needed"]
 
 
 def test_an_interrupt_needs_no_grace_time() -> None:

@@ -74,6 +74,8 @@ class _Asset:
 
     def respond(self, request: Request) -> Response:
         """The file, or that the client has it already (RFC 9110, section 13.1.2)."""
-        if request.headers.get("if-none-match") == self._headers["ETag"]:
+        given = request.headers.get("if-none-match", "").split(",")
+        # A proxy that compresses makes the tag a weak one.
+        if self._headers["ETag"] in (tag.strip().removeprefix("W/") for tag in given):
             return Response(status_code=304, headers=self._headers)
         return Response(self._content, headers={**self._headers, "Content-Type": self._type})

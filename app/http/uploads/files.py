@@ -7,6 +7,7 @@ else's texts wait for one such piece at most. Nothing of it is in memory but the
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -105,8 +106,10 @@ class FilesEndpoint:
                 classifier = stack.enter_context(found).classifier
                 scope["answered_by"] = classifier.named
             try:
-                # Without a name, so that it is gone with the process, whatever becomes of that.
-                file = stack.enter_context(tempfile.TemporaryFile(dir=settings.file_folder))
+                # Without a name, so that it is gone with the process, whatever becomes of that. What is closed in the
+                # end has no buffer, for which there may be no room then either.
+                kept = stack.enter_context(tempfile.TemporaryFile(dir=settings.file_folder, buffering=0))
+                file = io.BufferedRandom(kept)
                 client = SlowClient(settings.file_stall, settings.file_transfer, "sent")
                 await spool_body(scope, upload, file, settings.max_file, client)
             except OSError as error:
@@ -190,7 +193,7 @@ class FilesEndpoint:
             pieces = iter(()) if whole is None else whole.pieces()
             while (piece := await _next(pieces)) is not None:
                 await _send(send, piece, gone, client)
-        except (DataError, OverloadedError) as error:
+        except (DataError, OSError, OverloadedError) as error:
             raise BrokenOffError(str(error)) from error
         finally:
             if whole is not None:

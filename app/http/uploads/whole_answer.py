@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,5 +41,6 @@ class WholeAnswer:
 
     def close(self) -> None:
         """Leave nothing on the disk."""
-        self._file.close()
+        with suppress(OSError):  # there may be no room for what was not written yet
+            self._file.close()
         self._folder.cleanup()

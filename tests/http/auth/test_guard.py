@@ -320,12 +320,15 @@ async def test_other_origins_are_not_let_in_by_default() -> None:
 
 async def test_origins_that_are_set_are_let_in(keys: Path) -> None:
     """Those and no others; they ask first without a key, and see refusals too."""
-    async with guarded(keys, cors_origins="https://a.example, https://b.example") as client:
+    async with guarded(keys, cors_origins="https://a.example, https://b.example", canary_header="X-User") as client:
         allowed = await client.options("/classify", headers=PREFLIGHT)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://a.example")
         wanted = "content-encoding, inference-header-content-length, x-timeout-seconds"
         compressed = await client.options("/", headers={**PREFLIGHT, "Access-Control-Request-Headers": wanted})
         assert compressed.status_code == 200
+        wanted = "traceparent, tracestate, x-request-id, x-user"
+        sticky = await client.options("/classify", headers={**PREFLIGHT, "Access-Control-Request-Headers": wanted})
+        assert sticky.status_code == 200
         refused = await client.options("/classify", headers={**PREFLIGHT, "Origin": "https://c.example"})
         assert "access-control-allow-origin" not in refused.headers
         for key, status in ((USER, 200), ("x", 401)):

@@ -130,6 +130,13 @@ async def test_bad_requests_are_explained_and_counted(
     assert sample("sentiment_requests_total", **labels) == requests + 1
 
 
+async def test_a_field_given_twice_is_refused(protocol: Protocol) -> None:
+    """Which of the two is meant nobody knows; not even of a field that is passed over."""
+    body = json.dumps(protocol.body(["a film"])).encode().removesuffix(b"}") + rb', "id": "a", "\u0069d": "b"}'
+    response = await post(protocol, body)
+    assert assert_error(response, protocol, 422, "invalid_request") == "id: must not be given twice"
+
+
 async def test_too_many_texts(protocol: Protocol) -> None:
     """The limit is that of ``POST /classify``."""
     response = await post(protocol, protocol.body(["a"] * 11), limits={"max_texts": 10})

@@ -26,6 +26,7 @@ from starlette.types import Message, Receive
 from app.errors import DeadlineError, OverloadedError
 from app.files import workbook as workbooks
 from app.http.body import ClientGoneError
+from app.http.uploads import whole_answer
 from app.http.uploads.file_places import Turns
 from app.http.uploads.files import FilesEndpoint
 from app.report.findings import Findings, Wanted
@@ -451,6 +452,32 @@ async def test_no_room_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     response = await post(file_folder=tmp_path)
     assert "no room" in assert_problem(response, 503, "overloaded")["detail"]
+
+
+async def test_a_disk_that_is_full_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what there is no room for is so little that it was still in a buffer."""
+    full = Path("/dev/full")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda buffering=-1, **_: full.open("r+b", buffering))
+    assert "no room" in assert_problem(await post(), 503, "overloaded")["detail"]
+
+
+async def test_a_disk_that_is_full_before_the_answer_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A workbook that cannot be finished is broken off, the log says why, and nothing is left."""
+
+    class Full(tempfile.TemporaryDirectory[str]):
+        def __init__(self, **_: object) -> None:
+            super().__init__(dir=tmp_path)
+            (Path(self.name) / "partial").symlink_to("/dev/full")
+
+    monkeypatch.setattr(whole_answer, "TemporaryDirectory", Full)
+    sent: list[Message] = []
+    await exchange(FakeClassifier(), [UPLOADED], sent, form=b"csv&output=xlsx")
+    assert all(message["more_body"] for message in sent[1:])
+    assert "a file was broken off" in caplog.text
+    assert "No space left" in caplog.text
+    assert not os.listdir(tmp_path)  # noqa: PTH208 - a test may block
 
 
 class BusyClassifier(FakeClassifier):
