@@ -135,7 +135,7 @@ def read_keys(path: Path) -> list[Key]:
         DataError: see ``KeyFile``.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -143,7 +143,7 @@ def read_keys(path: Path) -> list[Key]:
     keys = [
         _parse(line, f"{path}, line {number}")
         for number, line in enumerate(lines, 1)
-        if line.strip() and not line.startswith("#")
+        if not _says_nothing(line)
     ]
     if not keys:
         raise DataError(f"{path}: no key in it, so nobody could call the service")
@@ -152,6 +152,11 @@ def read_keys(path: Path) -> list[Key]:
     if len({key.digest for key in keys}) < len(keys):
         raise DataError(f"{path}: the same key stands there twice")
     return keys
+
+
+def _says_nothing(line: str) -> bool:
+    """Whether it is empty or a comment."""
+    return not line.strip() or line.lstrip().startswith("#")
 
 
 def _parse(line: str, where: str) -> Key:
@@ -226,8 +231,8 @@ def _revoke(options: argparse.Namespace) -> int:
         raise DataError(f"{options.file}: no other key is in it, so nobody could call the service; make one first")
     kept = {key.digest.hex() for key in left}
     try:
-        lines = options.file.read_text(encoding="utf-8").splitlines(keepends=True)
-        text = "".join(line for line in lines if not line.strip() or line.startswith("#") or line.split()[-1] in kept)
+        lines = options.file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        text = "".join(line for line in lines if _says_nothing(line) or line.split()[-1] in kept)
         replacement = options.file.with_name(f".{options.file.name}.new")
         shutil.copy2(options.file, replacement)  # with its rights
         replacement.write_text(text, encoding="utf-8")

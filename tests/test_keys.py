@@ -108,6 +108,16 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
         KeyFile(tmp_path / "binary")
 
 
+def test_what_editors_add_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte order mark, and comments that are indented, which also stay where a key is revoked."""
+    (_, first), (_, second) = new_key("first", (CLASSIFY,)), new_key("second", (CLASSIFY,))
+    path = write(tmp_path / "keys", f"\ufeff{first.line}", "  # indented", second.line)
+    assert read_keys(path) == [first, second]
+    assert cli.main(["keys", "revoke", "--name", "first", "--file", str(path)]) == 0
+    assert path.read_text() == f"  # indented\n{second.line}\n"
+    capsys.readouterr()
+
+
 def test_changes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Keys come and go without a restart; a file that breaks, or is gone, changes nothing until it is mended, which the
     log says once and a metric for as long."""
