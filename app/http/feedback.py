@@ -26,11 +26,12 @@ from app.errors import (
     TextTooLongError,
 )
 from app.feedback.folder import FeedbackEntry, FeedbackFolder
-from app.http.auth.meter import KEY_NAME
+from app.http.auth.meter import KEY_NAME, KEY_SCOPES
 from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
 from app.http.json_body import parse_document
 from app.http.problems import Problem, problem_of
 from app.http.schemas import WHOLE, not_null
+from app.keys import FEEDBACK
 from app.serving.classifier import Classifier
 from app.settings import Settings
 from app.store import CONFIG_FILE, read_config
@@ -198,6 +199,11 @@ class FeedbackEndpoint:
             raise BUSY from None
         finally:
             self._waiting -= 1
+
+
+def takes_feedback(settings: Settings, scope: Scope) -> bool:
+    """Whether who sends this request may send feedback: there is a folder, and the key, if any, has the scope."""
+    return settings.feedback_folder is not None and FEEDBACK in scope.get(KEY_SCOPES, (FEEDBACK,))
 
 
 _ANSWERS = {True: "right", False: "wrong", None: "unknown"}

@@ -17,7 +17,7 @@ from app import metrics
 from app.errors import CheckpointError, EngineUnavailableError
 from app.http.admin import ModelSwitch, add_admin_routes
 from app.http.compat.routes import add_compat_routes
-from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint
+from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint, takes_feedback
 from app.http.openapi.feedback_texts import FEEDBACK
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
 from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
@@ -79,7 +79,7 @@ def build_router(
         """The right label of a text."""
         return Delegated(feedback)
 
-    _add_models(router, lambda: _list_models(settings.model_store, classifier(), further), page_opened)
+    _add_models(router, settings, lambda: _list_models(settings.model_store, classifier(), further), page_opened)
     add_admin_routes(router, switch)
 
     @router.get("/health/live", **LIVE)
@@ -102,17 +102,17 @@ def build_router(
     return router
 
 
-def _add_models(router: APIRouter, list_: Callable[[], list[ModelEntry]], page_opened: Callable[[], None]) -> None:
+def _add_models(
+    router: APIRouter, settings: Settings, list_: Callable[[], list[ModelEntry]], page_opened: Callable[[], None]
+) -> None:
     @router.get("/models", **MODELS)
     async def models(request: Request) -> Response:
         """All models and versions in the store, and which one answers."""
         if PAGE_HEADER in request.headers:
             page_opened()
-        found = await asyncio.to_thread(list_)
-        return Response(
-            orjson.dumps({"models": [entry.model_dump(exclude_none=True) for entry in found]}),
-            media_type="application/json",
-        )
+        found = [entry.model_dump(exclude_none=True) for entry in await asyncio.to_thread(list_)]
+        document = {"models": found, "feedback": takes_feedback(settings, request.scope)}
+        return Response(orjson.dumps(document), media_type="application/json")
 
 
 def _add_metrics(router: APIRouter) -> None:

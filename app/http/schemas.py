@@ -225,9 +225,15 @@ class ModelEntry(BaseModel):
 
 
 class ModelsResponse(BaseModel):
-    """All versions in the model store."""
+    """All versions in the model store, and what else who asks can do here."""
 
     models: list[ModelEntry]
+    feedback: Annotated[
+        bool,
+        Field(
+            description="Whether who asks may send feedback: some is kept here, and the key, if any, has that scope."
+        ),
+    ]
 
 
 class FileColumns(BaseModel):

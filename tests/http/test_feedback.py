@@ -144,3 +144,19 @@ async def test_it_has_a_scope_of_its_own(tmp_path: Path) -> None:
             "/classify", json={"text": "a"}, headers={"Authorization": f"Bearer {made[FEEDBACK][0]}"}
         )
     assert_problem(asked, 403, "forbidden")
+
+
+async def test_whoever_asks_is_told_whether_they_may_send_some(tmp_path: Path) -> None:
+    """By ``GET /models``, so that nobody has to try: a folder must be named, and a key must have both scopes."""
+    made = {name: new_key(name, scopes) for name, scopes in (("reader", [CLASSIFY]), ("expert", [CLASSIFY, FEEDBACK]))}
+    keys = tmp_path / "keys"
+    keys.write_text("".join(f"{line.line}\n" for _, line in made.values()))
+
+    async def told(folder: Path | None, name: str = "", **settings: Any) -> Any:
+        headers = {"Authorization": f"Bearer {made[name][0]}"} if name else {}
+        async with client_of(application(feedback_folder=folder, model_store=tmp_path, **settings)) as client:
+            return (await client.get("/models", headers=headers)).json()["feedback"]
+
+    assert [await told(None), await told(tmp_path)] == [False, True]
+    assert [await told(tmp_path, name, api_keys=keys) for name in made] == [False, True]
+    assert await told(None, "expert", api_keys=keys) is False

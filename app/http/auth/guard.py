@@ -11,7 +11,7 @@ from limits import RateLimitItem, parse_many
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
-from app.http.auth.meter import CALLER, KEY_NAME, METER, Caller, RateLimitedError, meter_of
+from app.http.auth.meter import CALLER, KEY_NAME, KEY_SCOPES, METER, Caller, RateLimitedError, meter_of
 from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import Policy, UnknownRouteError
 from app.http.problems import Problem
@@ -53,7 +53,7 @@ class Access:
             raise _refusal(403, "forbidden", f"this key lacks the scope {needed}", "insufficient_scope", needed)
         counters = self._counters
         meter = None if counters is None else KeyMeter(counters, self._limits, key.name)
-        return Caller(key.name, meter, known=known)
+        return Caller(key.name, key.scopes, meter, known=known)
 
     def _authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key:
         presented = _presented(headers)
@@ -100,7 +100,7 @@ class Guard:
         caller = scope.get(CALLER) or self._access.caller(scope["path"], scope["method"], scope["headers"])
         if caller is None:
             return
-        scope[KEY_NAME] = caller.name
+        scope[KEY_NAME], scope[KEY_SCOPES] = caller.name, caller.scopes
         if caller.meter is not None:
             scope[METER] = caller.meter
             await caller.count()

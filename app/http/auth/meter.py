@@ -18,6 +18,8 @@ METER = "sentiment.meter"
 KEY_NAME = "sentiment.key"
 """Where there are keys, the scope has the name of the request's key under this name."""
 
+KEY_SCOPES = "sentiment.scopes"
+"""Likewise the scopes of that key."""
 
 CALLER = "sentiment.caller"
 """Where the fast path has asked who calls, the scope has the ``Caller`` under this name."""
@@ -83,15 +85,16 @@ class Caller:
     """Who sends a request.
 
     Attributes:
-        name: of the key.
+        name, scopes: of the key.
         meter: counts the request's texts; None where there is no rate limit.
         known: whether what is asked for is there.
     """
 
-    __slots__ = ("_counted", "known", "meter", "name")
+    __slots__ = ("_counted", "known", "meter", "name", "scopes")
 
-    def __init__(self, name: str, meter: Meter | None, *, known: bool = True) -> None:
+    def __init__(self, name: str, scopes: frozenset[str], meter: Meter | None, *, known: bool = True) -> None:
         self.name = name
+        self.scopes = scopes
         self.meter = meter
         self.known = known
         self._counted = False

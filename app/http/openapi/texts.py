@@ -260,7 +260,7 @@ MODELS: dict[str, Any] = {
     "tags": ["models"],
     "operation_id": "models",
     "response_model": ModelsResponse,
-    "responses": {**example({"models": [_MODEL]}), **responses(_DEFECT)},
+    "responses": {**example({"models": [_MODEL], "feedback": False}), **responses(_DEFECT)},
 }
 LIVE: dict[str, Any] = {
     "tags": ["health"],
