@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -29,9 +30,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def service() -> Iterator[Service]:
-    """The shipped model on two workers. Not to be harmed."""
-    with serving(STORE, MODEL, workers="2", timeout="300", explain_idle="3600") as running:
+def feedback_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where ``service`` keeps feedback."""
+    return tmp_path_factory.mktemp("feedback")
+
+
+@pytest.fixture(scope="package")
+def service(feedback_folder: Path) -> Iterator[Service]:
+    """The shipped model on two workers, which takes feedback. Not to be harmed."""
+    settings = {"workers": "2", "timeout": "300", "explain_idle": "3600", "feedback_folder": str(feedback_folder)}
+    with serving(STORE, MODEL, **settings) as running:
         # What explains starts slowly where others compute, and the page gives up after a minute.
         document = {"text": "A lovely film.", "explain": ["tokens"]}
         httpx.post(f"{running.url}/classify", json=document, timeout=310).raise_for_status()

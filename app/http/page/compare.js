@@ -34,7 +34,8 @@ export class Comparison {
   /** Where several models are loaded, two of them can be compared. */
   offer() {
     $("compare-what").hidden = !this.models.several;
-    const wanted = this.wanted ?? [this.models.served];
+    const before = SIDES.map((side) => modelOf(side).value);
+    const wanted = this.wanted ?? (before[0] ? before : [this.models.served]);
     SIDES.forEach((side, index) => {
       this.models.offer(modelOf(side));
       if (this.models.knows(wanted[index])) modelOf(side).value = wanted[index];

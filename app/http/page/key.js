@@ -10,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 export class KeyForm {
   constructor() {
     this.waiting = new Map();
+    this.always = [];
     $("key").addEventListener("input", () => this.complain(""));
     $("key-shown").addEventListener("change", ({ target }) => { $("key").type = target.checked ? "text" : "password"; });
     $("key-form").addEventListener("submit", (event) => {
@@ -22,6 +23,11 @@ export class KeyForm {
     });
     $("key-open").addEventListener("click", () => ($("key-form").hidden ? this.open() : this.close()));
     $("key-open").hidden = !hasKey();
+  }
+
+  /** What is done again with every other key, whoever was refused; see `ask`. */
+  onEvery(notice, again) {
+    this.always.push([notice, again]);
   }
 
   /** Somebody was refused, for a reason; `again` does it again with another key. */
@@ -62,7 +68,7 @@ export class KeyForm {
     useKey(key);
     this.complain("");
     this.close();
-    const waiting = [...this.waiting];
+    const waiting = new Map([...this.always, ...this.waiting]);
     this.waiting.clear();
     for (const [notice, again] of waiting) {
       notice.clear();

@@ -7,12 +7,12 @@ const $ = (id) => document.getElementById(id);
 const nameOf = ({ model, version }) => `${model}/${version}`;
 const figureOf = ({ test_accuracy: accuracy }) => (accuracy ? `, ${(100 * accuracy).toFixed(1)} % right on its test` : "");
 
-/** The models that answer here. It fires "list" when it knows them, and "choice" when another one is to answer. */
+/** The models that answer here, and whether they want to be told better (`feedback`). It fires "list" when it knows them, and "choice" when another one is to answer. */
 export class Models extends EventTarget {
   /** notice: where errors are said. */
   constructor(notice) {
     super();
-    Object.assign(this, { notice, loaded: [], chosen: "" });
+    Object.assign(this, { notice, loaded: [], chosen: "", feedback: false });
     $("model").addEventListener("change", () => this.choose($("model").value));
   }
 
@@ -33,8 +33,9 @@ export class Models extends EventTarget {
 
   async load() {
     try {
-      const { models } = await askJson("models", null, null, { "X-Page": "1" });
+      const { models, feedback } = await askJson("models", null, null, { "X-Page": "1" });
       this.notice.clear();
+      this.feedback = feedback;
       this.loaded = models.filter(({ served, loaded }) => served || loaded).sort((one, other) => other.served - one.served);
     } catch (error) {
       this.notice.show(error, () => this.load());

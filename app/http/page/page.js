@@ -2,6 +2,7 @@
 
 import { Code } from "./code.js";
 import { Comparison } from "./compare.js";
+import { Feedback } from "./feedback.js";
 import { FileScorer } from "./file.js";
 import { History } from "./history.js";
 import { KeyForm } from "./key.js";
@@ -50,9 +51,10 @@ const tabs = new Tabs($("tabs"), (tab) => tab === "tab-compare" && comparison.be
 const review = new Review($("review"), "Paste or type a review", keyForm, () => models.chosen);
 offerSamples(review);
 review.part("review-notice").before($("history"));
-review.part("facts").after($("tools"));
+review.part("facts").after($("feedback-part"), $("tools"));
 new History(review, models);
 new Code(review, models);
+new Feedback(review, models, new Notice($("feedback-notice"), keyForm));
 new FileScorer(new Notice($("file-notice"), keyForm), tabs, models, new Report(new Notice($("report-notice"), keyForm)));
 $("copy-link").addEventListener("click", () => copy(linkTo({ text: review.text, model: models.name }), $("link"), $("link-said")));
 review.addEventListener("change", () => {
@@ -63,6 +65,7 @@ review.addEventListener("change", () => {
 $("views").addEventListener("input", () => location.hash && history.replaceState(null, "", location.pathname + location.search));
 addEventListener("hashchange", takeLink);
 models.addEventListener("choice", () => review.changed(0));
+keyForm.onEvery(models.notice, () => models.load());
 models.load();
 review.part("text").focus();
 takeLink();

@@ -51,6 +51,9 @@ const MESSAGES = {
   unsupported_media_type: "That is not a kind of file this page can score. Choose CSV, TSV, Excel (.xlsx), JSON, JSONL, Parquet or lines of text.",
   unauthorized: "This service needs an API key.",
   forbidden: "This API key is known, but does not allow that. Another one may.",
+  feedback_off: "This service keeps no feedback.",
+  feedback_full: "There is no room for more feedback; whoever runs the service has to make some. Nothing was kept.",
+  feedback_unavailable: "This cannot be kept just now. It is sent again in a few seconds.",
   internal_error: "The service failed on this. It has been written to its log.",
 };
 const WRONG_KEY = "This API key is wrong: the service does not know it. Check that it was copied whole, and that nobody has revoked it.";
