@@ -29,6 +29,7 @@ from app.sentiment import ExplanationKind, Judgement
 from app.version import VERSION
 from sentiment_service.asynchronous import AsyncSentiment
 from sentiment_service.explanation import Aspect, Explanation, Mention, Point, Sentence, Token
+from sentiment_service.feedback import Feedback
 from sentiment_service.result import Outcome, Result, Unclassified, columns
 from sentiment_service.synchronous import Sentiment
 
@@ -42,6 +43,7 @@ __all__ = [
     "ExplainerUnavailableError",
     "Explanation",
     "ExplanationKind",
+    "Feedback",
     "InferenceError",
     "Judgement",
     "Mention",

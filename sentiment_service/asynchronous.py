@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from app.sentiment import ExplanationKind
 from sentiment_service.explanation import Explanation, explanation_of
+from sentiment_service.feedback import Feedback, document_of, feedback_of
 from sentiment_service.result import Outcome, Result, given
 from sentiment_service.synchronous import WITHOUT_TORCH, check_concurrency, checked
 from sentiment_service.texts import cells, deadline_in
@@ -102,6 +103,19 @@ class AsyncSentiment:
         flow = self._exchange.explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
         entry = await self._carry(flow)
         return explanation_of(text, result_of(entry), entry["explanation"])
+
+    async def feedback(
+        self,
+        text: str,
+        label: str,
+        *,
+        answer: Result | None = None,
+        comment: str | None = None,
+        deadline: float | None = None,
+    ) -> Feedback:
+        """Tell the service the right label of a text. See ``Sentiment.feedback``."""
+        flow = self._exchange.feedback(document_of(text, label, answer, comment), deadline_in(deadline))
+        return feedback_of(await self._carry(flow))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -88,6 +88,14 @@ class Local:
                 found |= explainer.explain(text, kind, target, lambda: check(deadline), aspects)
         return result, found
 
+    def feedback(self, document: dict[str, Any], deadline: float | None) -> dict[str, Any]:
+        """There is no place for it.
+
+        Raises:
+            OptionError: says where there is one.
+        """
+        raise OptionError("url", "is missing: feedback is kept by a running service, and not in this process")
+
     def close(self) -> None:
         """End the threads."""
         self._scorer.close()

@@ -46,6 +46,10 @@ class Remote:
         entry = self._service.carry(self._service.exchange.explain(text, kinds, aspects, deadline))
         return result_of(entry), entry["explanation"]
 
+    def feedback(self, document: dict[str, Any], deadline: float | None) -> dict[str, Any]:
+        """Have feedback kept; what the service says that it has kept."""
+        return self._service.carry(self._service.exchange.feedback(document, deadline))
+
     def close(self) -> None:
         """Close the connections."""
         self._service.close()

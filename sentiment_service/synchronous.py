@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, get_args, overload
 from app.errors import OptionError
 from app.sentiment import ExplanationKind
 from sentiment_service.explanation import Explanation, explanation_of
+from sentiment_service.feedback import Feedback, document_of, feedback_of
 from sentiment_service.result import Outcome, Result, given
 from sentiment_service.texts import cells, deadline_in
 
@@ -29,6 +30,8 @@ class _Place(Protocol):
     def explain(
         self, text: str, kinds: Sequence[ExplanationKind], aspects: Sequence[str], deadline: float | None
     ) -> tuple[Result, dict[str, Any]]: ...
+
+    def feedback(self, document: dict[str, Any], deadline: float | None) -> dict[str, Any]: ...
 
     def close(self) -> None: ...
 
@@ -160,6 +163,33 @@ class Sentiment:
         """
         result, found = self._open().explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))
         return explanation_of(text, result, found)
+
+    def feedback(
+        self,
+        text: str,
+        label: str,
+        *,
+        answer: Result | None = None,
+        comment: str | None = None,
+        deadline: float | None = None,
+    ) -> Feedback:
+        """Tell a running service the right label of a text. It keeps both, where its operator wants feedback.
+
+        Args:
+            text: one text.
+            label: its right label, one of the model's.
+            answer: the result that this is about; None: it counts for what is served, and as neither right nor wrong.
+            comment: for people, at most 1,000 characters.
+            deadline: seconds in which it must be kept.
+
+        Raises:
+            OptionError: an argument is not as it should be, or there is no service: in this process nothing is kept.
+            TextError: a blank text, or one that is too long.
+            RefusedError: ``status`` 501 where none is kept, 507 where no more is, 403 for a key without the right.
+            UnreachableError: nobody answers; where the connection broke late, the message says that it may be kept.
+            DeadlineError, ServiceError: see ``classify``.
+        """
+        return feedback_of(self._place.feedback(document_of(text, label, answer, comment), deadline_in(deadline)))
 
     def close(self) -> None:
         """End the threads, close the connections."""

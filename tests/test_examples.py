@@ -249,12 +249,13 @@ def test_commands_do_what_is_shown(example: Example, folder: Path, key: str, ser
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=[f"{one.page} {number}" for number, one in enumerate(PROGRAMS)])
-def test_programs_print_what_is_shown(program: Program, folder: Path, services: dict[bool, Service]) -> None:
-    """Each alone, to the last character."""
+def test_programs_print_what_is_shown(program: Program, folder: Path, key: str, services: dict[bool, Service]) -> None:
+    """Each alone, to the last character; with a key out of the environment, where it takes one there."""
+    guarded = 'environ["KEY"]' in program.code
     ended = subprocess.run(
-        [sys.executable, "-c", program.code.replace(ADDRESS, services[False].url)],
+        [sys.executable, "-c", program.code.replace(ADDRESS, services[guarded].url)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KEY": key},
         capture_output=True,
         text=True,
         timeout=600,

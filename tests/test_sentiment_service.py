@@ -20,13 +20,15 @@ import pyarrow as pa
 import pytest
 
 import sentiment_service
+from app.feedback.folder import FeedbackFolder
 from app.files.results import KINDS
-from app.keys import CLASSIFY, new_key
+from app.keys import CLASSIFY, FEEDBACK, new_key
 from sentiment_service import (
     AsyncSentiment,
     CheckpointError,
     DeadlineError,
     Explanation,
+    Feedback,
     OptionError,
     Outcome,
     OverloadedError,
@@ -41,7 +43,7 @@ from sentiment_service import (
     columns,
 )
 from tests.checkpoints import add_checkpoint
-from tests.files.test_scorer import Answer, scripted
+from tests.files.test_scorer import Answer, asked_whole, scripted
 from tests.service import serving
 
 TEXTS: list[Any] = ["a good film", "", None, "a bad film and a very dull story", "…", 7, "good"]
@@ -59,15 +61,22 @@ def local(tiny_store: Path) -> Iterator[Sentiment]:
 
 
 @pytest.fixture(scope="module")
-def address(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A real service of two models that asks for a key, and a key."""
-    key, kept = new_key("tests", [CLASSIFY])
-    folder = tmp_path_factory.mktemp("service")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the service of ``address`` has what it keeps."""
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def address(tiny_store: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """A real service of two models that asks for a key and keeps feedback, and a key."""
+    key, kept = new_key("tests", [CLASSIFY, FEEDBACK])
+    (folder / "feedback").mkdir()
     (folder / "keys").write_text(f"{kept.line}\n")
     store = folder / "store"
     shutil.copytree(tiny_store / "tiny", store / "tiny")
     add_checkpoint(store, "other", seed=3, labels=("bad", "good"))
     settings = {"precision": "float32", "api_keys": str(folder / "keys"), "further_models": "other"}
+    settings["feedback_folder"] = str(folder / "feedback")
     with serving(store, "tiny", workers="1", timeout="300", **settings) as service:
         yield service.url, key
 
@@ -298,6 +307,83 @@ async def test_explanations(local: Sentiment, address: tuple[str, str]) -> None:
         local.explain(text, aspects=["story"])
     with pytest.raises(OptionError, match="kinds: must be a list of sentences, tokens, curve, aspects"):
         local.explain(text, ["words"])  # type: ignore[list-item]
+
+
+async def test_feedback(address: tuple[str, str], folder: Path) -> None:
+    """Is kept by the service, with what it is about and a comment, of another model too; what cannot be names the
+    argument."""
+    url, key = address
+    text = "a good film, they say"
+    with Sentiment(url, key=key) as remote:
+        result = remote.classify(text)
+        other = next(label for label in result.scores if label != result.label)
+        kept = remote.feedback(text, other, answer=result, comment="Irony.", deadline=MOST_SECONDS)
+        assert kept == Feedback("tiny", 1, other, right=False)
+        with pytest.raises(OptionError, match="label: must be one of negative, positive, the labels of tiny/1"):
+            remote.feedback(text, "meh")
+        with pytest.raises(OptionError, match=r"comment: .*at most 1000 characters"):
+            remote.feedback(text, other, comment="a" * 1_001)
+        with pytest.raises(OptionError, match="answer: there is no tiny/9"):
+            remote.feedback(text, other, answer=dataclasses.replace(result, version=9))
+        with pytest.raises(TextError, match="non-blank"):
+            remote.feedback(" ", other)
+    async with AsyncSentiment(url, key=key, model="other") as later:
+        found = await later.classify(text)
+        assert await later.feedback(text, found.label, answer=found) == Feedback("other", 1, found.label, right=True)
+        with pytest.raises(OptionError, match="answer: must be the result"):
+            await later.feedback(text, found.label)
+    entries = [entry for entry in FeedbackFolder(folder / "feedback", 0).entries() if entry.text == text]
+    told = {(it.model, it.version, it.label, it.answered, it.comment, it.by) for it in entries}
+    assert told == {
+        ("tiny", 1, other, result.label, "Irony.", "tests"),
+        ("other", 1, found.label, found.label, None, "tests"),
+    }
+
+
+def test_feedback_has_no_place_here(local: Sentiment) -> None:
+    """It says where there is one."""
+    with pytest.raises(OptionError, match="url: is missing: feedback is kept by a running service"):
+        local.feedback("good", "positive")
+
+
+OFF: Answer = (501, {}, {"code": "feedback_off", "detail": "this service keeps no feedback"})
+KEPT: Answer = (201, {}, {"model": "tiny", "version": 1, "label": "positive", "right": None})
+LATER: Answer = (503, {"Retry-After": "0"}, {"code": "feedback_unavailable"})
+
+
+@pytest.mark.parametrize(
+    ("answers", "times", "status"), [([LATER, KEPT], 2, 201), ([OFF], 1, 501), ([(504, {}, {}), KEPT], 1, 504)]
+)
+async def test_feedback_is_sent_once(answers: list[Answer], times: int, status: int) -> None:
+    """And again only where it was refused for now: what might have been kept would be kept twice."""
+    asked: list[dict[str, Any]] = []
+
+    def told(_: int, question: dict[str, Any]) -> Answer:
+        asked.append(question)
+        return answers[min(len(asked), len(answers)) - 1]
+
+    with asked_whole(told) as url, Sentiment(url, patience=MOST_SECONDS) as remote:
+        if status == 201:
+            assert remote.feedback("good", "positive").right is None
+        else:
+            with pytest.raises(RefusedError) as caught:
+                remote.feedback("good", "positive")
+            assert caught.value.status == status
+    assert asked == [{"text": "good", "label": "positive"}] * times
+
+
+def test_feedback_whose_answer_is_lost_may_be_kept() -> None:
+    """The connection ends after the request was read: that is said, and it is not sent again."""
+    asked: list[dict[str, Any]] = []
+
+    def told(_: int, question: dict[str, Any]) -> Answer:
+        asked.append(question)
+        raise ConnectionAbortedError
+
+    lost = pytest.raises(UnreachableError, match="it may have been kept")
+    with asked_whole(told) as url, Sentiment(url, patience=MOST_SECONDS) as remote, lost:
+        remote.feedback("good", "positive")
+    assert len(asked) == 1
 
 
 def answer(texts: list[str]) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sentiment_service import AsyncSentiment, Explanation, Outcome, Result, Sentiment, SentimentError, columns
+from sentiment_service import AsyncSentiment, Explanation, Feedback, Outcome, Result, Sentiment, SentimentError, columns
 
 
 def reviews() -> Iterator[str]:
@@ -25,6 +25,8 @@ def use() -> list[str]:
         for result in sentiment.stream(reviews()):
             print(result.rating)
         why: Explanation = sentiment.explain("Great.", ["tokens"])
+        kept: Feedback = sentiment.feedback("Great.", "positive", answer=one)
+        print(kept.right)
         print([token.attribution + 1 for token in why.tokens], columns(many)["label"])
     return labels
 

@@ -17,6 +17,7 @@ from app.errors import (
     DeadlineError,
     ExplainerUnavailableError,
     MissingPackageError,
+    OptionError,
     OverloadedError,
     RefusedError,
     ServiceError,
@@ -43,8 +44,12 @@ _TIMEOUT = 60.0
 _LONGEST_WAIT = 15.0
 _LATER = frozenset({429, 502, 503, 504})
 _FULL = frozenset({429, 503})
+_DONE = frozenset({200, 201})
 _TOO_MUCH = frozenset({413, 422})
 _SHOWN = 300
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_OF_THE_ANSWER = frozenset({"answered", "model", "version"})
+"""Fields of feedback that say what was answered."""
 
 Entry = dict[str, Any]
 """What a service says of one text: a prediction with ``model`` and ``version``, or an ``error``."""
@@ -166,6 +171,28 @@ class Exchange:
             raise self._unlike(response)
         return document
 
+    def feedback(self, document: dict[str, Any], deadline: float | None = None) -> Flow[dict[str, Any]]:
+        """What the service has kept of feedback. Sent again only while nothing of it can have been kept.
+
+        Args:
+            document: the fields of ``POST /feedback``.
+
+        Raises:
+            OptionError: an argument is not as it should be.
+            TextError: such a text cannot be kept.
+            ServiceError: see ``classify``; or no feedback is kept there, or no more.
+        """
+        if self._model and "model" not in document:
+            raise OptionError("answer", "must be the result that this is about, where a model is named")
+        response = yield from self._send("POST", "/feedback", document, deadline, once=True)
+        found = self._document(response)
+        if response.status_code == 201:
+            return found
+        if found.get("code") != "invalid_request":
+            raise error_of(found)
+        field, message = _first_error(found)
+        raise OptionError("answer" if field in _OF_THE_ANSWER else field, message)
+
     def _entries(self, texts: list[str], deadline: float | None) -> Flow[list[Entry]]:
         """Of at least one text; those the service had no time for are asked for again."""
         response = yield from self._send("POST", "/classify", {"texts": texts, **self._model}, deadline)
@@ -205,18 +232,24 @@ class Exchange:
         return RefusedError(f"{self.url}: does not answer as this service does", response.status_code)
 
     def _send(
-        self, method: str, path: str, document: Any = None, deadline: float | None = None
+        self, method: str, path: str, document: Any = None, deadline: float | None = None, *, once: bool = False
     ) -> Flow[httpx.Response]:
-        """The answer to a request, sent again while the service cannot take it."""
+        """The answer to a request, sent again while the service cannot take it.
+
+        Args:
+            once: it must not be done twice, so it is sent again only where it cannot have been done.
+        """
         since, attempt = time.monotonic(), 0
         while True:
             answer = yield self._request(method, path, document, deadline)
             if isinstance(answer, httpx.Response):
                 self.answered = True
-                if answer.status_code == 200 or (document is not None and _is_about_texts(answer)):
+                if answer.status_code in _DONE or (document is not None and _is_about_texts(answer)):
                     return answer
-                if answer.status_code not in _LATER or _cannot_explain(answer):
+                if answer.status_code not in (_FULL if once else _LATER) or _cannot_explain(answer):
                     raise self._refused(path, answer)
+            elif once and not isinstance(answer, _NOT_SENT):
+                raise UnreachableError(f"{self.url}{path}: no answer ({type(answer).__name__}); it may have been kept")
             fault = self._fault(path, answer)
             asked = fault.retry_after
             wait = min(_LONGEST_WAIT, 0.25 * 2**attempt if asked is None else asked)
@@ -262,6 +295,15 @@ def error_of(document: dict[str, Any]) -> TextError:
     error = TextError(str(document.get("detail", "")))
     error.code = str(document.get("code", error.code))  # type: ignore[misc]
     return error
+
+
+def _first_error(document: dict[str, Any]) -> tuple[str, str]:
+    """The field that is not as it should be, and why."""
+    try:
+        first = document["errors"][0]
+        return str(first["field"]), str(first["message"])
+    except (LookupError, TypeError):
+        return "text", str(document.get("detail", ""))
 
 
 def _said(response: httpx.Response) -> str:
