@@ -25,6 +25,9 @@ def test_an_answer_with_its_explanation(sized: Page) -> None:
     assert sized.evaluate("window.innerWidth < 1280 || document.documentElement.scrollHeight <= window.innerHeight")
     sized.locator("#meanings summary").click()
     everybody_can_use(sized)
+    sized.get_by_role("textbox", name="Look for").fill(f"half, ending, {'a_long_name_of_a_part_' * 4}")
+    expect(sized.locator("#aspects-said")).to_contain_text("Not mentioned: a_long_name")
+    everybody_can_use(sized)
 
 
 def test_labels_differ_without_colours(sized: Page) -> None:

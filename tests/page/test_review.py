@@ -54,15 +54,49 @@ def test_a_review_is_answered_and_explained(page: Page) -> None:
 
 
 def test_aspects_are_shown(page: Page) -> None:
-    """Each thing with the label of what is said about it, and that; where there is none, there is no list."""
+    """Each thing with the label of what is said about it, and that, with its name set off; where there is none that is
+    said."""
     page.locator("#text").fill("🎬 The food was wonderful, but the service was slow.")
     expect(page.locator("#aspects li")).to_have_count(2, timeout=SLOW)
     told = [re.sub(r"\s+", " ", text) for text in page.locator("#aspects li").all_inner_texts()]
     assert re.fullmatch(r"positive \d+ % food “(🎬 )?The food was wonderful”", told[0])
     assert re.fullmatch(r"negative \d+ % service “the service was slow.”", told[1])
+    assert page.locator("#aspects .named").all_inner_texts() == ["food", "service"]
     page.locator("#text").fill("I never was so bored.")
+    expect(page.locator("#aspects-said")).to_contain_text("The rules find nothing here", timeout=SLOW)
+    expect(page.locator("#aspects li")).to_have_count(0)
+
+
+def test_aspects_are_named(page: Page) -> None:
+    """By keyboard, with commas between: those of the text are shown, of the others it is said; for the next text too;
+    without a name they are found again."""
+    page.locator("#text").fill("The batteries are terrible. The screen is superb, and I love the colour.")
+    expect(page.locator("#aspects li")).not_to_have_count(0, timeout=SLOW)
+    page.get_by_role("textbox", name="Look for").focus()
+    page.keyboard.type(" battery, Screen,, hinge,screen, Hinge ")
+    expect(page.locator("#aspects-said")).to_have_text("Not mentioned: Hinge.")
+    told = [re.sub(r"\s+", " ", text) for text in page.locator("#aspects li").all_inner_texts()]
+    assert re.fullmatch(r"negative \d+ % battery “The batteries are terrible.”", told[0])
+    assert re.fullmatch(r"positive \d+ % screen “The screen is superb,? ?.*”", told[1])
+    assert page.locator("#aspects .named").all_inner_texts() == ["batteries", "screen"]
+    page.locator("#text").fill("The hinge broke.")
+    expect(page.locator("#aspects li")).to_contain_text("hinge", ignore_case=True)
+    expect(page.locator("#aspects-said")).to_have_text("Not mentioned: battery, screen.")
+    page.get_by_role("textbox", name="Look for").fill("")
+    expect(page.locator("#aspects-said")).to_be_empty()
+    expect(page.locator("#aspects strong")).to_have_text(["hinge"])
+
+
+def test_a_name_that_cannot_be_looked_for_costs_nothing_else(page: Page) -> None:
+    """The service says what is wrong with it, beside the field; words and curve are there."""
+    page.locator("#text").fill(PRAISE)
     expect(page.locator("#words .word").first).to_be_visible(timeout=SLOW)
-    expect(page.locator("#aspects-part")).to_be_hidden()
+    page.get_by_role("textbox", name="Look for").fill("a" * 101)
+    expect(page.locator("#aspects-said")).to_contain_text("at most 100 characters")
+    page.locator("#text").fill(REVIEW)
+    expect(page.locator("#words .word")).not_to_have_count(0, timeout=SLOW)
+    expect(page.locator("#aspects-said")).to_contain_text("at most 100 characters")
+    expect(page.locator("#explaining")).to_be_empty()
 
 
 def test_samples_are_offered(page: Page) -> None:

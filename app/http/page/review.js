@@ -1,7 +1,7 @@
 // One text: answered while it is typed, explained when the typing rests.
 
-import { askJson, inWords } from "./service.js";
-import { showAspects } from "./aspects.js";
+import { askJson, inWords, pause } from "./service.js";
+import { Aspects } from "./aspects.js";
 import { drawCurve, drawShares, hueOf, percent, showLegend } from "./draw.js";
 import { Notice } from "./notice.js";
 import { Words } from "./words.js";
@@ -10,12 +10,6 @@ import { verdictOf } from "./verdict.js";
 const ANSWER_AFTER = 120;
 const EXPLAIN_AFTER = 600;
 const REFERENCES = ["for", "aria-labelledby", "aria-describedby"];
-
-/** Waits some milliseconds; rejects when the signal says so. */
-const pause = (time, signal) => new Promise((resolve, reject) => {
-  signal.addEventListener("abort", () => reject(signal.reason));
-  setTimeout(resolve, time);
-});
 
 /** A text field with its answer.
  *
@@ -33,6 +27,10 @@ export class Review extends EventTarget {
     this.parts.get("text").labels[0].textContent = label;
     this.notice = new Notice(this.part("review-notice"), keyForm);
     this.words = new Words(this.part("words"), this.part("word-detail"));
+    this.aspects = new Aspects(this.part("aspects-wanted"), this.part("aspects"), this.part("aspects-said"), async (wanted, signal) => {
+      const { text } = this;
+      return [text, (await this.why(text, ["aspects"], signal, wanted)).explanation.aspects];
+    });
     this.part("text").addEventListener("input", () => this.changed(ANSWER_AFTER));
     new ResizeObserver(() => this.showCurve()).observe(this.part("curve-figure"));
   }
@@ -124,13 +122,24 @@ export class Review extends EventTarget {
     this.part("result").setAttribute("aria-busy", "false");
   }
 
+  /** The answer with its explanation; aspects: what to look for. */
+  why(text, explain, signal, aspects = []) {
+    return askJson("classify", { ...this.asked(text), explain, ...(aspects.length && { aspects }) }, signal);
+  }
+
+  /** Explains a text. Aspects that somebody names are looked for by themselves, so that a name that cannot be looked for
+   * costs nothing else.
+   */
   async explain(text, signal) {
     const slow = setTimeout(() => { this.part("explaining").textContent = "Explaining …"; }, 300);
     try {
-      const answer = await askJson("classify", { ...this.asked(text), explain: ["sentences", "tokens", "curve", "aspects"] }, signal);
+      const named = this.aspects.wanted.length > 0;
+      const answer = await this.why(text, ["sentences", "tokens", "curve", ...(named ? [] : ["aspects"])], signal);
       signal.throwIfAborted();
       this.clearExplanation();
       this.showExplanation(text, answer);
+      if (named) this.aspects.look(0);
+      else this.aspects.show(text, answer.explanation.aspects ?? []);
     } catch (error) {
       // The answer holds without its explanation, so this is said beside it and not as an error of the whole.
       if (!signal.aborted) this.part("explaining").textContent = inWords(error).message;
@@ -143,8 +152,8 @@ export class Review extends EventTarget {
     this.curve = [];
     this.words.clear();
     this.part("explanation").hidden = true;
-    this.part("aspects-part").hidden = true;
-    for (const name of ["explaining", "aspects", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
+    this.aspects.clear();
+    for (const name of ["explaining", "legend", "curve", "curve-text"]) this.part(name).replaceChildren();
   }
 
   showExplanation(text, { label, scores, explanation }) {
@@ -154,10 +163,7 @@ export class Review extends EventTarget {
     this.part("explanation").hidden = false;
     this.words.show(text, label, other, explanation);
     this.part("legend").replaceChildren(...legendOf(label, other));
-    const { curve, aspects = [] } = explanation;
-    this.part("aspects-part").hidden = !aspects.length;
-    showAspects(this.part("aspects"), Array.from(text), aspects);
-    this.curve = curve;
+    this.curve = explanation.curve;
     this.part("curve-figure").hidden = !this.curve.length;
     if (!this.curve.length) return;
     this.showCurve();

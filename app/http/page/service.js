@@ -29,6 +29,12 @@ function keptKey() {
   }
 }
 
+/** Waits some milliseconds; rejects when the signal says so. */
+export const pause = (time, signal) => new Promise((resolve, reject) => {
+  signal.addEventListener("abort", () => reject(signal.reason));
+  setTimeout(resolve, time);
+});
+
 /** An error whose message can be shown. `needsKey` asks for an API key; `retryAfter` is in seconds. */
 export class ServiceError extends Error {
   constructor(message, { status = 0, retryAfter = 0 } = {}) {
