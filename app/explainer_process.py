@@ -53,7 +53,7 @@ def make_explainer(model: StoredModel, settings: Settings, *, alone: bool = Fals
         # HTTP workers import this module through ``main`` and must never import what computes.
         from app.model.explainer import NetworkExplainer
 
-        explainer = NetworkExplainer(model, settings.explain_device, alone=alone)
+        explainer = NetworkExplainer(model, settings.explain_device)
         return _InShortTurns(explainer) if alone else explainer
 
     return LocalExplainer(load, settings.explain_max_queue)

@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     explain_idle: float = Field(default=600.0, ge=1, le=86_400)
     """Seconds without an explanation after which the process that explains ends; the next one starts it again."""
     explain_device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """Where explanations are computed: as the device, but the CPU unless told otherwise, so that the GPU stays free."""
+    """Where explanations score sentences and aspects, named like the device; words and curve are on the CPU always."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["auto", "text", "json"] = "auto"

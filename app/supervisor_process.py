@@ -274,7 +274,8 @@ class _Generations:
         for child, group in zip(children, groups, strict=False):
             child.cores, child.environment = group.cores, {**environment, **self._share(group)}
         children.append(Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake))
-        children[-1].environment = environment
+        # Its matrices are small: another thread would cost more than it does, and others their cores.
+        children[-1].environment = {**environment, "OPENBLAS_NUM_THREADS": "1"}
         for child in children:
             child.metrics = metrics
 

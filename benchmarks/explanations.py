@@ -32,8 +32,10 @@ import torch
 
 from app.model.attribution import integrated_gradients
 from app.model.checkpoint import load_network
+from app.model.double_network import DoubleNetwork
 from app.model.networks import SentimentNetwork
 from app.model.torch_predictor import probabilities_of
+from app.model.weights import read_weights
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 from app.training.corpus import load_corpus
@@ -78,14 +80,16 @@ def faithful(options: argparse.Namespace) -> None:
     model = ModelStore(options.store).open(options.model)
     tokenizer = load_tokenizer(model)
     network = load_network(model.path, model.config).double().requires_grad_(False)
+    explained = DoubleNetwork(read_weights(model.path, model.config), model.config)
     chance = random.Random(options.seed)
     gaps, seconds, moved, jumps = [], [], Counter[str](), 0
     for text in sample(options, options.reviews):
-        ids = tokenizer.encode(text).ids.tolist()
+        encoded = tokenizer.encode(text).ids
+        ids = encoded.tolist()
         whole = scores(network, [ids])[0]
         target = whole.index(max(whole))
         started = time.perf_counter()
-        found = integrated_gradients(network, ids, target)
+        found = integrated_gradients(explained, encoded, target)
         seconds.append(time.perf_counter() - started)
         jumps += bool(found.jumps)
         difference = found.text - found.baseline

@@ -11,7 +11,7 @@ from app.sentiment import ExplanationKind
 from sentiment_service.explanation import Explanation, explanation_of
 from sentiment_service.feedback import Feedback, document_of, feedback_of
 from sentiment_service.result import Outcome, Result, given
-from sentiment_service.synchronous import WITHOUT_TORCH, check_concurrency, checked
+from sentiment_service.synchronous import USUAL_KINDS, check_concurrency, checked
 from sentiment_service.texts import cells, deadline_in
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class AsyncSentiment:
     async def explain(
         self,
         text: str,
-        kinds: Sequence[ExplanationKind] = WITHOUT_TORCH,
+        kinds: Sequence[ExplanationKind] = USUAL_KINDS,
         *,
         aspects: Sequence[str] = (),
         deadline: float | None = None,

@@ -16,8 +16,8 @@ from sentiment_service.feedback import Feedback, document_of, feedback_of
 from sentiment_service.result import Outcome, Result, given
 from sentiment_service.texts import cells, deadline_in
 
-WITHOUT_TORCH: tuple[ExplanationKind, ...] = ("sentences", "curve")
-"""What is explained wherever texts are classified."""
+USUAL_KINDS: tuple[ExplanationKind, ...] = ("sentences", "curve")
+"""What is explained where nothing else is asked for."""
 
 
 class _Place(Protocol):
@@ -143,7 +143,7 @@ class Sentiment:
     def explain(
         self,
         text: str,
-        kinds: Sequence[ExplanationKind] = WITHOUT_TORCH,
+        kinds: Sequence[ExplanationKind] = USUAL_KINDS,
         *,
         aspects: Sequence[str] = (),
         deadline: float | None = None,
@@ -152,13 +152,12 @@ class Sentiment:
 
         Args:
             text: one text.
-            kinds: of ``sentences``, ``tokens``, ``curve`` and ``aspects``. In this process ``tokens`` need the extra
-                ``torch``.
+            kinds: of ``sentences``, ``tokens``, ``curve`` and ``aspects``.
             aspects: what to look for, such as ``["battery"]``; none: what the text speaks of.
             deadline: seconds in which it must be answered.
 
         Raises:
-            ExplainerUnavailableError: tokens need PyTorch, which is not there; says how to install it.
+            ExplainerUnavailableError: the service cannot explain now.
             TextError, DeadlineError, ServiceError: see ``classify``.
         """
         result, found = self._open().explain(text, checked(kinds, aspects), aspects, deadline_in(deadline))

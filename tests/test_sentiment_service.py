@@ -429,7 +429,11 @@ def test_after_a_failure_nothing_more_is_asked() -> None:
 
 
 FULL: Answer = (503, {"Retry-After": "3000"}, {"code": "overloaded"})
-NO_TORCH: Answer = (503, {"Retry-After": "60"}, {"code": "explainer_unavailable", "detail": "tokens need PyTorch"})
+NO_EXPLAINER: Answer = (
+    503,
+    {"Retry-After": "60"},
+    {"code": "explainer_unavailable", "detail": "nobody explains now"},
+)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +442,7 @@ NO_TORCH: Answer = (503, {"Retry-After": "60"}, {"code": "explainer_unavailable"
         (FULL, {"deadline": 10}, DeadlineError, "the deadline passed: .*answered 503"),
         (FULL, {}, OverloadedError, "answered 503, tried 1 times"),
         ((401, {}, {"detail": "who are you?"}), {}, RefusedError, r"answered 401: who are you\?"),
-        (NO_TORCH, {}, ServiceError, "tokens need PyTorch"),
+        (NO_EXPLAINER, {}, ServiceError, "nobody explains now"),
         ((500, {}, {"detail": "a fault"}), {}, ServiceError, "answered 500: a fault"),
         ((200, {}, {"hello": "world"}), {}, RefusedError, "does not answer as this service does"),
         ((200, {}, "hello"), {}, RefusedError, "does not answer as this service does"),

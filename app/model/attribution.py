@@ -25,10 +25,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from app.model.networks import SentimentNetwork
+from app.model.double_network import DoubleNetwork, Doubles
+from app.sentiment import TokenIds
 
 TOLERANCE = 0.005
 """Largest sum of the errors of all intervals, as a share of the larger of 1 and the difference to explain."""
@@ -43,7 +42,7 @@ _MOST_SECTIONINGS = 10
 """Rounds of locating a jump: to the last bit of a float64."""
 _POINTS_TOKENS = 8_192
 """Points times tokens of one pass: some tens of megabytes."""
-_NODES, _WEIGHTS = (values.tolist() for values in np.polynomial.legendre.leggauss(4))
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
 
 
 class Attribution(NamedTuple):
@@ -62,33 +61,24 @@ class Attribution(NamedTuple):
 class _Interval(NamedTuple):
     start: float
     end: float
-    tokens: Tensor
+    tokens: Doubles
     """(T,) integral over this stretch of the path."""
     missing: float
     """What completeness says it lacks."""
 
 
-def log_odds(logits: Tensor, target: int, temperature: float) -> Tensor:
-    """Log-odds of the calibrated probability of a class: logits (A, C) to (A,)."""
-    scaled = logits / temperature
-    others = torch.cat([scaled[:, :target], scaled[:, target + 1 :]], dim=-1)
-    return scaled[:, target] - others.logsumexp(-1)
-
-
 def integrated_gradients(
-    network: SentimentNetwork, ids: Sequence[int], target: int, check: Callable[[], None] = lambda: None
+    network: DoubleNetwork, ids: TokenIds[int], target: int, check: Callable[[], None] = lambda: None
 ) -> Attribution:
     """Attributions of one text's tokens to the log-odds of class ``target``.
 
     Args:
-        network: in float64 and evaluation mode, on any device.
+        network: what is explained.
         ids: token ids, at least one.
         target: index of the class.
         check: called before each pass; stops the work by raising.
     """
-    with torch.no_grad():
-        vectors = network.embed(torch.tensor([ids], device=network.embedding.weight.device))
-    path = _Path(network, vectors, target, check)
+    path = _Path(network, network.embed(ids), target, check)
     intervals = path.integrate(_cut(0.0, 1.0))
     baseline, text = path.value(0.0), path.value(1.0)
     allowed = TOLERANCE * max(1.0, abs(text - baseline))
@@ -100,7 +90,7 @@ def integrated_gradients(
     fine, jumps = _split(intervals, allowed)
     if jumps:
         fine += path.divide(jumps)
-    return Attribution(torch.stack([interval.tokens for interval in fine]).sum(0).tolist(), baseline, text, len(jumps))
+    return Attribution(np.sum([interval.tokens for interval in fine], axis=0).tolist(), baseline, text, len(jumps))
 
 
 def _cut(start: float, end: float) -> list[tuple[float, float]]:
@@ -122,7 +112,7 @@ def _split(intervals: list[_Interval], allowed: float) -> tuple[list[_Interval],
 class _Path:
     """The straight line from the baseline to a text, with the values of F that are known on it."""
 
-    def __init__(self, network: SentimentNetwork, vectors: Tensor, target: int, check: Callable[[], None]) -> None:
+    def __init__(self, network: DoubleNetwork, vectors: Doubles, target: int, check: Callable[[], None]) -> None:
         self._network = network
         self._vectors = vectors
         self._target = target
@@ -139,11 +129,10 @@ class _Path:
         ends = [end for end in dict.fromkeys(end for pair in bounds for end in pair) if end not in self._values]
         self._values.update(zip(ends, self._evaluate(ends), strict=True))
         nodes = [start + (end - start) * (node + 1) / 2 for start, end in bounds for node in _NODES]
-        slopes = self._differentiate(nodes).view(len(bounds), len(_NODES), -1)
-        weights = torch.tensor(_WEIGHTS, dtype=slopes.dtype)
+        slopes = self._differentiate(nodes).reshape(len(bounds), len(_NODES), -1)
         intervals = []
         for (start, end), rows in zip(bounds, slopes, strict=True):
-            tokens = weights @ rows * ((end - start) / 2)
+            tokens = _WEIGHTS @ rows * ((end - start) / 2)
             missing = self._values[end] - self._values[start] - float(tokens.sum())
             intervals.append(_Interval(start, end, tokens, missing))
         return intervals
@@ -153,11 +142,11 @@ class _Path:
         slopes = self._differentiate(self._locate(jumps))
         intervals = []
         for interval, row in zip(jumps, slopes, strict=True):
-            total, size = float(row.sum()), float(row.abs().sum())
+            total, size = float(row.sum()), float(np.abs(row).sum())
             if total * interval.missing <= 0 or abs(total) < 0.01 * size:
                 # No jump in this direction was found; at least nothing is blown up.
-                row, total = row.abs(), size  # noqa: PLW2901
-            shares = row / total if total else torch.full_like(row, 1 / len(row))
+                row, total = np.abs(row), size  # noqa: PLW2901
+            shares = row / total if total else np.full_like(row, 1 / len(row))
             intervals.append(interval._replace(tokens=interval.tokens + shares * interval.missing, missing=0.0))
         return intervals
 
@@ -180,31 +169,22 @@ class _Path:
         """F at positions of the path."""
         values: list[float] = []
         for points in self._batches(positions):
-            with torch.no_grad():
-                values += self._forward(points).tolist()
+            values += self._network.log_odds(points, self._target).tolist()
         return values
 
-    def _differentiate(self, positions: Sequence[float]) -> Tensor:
-        """Derivative of F along the path, split by token: (A, T), on the CPU."""
+    def _differentiate(self, positions: Sequence[float]) -> Doubles:
+        """Derivative of F along the path, split by token: (A, T)."""
         self.points += len(positions)
         slopes = []
-        # cuDNN's recurrent layers have no backward pass in evaluation mode; PyTorch's own have.
-        with torch.backends.cudnn.flags(enabled=False):
-            for points in self._batches(positions):
-                points.requires_grad_()
-                (gradient,) = torch.autograd.grad(self._forward(points).sum(), points)
-                slopes.append((gradient * self._vectors).sum(-1).T.cpu())
-        return torch.cat(slopes)
+        for points in self._batches(positions):
+            gradient = self._network.slopes(points, self._target)
+            slopes.append((gradient * self._vectors[:, None]).sum(axis=-1).T)
+        return np.concatenate(slopes)
 
-    def _batches(self, positions: Sequence[float]) -> Iterator[Tensor]:
+    def _batches(self, positions: Sequence[float]) -> Iterator[Doubles]:
         """Embeddings (T, A, E) at positions of the path, so many at once as memory allows."""
         rows = max(1, _POINTS_TOKENS // len(self._vectors))
         for first in range(0, len(positions), rows):
             self._check()
-            scale = torch.tensor(positions[first : first + rows], dtype=torch.float64, device=self._vectors.device)
-            yield self._vectors * scale.view(1, -1, 1)
-
-    def _forward(self, points: Tensor) -> Tensor:
-        lengths = torch.full((points.shape[1],), len(points), device=points.device)
-        features = self._network.pool(self._network.states(points, lengths), lengths)
-        return log_odds(self._network.head(features).logits, self._target, self._network.config.temperature)
+            scale = np.array(positions[first : first + rows])
+            yield self._vectors[:, None] * scale[:, None]

@@ -1,36 +1,27 @@
-"""Explanations of one model's answers: sentences and aspects by what computes scores, tokens by PyTorch's gradients.
-
-Imports torch only for tokens: the rest is explained without it.
-"""
+"""Explanations of one model's answers: sentences and aspects by what computes scores, tokens and curve in float64."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, groupby
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from app.errors import ExplainerUnavailableError, NoWordsError
-from app.model.curves import Curve, ForwardReader, curve_of_beginnings, probabilities_in_batches
-from app.model.runtimes import NEEDS_TORCH, load_predictor, resolve_device, torch_missing
+from app.errors import NoWordsError
+from app.model.attribution import integrated_gradients
+from app.model.curves import curve_of, curve_of_beginnings, probabilities_in_batches
+from app.model.double_network import DoubleNetwork
+from app.model.runtimes import load_predictor, resolve_device
 from app.model.weights import read_weights
-from app.sentiment import ExplanationKind, TokenIds
+from app.sentiment import ExplanationKind
 from app.store import StoredModel
 from app.text.aspects import mentions
 from app.text.preprocessing import Span
 from app.text.sentences import sentence_spans
 from app.text.tokenizer import Tokenizer, load_tokenizer
 
-if TYPE_CHECKING:
-    from app.model.networks import SentimentNetwork
-
-logger = logging.getLogger(__name__)
-
 _DIGITS = 6
-_RETRY_SECONDS = 60.0
-"""When a client may ask again for what needs an operator first."""
 
 
 def _part(start: int, end: int) -> dict[str, int]:
@@ -46,24 +37,19 @@ class NetworkExplainer:
 
     Args:
         model: an opened version.
-        device: ``auto``, ``cpu`` or ``cuda[:index]``.
-        alone: whether nothing else computes in this process, so that torch may be held to one thread.
+        device: ``auto``, ``cpu`` or ``cuda[:index]``, of what scores sentences, aspects and beginnings.
 
     Raises:
         CheckpointError: the weights or the tokenizer are unusable.
         SettingsError: the device is not to be had.
     """
 
-    def __init__(self, model: StoredModel, device: str = "cpu", *, alone: bool = False) -> None:
-        self._model = model
+    def __init__(self, model: StoredModel, device: str = "cpu") -> None:
         self._config = model.config
-        self._alone = alone
-        self._device = resolve_device(device, "SENTIMENT_EXPLAIN_DEVICE")
+        device = resolve_device(device, "SENTIMENT_EXPLAIN_DEVICE")
         self._tokenizer: Tokenizer = load_tokenizer(model)
-        weights = read_weights(model.path, model.config)
-        self._predictor = load_predictor(model, self._device, precision="float32")
-        self._reader = None if self._config.bidirectional else ForwardReader(weights, self._config)
-        self._network: SentimentNetwork | None = None
+        self._network = DoubleNetwork(read_weights(model.path, model.config), model.config)
+        self._predictor = load_predictor(model, device, precision="float32")
 
     def explain(
         self,
@@ -81,9 +67,6 @@ class NetworkExplainer:
             target: index of the class whose score is explained.
             check: called often; stops the work by raising.
             aspects: what to look for; none: what the text speaks of.
-
-        Raises:
-            ExplainerUnavailableError: tokens are to be explained and there is no torch.
         """
         if kind == "sentences":
             return {"sentences": self._sentences(text, check)}
@@ -95,46 +78,16 @@ class NetworkExplainer:
         spans = [{"start": start, "end": end} for (start, end), _ in pieces]
         ends = list(accumulate(count for _, count in pieces))
         if kind == "curve":
-            curve = self._curve(ids, ends, target, check)
+            if self._config.bidirectional:
+                curve = curve_of_beginnings(self._predictor, ids, ends, target, check)
+            else:
+                curve = curve_of(self._network, ids, ends, target, check)
             return {"curve": [{**spans[index], "score": round(score, _DIGITS)} for index, score in curve]}
-        network = self._loaded()
-        from app.model.attribution import integrated_gradients
-
-        found = integrated_gradients(network, ids.tolist(), target, check)
+        found = integrated_gradients(self._network, ids, target, check)
         sums = [sum(found.tokens[end - count : end]) for end, (_, count) in zip(ends, pieces, strict=True)]
         tokens = [{**span, "attribution": round(value, _DIGITS)} for span, value in zip(spans, sums, strict=True)]
         log_odds = {"baseline": round(found.baseline, _DIGITS), "text": round(found.text, _DIGITS)}
         return {"tokens": tokens, "log_odds": log_odds}
-
-    def _curve(self, ids: TokenIds[int], ends: Sequence[int], target: int, check: Callable[[], None]) -> Curve:
-        if self._reader is None:
-            return curve_of_beginnings(self._predictor, ids, ends, target, check)
-        return self._reader.curve(ids, ends, target, check)
-
-    def _loaded(self) -> SentimentNetwork:
-        """The network in float64, loaded with the first tokens."""
-        if self._network is not None:
-            return self._network
-        if torch_missing():
-            raise ExplainerUnavailableError(
-                f"explain: tokens {NEEDS_TORCH}; sentences and curve are explained without it", _RETRY_SECONDS
-            )
-        try:
-            import torch
-
-            from app.model.checkpoint import load_network
-
-            if self._alone:
-                torch.set_num_threads(1)
-            network = load_network(self._model.path, self._config).to(self._device, torch.float64)
-        except Exception as error:
-            logger.exception("tokens cannot be explained")
-            raise ExplainerUnavailableError(
-                "explain: tokens cannot be computed, the service's log says why; sentences and curve can",
-                _RETRY_SECONDS,
-            ) from error
-        self._network = network.requires_grad_(False)
-        return self._network
 
     def _sentences(self, text: str, check: Callable[[], None]) -> list[dict[str, Any]]:
         """Each sentence that has a word, scored as a text of its own."""

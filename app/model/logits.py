@@ -55,16 +55,21 @@ class LogitsPredictor(ABC):
         probabilities = class_probabilities(logits[:, :classes], self.config)
         if not self.config.rating:
             return probabilities, None
-        stars = _softmax(logits[:, classes:])
+        stars = softmax(logits[:, classes:])
         return probabilities, (stars * np.arange(1, stars.shape[1] + 1)).sum(axis=1)
 
 
 def class_probabilities(logits: NDArray[np.float64], config: ModelConfig) -> NDArray[np.float64]:
     """Calibrated probabilities (B, C) of the classes' logits (B, C), or (B, 1) for a sigmoid."""
-    if config.output == "sigmoid":
-        # softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]: one logit, served as two classes.
-        logits = np.concatenate([np.zeros((len(logits), 1)), logits], axis=1)
-    return _softmax(logits / config.temperature)
+    return softmax(both_classes(logits, config) / config.temperature)
+
+
+def both_classes(logits: NDArray[np.float64], config: ModelConfig) -> NDArray[np.float64]:
+    """Logits (B, C) of the classes' own (B, C), or (B, 1) for a sigmoid."""
+    if config.output != "sigmoid":
+        return logits
+    # softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]: one logit, served as two classes.
+    return np.concatenate([np.zeros((len(logits), 1)), logits], axis=1)
 
 
 def longest_first(batch: Sequence[TokenIds[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -107,7 +112,7 @@ def joined(
     return ids, starts
 
 
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Softmax of each row; of one that is not finite nothing is."""
     with np.errstate(invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -66,25 +66,13 @@ def log_of(name: str) -> str:
     return ended.stdout + ended.stderr
 
 
-def test_explanations(image: str) -> None:
-    """Every kind. They come last, and on a busy machine late."""
-    with container(*ALONE, "--env", "SENTIMENT_TIMEOUT=180") as name:
+@pytest.mark.parametrize("tag", [IMAGE, SLIM])
+def test_explanations(image: str, slim: str, tag: str) -> None:
+    """Every kind, without PyTorch too. They come last, and on a busy machine late."""
+    with container(*ALONE, "--env", "SENTIMENT_TIMEOUT=180", image=tag) as name:
         wait_healthy(name)
         explanation = classified(name, explain=KINDS)["explanation"]
         assert [len(explanation[kind]) for kind in KINDS] == [1, 3, 3]
-
-
-def test_explanations_of_the_slim_one(slim: str) -> None:
-    """All but tokens, which are refused at once, with the name of what is missing."""
-    with container(*ALONE, "--env", "SENTIMENT_TIMEOUT=180", image=SLIM) as name:
-        wait_healthy(name)
-        explanation = classified(name, explain=["sentences", "curve"])["explanation"]
-        assert [len(explanation[kind]) for kind in ("sentences", "curve")] == [1, 3]
-        started = time.monotonic()
-        status, problem = ask(name, "POST", "/classify", {"text": "A lovely film.", "explain": KINDS})
-        assert time.monotonic() - started < AT_ONCE
-        assert (status, problem["code"]) == (503, "explainer_unavailable")
-        assert "sentiment-service[torch]" in problem["detail"]
 
 
 def test_an_explainer_that_cannot_start_says_so_at_once(image: str) -> None:

@@ -9,15 +9,17 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from app.errors import DeadlineError
-from app.model.attribution import Attribution, integrated_gradients, log_odds
-from app.model.curves import MOST_BEGINNINGS, ForwardReader, curve_of_beginnings
+from app.model.attribution import Attribution, integrated_gradients
+from app.model.curves import MOST_BEGINNINGS, curve_of, curve_of_beginnings
+from app.model.double_network import DoubleNetwork
 from app.model.networks import SentimentNetwork
 from app.model.torch_predictor import TorchPredictor, probabilities_of
-from app.sentiment import TOKEN_TYPECODE
+from app.sentiment import TOKEN_TYPECODE, TokenIds
 from tests.checkpoints import tiny_config, tiny_network, tiny_tokenizer
 from tests.reviews import written_reviews
 
@@ -45,11 +47,20 @@ def network_of(changes: dict[str, Any]) -> SentimentNetwork:
     return tiny_network(tiny_config(**changes)).double().requires_grad_(False)
 
 
+def double(network: SentimentNetwork) -> DoubleNetwork:
+    """The same without torch."""
+    return DoubleNetwork({name: tensor.numpy() for name, tensor in network.state_dict().items()}, network.config)
+
+
 def predicted(network: SentimentNetwork, ids: list[int]) -> list[float]:
     with torch.no_grad():
         logits = network(torch.tensor([ids]), torch.tensor([len(ids)])).logits
     [row] = probabilities_of(logits, network.config.temperature).tolist()
     return list(row)
+
+
+def tokens_of(ids: list[int]) -> TokenIds[int]:
+    return array(TOKEN_TYPECODE, ids)
 
 
 def gap(found: Attribution) -> float:
@@ -65,7 +76,7 @@ def test_attributions_add_up(changes: dict[str, Any]) -> None:
     for ids in TEXTS if changes == {"architecture": "gru"} else TEXTS[:3]:
         probabilities = predicted(network, ids)
         target = chance.randrange(len(probabilities))
-        found = integrated_gradients(network, ids, target)
+        found = integrated_gradients(double(network), tokens_of(ids), target)
         assert len(found.tokens) == len(ids)
         assert found.text == pytest.approx(math.log(probabilities[target] / (1 - probabilities[target])), abs=1e-4)
         assert gap(found) <= 0.01
@@ -74,7 +85,7 @@ def test_attributions_add_up(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("changes", NETWORKS)
 def test_attributions_are_the_integral(changes: dict[str, Any]) -> None:
-    """Token by token near a sum over hundreds of points, by the definition."""
+    """Token by token near a sum over hundreds of points, by the definition; each gradient is what PyTorch computes."""
     network = network_of(changes)
     ids = TEXTS[0]
     vectors = network.embed(torch.tensor([ids])).detach()
@@ -82,16 +93,20 @@ def test_attributions_are_the_integral(changes: dict[str, Any]) -> None:
     points = (vectors * steps.view(1, -1, 1)).requires_grad_()
     lengths = torch.full((200,), len(ids))
     logits = network.head(network.pool(network.states(points, lengths), lengths)).logits
-    (gradient,) = torch.autograd.grad(log_odds(logits, 1, network.config.temperature).sum(), points)
+    scaled = logits / network.config.temperature
+    others = torch.cat([scaled[:, :1], scaled[:, 2:]], dim=-1)
+    (gradient,) = torch.autograd.grad((scaled[:, 1] - others.logsumexp(-1)).sum(), points)
+    slopes = double(network).slopes(points.detach().numpy(), 1)
+    assert np.abs(slopes - gradient.numpy()).max() < 1e-12
     expected = (gradient.mean(1) * vectors.squeeze(1)).sum(-1)
-    found = torch.tensor(integrated_gradients(network, ids, 1).tokens, dtype=torch.float64)
+    found = torch.tensor(integrated_gradients(double(network), tokens_of(ids), 1).tokens, dtype=torch.float64)
     assert (found - expected).abs().max() < 0.03 * max(1.0, float(expected.abs().max()))
 
 
 def test_two_classes_mirror_each_other() -> None:
     """What speaks for one of two classes speaks against the other."""
-    network = network_of({})
-    for_, against = (integrated_gradients(network, TEXTS[0], target).tokens for target in (1, 0))
+    network = double(network_of({}))
+    for_, against = (integrated_gradients(network, tokens_of(TEXTS[0]), target).tokens for target in (1, 0))
     assert for_ == pytest.approx([-value for value in against])
 
 
@@ -108,7 +123,7 @@ def test_jumps_are_divided() -> None:
     network.embedding.weight[2] = 1.0
     network.output.weight.fill_(3.0)
     network.output.bias.zero_()
-    found = integrated_gradients(network, [2] + [3] * 200, 1)
+    found = integrated_gradients(double(network), tokens_of([2] + [3] * 200), 1)
     assert [found.baseline, found.text] == pytest.approx([-3, 3], abs=0.1)
     assert found.jumps >= 1
     assert gap(found) <= 0.01
@@ -127,24 +142,23 @@ def test_work_is_stopped() -> None:
             raise DeadlineError("enough")
 
     with pytest.raises(DeadlineError):
-        integrated_gradients(network_of({}), TEXTS[0], 1, check)
+        integrated_gradients(double(network_of({})), tokens_of(TEXTS[0]), 1, check)
     assert calls == 2
     with pytest.raises(DeadlineError):
-        curve_of(network_of({}), TEXTS[0], fail)
+        the_curve(network_of({}), TEXTS[0], fail)
 
 
 def fail() -> None:
     raise DeadlineError("enough")
 
 
-def curve_of(
+def the_curve(
     network: SentimentNetwork, ids: list[int], check: Callable[[], None] = lambda: None
 ) -> list[tuple[int, float]]:
     if network.config.bidirectional:
         predictor = TorchPredictor(copy.deepcopy(network).float())
-        return curve_of_beginnings(predictor, array(TOKEN_TYPECODE, ids), range(1, len(ids) + 1), 1, check)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return ForwardReader(weights, network.config).curve(array(TOKEN_TYPECODE, ids), range(1, len(ids) + 1), 1, check)
+        return curve_of_beginnings(predictor, tokens_of(ids), range(1, len(ids) + 1), 1, check)
+    return curve_of(double(network), tokens_of(ids), range(1, len(ids) + 1), 1, check)
 
 
 @pytest.mark.parametrize("changes", NETWORKS)
@@ -152,7 +166,7 @@ def test_the_curve_is_what_beginnings_score(changes: dict[str, Any]) -> None:
     """Each point is the probability that the text up to that token gets alone, the last that of the whole text."""
     network = network_of(changes)
     for ids in TEXTS[:3]:
-        curve = curve_of(network, ids)
+        curve = the_curve(network, ids)
         assert [index for index, _ in curve] == list(range(len(ids)))
         for index, score in curve:
             assert score == pytest.approx(predicted(network, ids[: index + 1])[1], abs=1e-6)
@@ -162,7 +176,7 @@ def test_bidirectional_curves_are_bounded() -> None:
     """So many points at most, in order, the first and the last token among them."""
     network = network_of({"bidirectional": True})
     ids = random.Random(1).choices(range(2, 20), k=501)
-    curve = curve_of(network, ids)
+    curve = the_curve(network, ids)
     indices = [index for index, _ in curve]
     assert len(indices) == MOST_BEGINNINGS
     assert indices == sorted(set(indices))

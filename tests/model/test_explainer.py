@@ -163,7 +163,7 @@ def test_a_word_in_pieces_is_one_entry(tmp_path: Path, changes: dict[str, Any], 
     tokens, curve = explainer.explain(text, "tokens", 0), explainer.explain(text, "curve", 0)["curve"]
     for entries in (tokens["tokens"], curve):
         assert [text[entry["start"] : entry["end"]] for entry in entries] == shown
-    plain = integrated_gradients(explainer._loaded(), encoding.ids.tolist(), 0).tokens
+    plain = integrated_gradients(explainer._network, encoding.ids, 0).tokens
     for entry in tokens["tokens"]:
         place = entry["start"], entry["end"]
         own = [value for value, span in zip(plain, spans, strict=True) if (span.start, span.end) == place]
