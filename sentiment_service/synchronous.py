@@ -188,7 +188,7 @@ class Sentiment:
             UnreachableError: nobody answers; where the connection broke late, the message says that it may be kept.
             DeadlineError, ServiceError: see ``classify``.
         """
-        return feedback_of(self._place.feedback(document_of(text, label, answer, comment), deadline_in(deadline)))
+        return feedback_of(self._open().feedback(document_of(text, label, answer, comment), deadline_in(deadline)))
 
     def close(self) -> None:
         """End the threads, close the connections."""

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,13 @@ def test_a_sentiment_that_is_closed(tiny_store: Path) -> None:
     """Says so."""
     sentiment = Sentiment(model="tiny", model_store=tiny_store, threads=1)
     sentiment.close()
-    for ask in (sentiment.classify, sentiment.explain, lambda text: next(sentiment.stream([text]))):
+    asked: list[Callable[[str], object]] = [
+        sentiment.classify,
+        sentiment.explain,
+        lambda text: next(sentiment.stream([text])),
+        lambda text: sentiment.feedback(text, "positive"),
+    ]
+    for ask in asked:
         with pytest.raises(RuntimeError, match="this Sentiment is closed"):
             ask("good")
 
