@@ -140,11 +140,7 @@ def read_keys(path: Path) -> list[Key]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a list of keys") from error
-    keys = [
-        _parse(line, f"{path}, line {number}")
-        for number, line in enumerate(lines, 1)
-        if not _says_nothing(line)
-    ]
+    keys = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if not _says_nothing(line)]
     if not keys:
         raise DataError(f"{path}: no key in it, so nobody could call the service")
     if len(keys) > MOST_KEYS:
