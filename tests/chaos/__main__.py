@@ -104,7 +104,7 @@ class Suite:
         with chaotic(STORE, MODEL, redis_url=self.redis.url, cache_size="50") as service:
             return await scenarios.havoc(
                 service,
-                self.known,
+                answers(STORE, MODEL, reviews(4000)),
                 self.redis,
                 seed=self.options.seed,
                 rate=self.options.rate,

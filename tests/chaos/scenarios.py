@@ -14,6 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ Figures = dict[str, Any]
 GENEROUS = 30.0
 """Seconds after which something is taken for broken on any machine."""
 ADMITTED = {"right"}
+_WHO_LEAVE = 50
 HONEST = {"right", "refused 429", "refused 503", "refused 504"}
 
 
@@ -290,6 +292,18 @@ async def terminate(service: Service, known: Mapping[str, float], *, rate: float
     return figures
 
 
+async def _leave(client: Client, texts: Sequence[str], chance: random.Random) -> None:
+    """Ask and go without reading the answer: what was asked for is cancelled wherever it is by then."""
+    for text in texts:
+        with suppress(ClosedError):
+            connection = await client.connect()
+            assert connection.transport is not None
+            connection.transport.write(classify_request({"text": text}))
+            await asyncio.sleep(chance.uniform(0, 0.01))
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
 async def havoc(
     service: Service, known: Mapping[str, float], redis: RedisServer, *, seed: int, rate: float, seconds: float
 ) -> Figures:
@@ -322,6 +336,7 @@ async def havoc(
         "restart redis": restart_redis,
         "fill redis": lambda: limit_redis("1"),
         "empty redis": lambda: limit_redis("0"),
+        f"{_WHO_LEAVE} clients leave": lambda: _leave(load.client, chance.choices(list(known), k=_WHO_LEAVE), chance),
     }
     done: dict[str, int] = dict.fromkeys(faults, 0)
     running, started = asyncio.create_task(load.run(seconds)), time.monotonic()
