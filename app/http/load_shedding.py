@@ -93,7 +93,8 @@ class LoadShedder:
             beginning: of its body.
         """
         size, classifier = self._sizes.get(length.bit_length()), self._classifier()
-        if size is None or classifier is None or len(beginning) < MIN_BEGINNING:
+        # While nothing is in flight there is room, whatever was promised to requests that came to nothing.
+        if size is None or classifier is None or classifier.idle or len(beginning) < MIN_BEGINNING:
             return None
         texts, tokens = _estimate(length, beginning, classifier)
         error = self._no_room(texts + self._promised_texts, tokens + self._promised_tokens)

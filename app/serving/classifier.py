@@ -182,6 +182,11 @@ class Classifier:
         self._dispatcher.leave(pending.batch)
         self._in_flight -= 1
 
+    @property
+    def idle(self) -> bool:
+        """Whether no text is in flight."""
+        return not self._in_flight
+
     def expected_wait(self) -> float:
         """Seconds that a text would wait for the engine now. See ``Engine.expected_wait``."""
         return self._engine.expected_wait()

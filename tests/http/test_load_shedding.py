@@ -36,8 +36,12 @@ class Setting:
     def __init__(self, **settings: Any) -> None:
         self.room = 0
         self.classifier = FakeClassifier()
+        self.in_flight(1)
         self.classifier.admit = self._admit  # type: ignore[method-assign]
         self.load_shedder = LoadShedder("/classify", lambda: self.classifier, Settings(**settings))
+
+    def in_flight(self, texts: int) -> None:
+        self.classifier._in_flight = texts
 
     def _admit(self, texts: int, tokens: int) -> None:
         if texts > self.room:
@@ -142,6 +146,16 @@ async def test_room_is_promised_once() -> None:
     assert not setting.turns_away()
     assert setting.turns_away()
     await asyncio.sleep(0.1)
+    assert not setting.turns_away()
+
+
+async def test_an_idle_service_refuses_nothing_unread() -> None:
+    """Who was let in may have sent no JSON, and then uses no room; the next one finds it at once."""
+    setting = Setting(cache=False)
+    setting.refused()
+    setting.room = len(TEXTS)
+    assert not setting.turns_away()
+    setting.in_flight(0)
     assert not setting.turns_away()
 
 
