@@ -132,11 +132,8 @@ async def _shared(
     try:
         body = await read_json_body(request.scope, request.receive, _MOST_BYTES, compressed=False)
         percent = parse_document(schema, body).percent
-    except Problem as problem:
-        return problem.response()
-    except ClientGoneError:
-        # Nobody reads this; the status is what the metrics count.
-        return Response(status_code=499)
+    except (Problem, ClientGoneError) as error:
+        return error.response()
     return await _answered(request, switch, lambda asked, who: order(asked)(_reference(request), percent, who))
 
 

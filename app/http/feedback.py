@@ -132,8 +132,8 @@ class FeedbackEndpoint:
             problem = error if isinstance(error, Problem) else problem_of(error)
             metrics.REJECTED.labels(problem.code).inc()
             response, unread = problem.response(), isinstance(problem, BodyTooLargeError) and problem.unread
-        except ClientGoneError:
-            response = Response(status_code=499)
+        except ClientGoneError as gone:
+            response = gone.response()
         if unread:
             await respond_and_discard(response, scope, receive, send)
         else:

@@ -73,9 +73,8 @@ class ClassifyEndpoint:
         except ServiceError as error:
             metrics.REJECTED.labels(error.code).inc()
             response = problem_of(error).response()
-        except ClientGoneError:
-            # Nobody reads this; the status is what the metrics count.
-            response = Response(status_code=499)
+        except ClientGoneError as gone:
+            response = gone.response()
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:

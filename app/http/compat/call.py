@@ -56,9 +56,8 @@ class CompatEndpoint(ABC):
             metrics.REJECTED.labels(problem.code).inc()
             response = self.refuse(problem)
             unread = isinstance(problem, BodyTooLargeError) and problem.unread
-        except ClientGoneError:
-            # Nobody reads this; the status is what the metrics count.
-            response = Response(status_code=499)
+        except ClientGoneError as gone:
+            response = gone.response()
         except Exception:
             logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
             response = self.refuse(internal_error())
