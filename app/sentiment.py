@@ -23,6 +23,9 @@ TokenIds = array
 
 TOKEN_TYPECODE = "i"
 
+DEVICES = r"auto|cpu|cuda(:\d+)?"
+"""Pattern of what may compute, as people name it."""
+
 ExplanationKind = Literal["sentences", "tokens", "curve", "aspects"]
 """What can be explained: the sentiment of each sentence, what each token did, the score as the text is read, the
 sentiment of what is said about each thing that is spoken of."""

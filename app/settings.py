@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import OptionError, SettingsError
 from app.redis_address import fault_of_redis_url
 from app.root_path import fault_of_root_path
+from app.sentiment import DEVICES
 
 PREFIX = "SENTIMENT_"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     """Folder where the texts are kept on which a shadow and what is served differ most; unset: none are kept."""
     follow_label: bool = False
     """Whether another model is served as soon as the label in SENTIMENT_MODEL names it; else it is by request alone."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=f"^({DEVICES})$")
     """Where the forward pass runs: auto (CUDA when there is one), cpu, cuda or cuda:N."""
     runtime: Literal["auto", "native", "torch"] = "auto"
     """What computes the forward pass: auto is native on the CPU, torch on a GPU."""
@@ -177,7 +178,7 @@ class Settings(BaseSettings):
     """Bytes of explanations kept in each HTTP worker; 0 for none."""
     explain_idle: float = Field(default=600.0, ge=1, le=86_400)
     """Seconds without an explanation after which the process that explains ends; the next one starts it again."""
-    explain_device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    explain_device: str = Field(default="cpu", pattern=f"^({DEVICES})$")
     """Where explanations score sentences and aspects, named like the device; words and curve are on the CPU always."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""

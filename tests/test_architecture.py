@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "terminal": set(),
     "redis_address": set(),
     "root_path": set(),
-    "settings": {"errors", "redis_address", "root_path"},
+    "settings": {"errors", "redis_address", "root_path", "sentiment"},
     "flags": {"settings"},
     "reference": {"errors", "store"},
     "histograms": {"atomic", "store"},

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
 from app.golden import check_scores
-from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, Predictor, Scores
+from app.sentiment import DEVICES, TOKEN_TYPECODE, UNKNOWN_ID, Predictor, Scores
 from app.store import WEIGHTS_FILE, StoredModel
 
 logger = logging.getLogger(__name__)
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _WARM_UP_LENGTHS = (1, 64)
 _WARM_UP_WORDS = 50
 NEEDS_TORCH = "needs PyTorch, which is not installed: install 'sentiment-service[torch]'"
@@ -77,7 +76,7 @@ def resolve_device(device: str, setting: str = "SENTIMENT_DEVICE") -> str:
     Raises:
         SettingsError: that is no device, or a CUDA device is asked for and there is none.
     """
-    if _DEVICE.fullmatch(device) is None:
+    if re.fullmatch(DEVICES, device) is None:
         raise SettingsError(f"{setting}: must be auto, cpu, cuda or cuda:N (got {device[:40]!r})")
     if device == "cpu" or (device == "auto" and not any(path.exists() for path in _CUDA_DEVICES)):
         return "cpu"
