@@ -67,6 +67,16 @@ def test_aspects_are_shown(page: Page) -> None:
     expect(page.locator("#aspects li")).to_have_count(0)
 
 
+def test_what_is_said_of_an_aspect_again_is_quoted_once(page: Page) -> None:
+    """A text that repeats itself does not fill the page with that; other words about the same thing are shown too."""
+    page.locator("#text").fill("The food was wonderful. " * 3 + "The food was cold.")
+    expect(page.locator("#aspects li")).to_have_count(1, timeout=SLOW)
+    assert re.findall("“.*?”", page.locator("#aspects li").inner_text()) == [
+        "“The food was wonderful.”",
+        "“The food was cold.”",
+    ]
+
+
 def test_aspects_are_named(page: Page) -> None:
     """By keyboard, with commas between: those of the text are shown, of the others it is said; for the next text too;
     without a name they are found again."""

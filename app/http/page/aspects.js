@@ -54,12 +54,16 @@ export class Aspects {
 
 /** An aspect with its label, and the words that this rests on. */
 function rowOf(characters, { aspect, label, score, mentions }) {
-  const parts = Map.groupBy(mentions, ({ said }) => `${said.start}-${said.end}`);
-  const quotes = [...parts.values()].flatMap((named) => [" ", quote(characters, named[0].said, named)]);
+  const quotes = new Map();
+  // What a text says several times is quoted once.
+  for (const named of Map.groupBy(mentions, ({ said }) => `${said.start}-${said.end}`).values()) {
+    const said = quote(characters, named[0].said, named);
+    quotes.set(said.textContent, said);
+  }
   return element(
     "li", { className: "sentence" },
     element("span", { className: `tag ${hueOf(label)}` }, label, " ", element("span", {}, percent(score))),
-    element("span", {}, element("strong", {}, aspect), ...quotes),
+    element("span", {}, element("strong", {}, aspect), ...[...quotes.values()].flatMap((said) => [" ", said])),
   );
 }
 
