@@ -149,15 +149,17 @@ def _add_internal(commands: Any) -> None:
     worker.add_argument("--explainer", type=Path, required=True)
     worker.add_argument("--pulse", type=int)
     worker.add_argument("--succeeds", action="store_true")
-    worker.set_defaults(run=_child(_worker))
+    worker.set_defaults(run=_child(_worker, "main"))
     engine = commands.add_parser("_engine")
     engine.add_argument("--socket", type=Path, required=True)
     engine.add_argument("--packed", type=int, required=True)
     engine.add_argument("--pulse", type=int)
-    engine.set_defaults(run=_child(_engine))
+    engine.set_defaults(run=_child(_engine, "engine_process", "model.runtimes", "model.native_predictor"))
     explainer = commands.add_parser("_explainer")
     explainer.add_argument("--listener", type=int, required=True)
-    explainer.set_defaults(run=_child(_explainer))
+    explainer.set_defaults(run=_child(_explainer), gently=False)
+    for child in (worker, engine):
+        child.add_argument("--gently", action="store_true")
     for child in (worker, engine, explainer):
         child.add_argument("--digest", required=True)
 
@@ -232,15 +234,19 @@ def _say_when_ready(address: str, message: str) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _child(run: Callable[[Settings, argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+def _child(run: Callable[[Settings, argparse.Namespace], int], *modules: str) -> Callable[[argparse.Namespace], int]:
     """A process of the service as a command. What it fails of on purpose is the same at every start: one line, and a
-    status that says so to the supervisor."""
+    status that says so to the supervisor. Where it is to start gently, these modules are imported first."""
 
     def run_child(options: argparse.Namespace) -> int:
         from app.process.child import CANNOT_SERVE
-        from app.settings import load_settings
+        from app.process.priority import gently
 
         try:
+            if options.gently:
+                gently(lambda: [importlib.import_module(f"{PACKAGE}.{module}") for module in modules])
+            from app.settings import load_settings
+
             settings = load_settings()
             logs.configure(settings.log_level, settings.log_format)
             return run(settings, options)
@@ -274,7 +280,9 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
 def _engine(settings: Settings, options: argparse.Namespace) -> int:
     from app.engine_process import run_engine
 
-    return run_engine(settings, options.digest, options.socket, options.packed, options.pulse)
+    return run_engine(
+        settings, options.digest, options.socket, options.packed, options.pulse, starts_gently=options.gently
+    )
 
 
 def _explainer(settings: Settings, options: argparse.Namespace) -> int:

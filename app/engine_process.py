@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -19,6 +20,7 @@ from app.engine.interface import ServedModel
 from app.engine.queue import BatchLimits
 from app.model_info import set_model_info
 from app.process.cores import usable_cores
+from app.process.priority import gently
 from app.process.pulse import beat, collect_seldom, end_with_parent
 from app.sentiment import Predictor
 from app.settings import Settings
@@ -31,7 +33,12 @@ _INLINE_SECONDS = 0.008
 
 
 def make_batcher(
-    model: StoredModel, settings: Settings, inline_seconds: float = 0.0, file: int | None = None
+    model: StoredModel,
+    settings: Settings,
+    inline_seconds: float = 0.0,
+    file: int | None = None,
+    *,
+    loads_gently: bool = False,
 ) -> MicroBatcher:
     """An engine in this process, not yet started. See ``MicroBatcher``, and ``load_predictors`` for the file."""
 
@@ -44,10 +51,13 @@ def make_batcher(
 
     queue = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.max_queue_seconds)
     limits = BatchLimits(settings.max_batch_size, settings.max_batch_tokens, settings.max_batch_age, queue)
-    return MicroBatcher(load, limits, timed=tracing.asked_for(), inline_seconds=inline_seconds)
+    made = partial(gently, load) if loads_gently else load
+    return MicroBatcher(made, limits, timed=tracing.asked_for(), inline_seconds=inline_seconds)
 
 
-def run_engine(settings: Settings, digest: str, path: Path, packed: int, pulse: int | None) -> int:
+def run_engine(
+    settings: Settings, digest: str, path: Path, packed: int, pulse: int | None, *, starts_gently: bool = False
+) -> int:
     """Serve until SIGTERM.
 
     Args:
@@ -56,6 +66,7 @@ def run_engine(settings: Settings, digest: str, path: Path, packed: int, pulse: 
         path: Unix socket to listen on.
         packed: file descriptor of what holds the packed model for all its engines, see ``PackedModel.shared``.
         pulse: file descriptor to write signs of life to.
+        starts_gently: whether others answer meanwhile, who need the cores more.
 
     Returns:
         Exit status.
@@ -66,10 +77,12 @@ def run_engine(settings: Settings, digest: str, path: Path, packed: int, pulse: 
     end_with_parent()
     metrics.begin_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, digest, path, packed, pulse))
+        return runner.run(_serve(settings, digest, path, packed, pulse, starts_gently=starts_gently))
 
 
-async def _serve(settings: Settings, digest: str, path: Path, packed: int, pulse: int | None) -> int:
+async def _serve(
+    settings: Settings, digest: str, path: Path, packed: int, pulse: int | None, *, starts_gently: bool
+) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -77,7 +90,7 @@ async def _serve(settings: Settings, digest: str, path: Path, packed: int, pulse
     background = []
     model = ModelStore(settings.model_store).open(settings.model, digest)
     logs.context["model"] = model.reference
-    batcher = make_batcher(model, settings, _INLINE_SECONDS, packed)
+    batcher = make_batcher(model, settings, _INLINE_SECONDS, packed, loads_gently=starts_gently)
     if pulse is not None:
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()

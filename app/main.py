@@ -12,6 +12,7 @@ import math
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -54,6 +55,9 @@ logger = logging.getLogger(__name__)
 
 _OTHER_FILES = 256
 """Open files of a worker beside its connections and those that it refuses."""
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter from the event loop: one that loads a vocabulary or writes metrics would
+make a request wait for Python's usual 5 ms, several times."""
 _FOLLOW_SECONDS = 30.0
 """How long is waited for what is to be loaded beside the model."""
 
@@ -233,6 +237,7 @@ def run_worker(
             a kind that cannot be used.
     """
     end_with_parent()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     restarted = metrics.begin_process()
     # Only at the start of the service: what becomes of Redis later must not end it.
     if not restarted and settings.cache and settings.redis_url is not None:

@@ -86,7 +86,15 @@ class Child:
             return True
         return len(self.failures) == MAX_FAILURES and self.failures[-1] - self.failures[0] < FAILURE_WINDOW
 
-    def start(self, program: Sequence[str], environment: Mapping[str, str], lifeline: int, now: float) -> None:
+    def start(
+        self,
+        program: Sequence[str],
+        environment: Mapping[str, str],
+        lifeline: int,
+        now: float,
+        *,
+        gently: bool = False,
+    ) -> None:
         """Start the process, or another one in the place of one that died.
 
         Args:
@@ -94,6 +102,7 @@ class Child:
             environment: variables for all children, on top of this process' own.
             lifeline: a descriptor that the child inherits, which reports end of file when this process is gone.
             now: the time, as the supervisor counts it.
+            gently: whether it is to leave the cores to others while it starts; for those that give signs of life.
         """
         variables = {**os.environ, **environment, **self.environment, ROLE_VARIABLE: self.role}
         if self.metrics is not None:
@@ -111,7 +120,7 @@ class Child:
             self.pulse, pulse_write = os.pipe()
             os.set_blocking(self.pulse, False)
             fds.append(pulse_write)
-            command += ["--pulse", str(pulse_write)]
+            command += ["--pulse", str(pulse_write), *(["--gently"] if gently else [])]
         # Not in the terminal's foreground group: Ctrl-C is for the supervisor, which ends the others in order.
         with bound_to(self.cores):
             self.process = subprocess.Popen(command, env=variables, pass_fds=fds, process_group=0)  # noqa: S603

@@ -1,4 +1,4 @@
-"""Lower priority for threads that compute, and the lowest for a process whose work nobody else may feel.
+"""Lower priority for threads that compute or load, and the lowest for a process whose work nobody else may feel.
 
 Niceness decides on shares of a core: a thread that wakes up would still wait for the rest of a nice process's turn. A
 process of the idle class is put aside at once by whoever wakes up (sched(7)). It can still be chosen where a thread
@@ -13,11 +13,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _THREAD_NICENESS = 5
 _PROCESS_NICENESS = 19
+_GENTLE_NICENESS = 10
+"""A tenth of a core where others want all of it: a second of work takes ten then, at most."""
 _TURN_SECONDS = 0.0005
 """Half of what a plain request takes: shorter turns gain nothing, and each end costs a microsecond or two."""
 
@@ -30,6 +36,26 @@ def yield_to_events() -> None:
     if sys.platform == "linux":
         priority = os.getpriority(os.PRIO_PROCESS, 0) + _THREAD_NICENESS
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), priority)
+
+
+def gently(work: Callable[[], T]) -> T:
+    """Do some work in a thread of low priority, where threads have their own (Linux), and wait for it.
+
+    A process of the service imports and loads for a second on a core that those which serve meanwhile need as well. It
+    could not raise its own priority again, so a thread has the low one, and ends.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GENTLE_NICENESS)
+        try:
+            done.set_result(work())
+        except BaseException as error:  # raised where somebody waits for it
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="gently").start()
+    return done.result()
 
 
 def give_way() -> None:

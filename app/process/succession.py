@@ -133,6 +133,13 @@ class Succession:
         """Children without which nothing can be served."""
         return [child for child in self.serving.children if child.hopeless]
 
+    def spares(self, child: Child) -> bool:
+        """Whether others answer while a child starts: the generation that serves has another one that does its work."""
+        return any(
+            other is not child and other.alive and other.beaten and other.drains == child.drains and not other.ending
+            for other in self.serving.children
+        )
+
     def keeps(self, child: Child) -> bool:
         """Whether a child that died is started again: not where its generation has not been ready yet."""
         return not any(child in other.children for other in self.others if other.unproven)

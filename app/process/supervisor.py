@@ -155,7 +155,8 @@ class Supervisor:
             self._look_after()
 
     def _start(self, child: Child) -> None:
-        child.start(PROGRAM, self._environment, self._lifeline_read, self._now())
+        gently = self.succession.spares(child)
+        child.start(PROGRAM, self._environment, self._lifeline_read, self._now(), gently=gently)
 
     def _reap(self) -> None:
         """Collect dead children, and as process 1 orphans too, and start children again."""

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
+
+import pytest
+
+from app.process.priority import gently
 
 PROGRAM = """
 import json, os, signal, threading, time
@@ -82,3 +88,16 @@ print(json.dumps([plain, short]))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     plain, short = json.loads(done.stdout)
     assert short > plain
+
+
+def test_gentle_work_has_a_low_priority_and_nobody_else() -> None:
+    """What it gives, or raises, is given to whoever waits for it; whose own priority stays."""
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert gently(niceness) == (10 if sys.platform == "linux" else before)
+    assert niceness() == before
+    with pytest.raises(ZeroDivisionError):
+        gently(lambda: 1 // 0)

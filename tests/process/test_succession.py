@@ -257,3 +257,20 @@ def test_an_engine_beside_that_never_was_ready_says_why(house: House) -> None:
     house.succession.abandon()
     with pytest.raises(SuccessionError, match="the service is ending"):
         ending.live.result(0)
+
+
+def test_what_starts_while_others_do_its_work_is_to_spare_them(house: House) -> None:
+    """Not the only engine, nor anybody before the others have given a sign of life; but one of several that lives on,
+    and the next model's processes."""
+    engine, _, worker, other = house.processes(house.first)
+    second = house.generation("two")
+    spares = house.succession.spares
+    assert not any(map(spares, (*house.first.children, *second.children)))
+    for child in (engine, worker, other):
+        child.beaten = True
+    assert [spares(child) for child in (engine, worker, other)] == [False, True, True]
+    assert all(map(spares, second.children))
+    other.die(1)
+    engine.ending = True
+    assert not spares(worker)
+    assert not spares(second.children[0])
