@@ -131,7 +131,8 @@ def test_two_engines_under_load(tiny_store: Path) -> None:
 
 
 def test_while_one_is_away_the_other_answers(tiny_store: Path) -> None:
-    """The service is ready all the time, and the metrics say which engine is not."""
+    """The service is ready all the time, and the metrics say which engine is not; the one that takes its place leaves
+    the cores to the other while it starts."""
     with chaotic(tiny_store, "tiny", cache="off", engines="2", workers="2") as service:
         # Nobody starts it again while the supervisor stands still.
         os.kill(service.process.pid, signal.SIGSTOP)
@@ -145,6 +146,9 @@ def test_while_one_is_away_the_other_answers(tiny_store: Path) -> None:
         finally:
             os.kill(service.process.pid, signal.SIGCONT)
         wait_until(lambda: service.metrics()[says] == 1, "never replaced")
+        first, second = engines_of(service)
+        lines = service.commands("engine")
+        assert ["--gently" in lines[engine] for engine in (first, second)] == [False, True]
 
 
 def test_another_model_has_as_many_and_a_further_one_has_one(tmp_path: Path) -> None:
