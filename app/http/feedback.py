@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -41,6 +42,8 @@ MAX_COMMENT = 1_000
 _MOST_WAITING = 256
 """Requests of one worker that wait for the disk; one more is refused at once."""
 _PATIENCE = 10.0
+_SILENCE = 60.0
+"""Seconds without a refusal, after which the next one is said even if its reason is the last one's."""
 
 OFF = Problem(501, "feedback_off", "this service keeps no feedback; its operator can name a folder for it")
 FULL = Problem(
@@ -119,6 +122,7 @@ class FeedbackEndpoint:
         # One at a time, so that waiting for the disk takes one thread of this process.
         self._writing = asyncio.Lock()
         self._waiting = 0
+        self._refused: tuple[str, float] = ("", 0.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         unread = False
@@ -192,13 +196,20 @@ class FeedbackEndpoint:
         except TimeoutError:
             raise BUSY from None
         except FeedbackFullError as error:
-            logger.warning("feedback is refused: %s", error)
+            self._say(logging.WARNING, str(error))
             raise FULL from None
         except FeedbackError as error:
-            logger.error("feedback is refused: %s", error)
+            self._say(logging.ERROR, str(error))
             raise BUSY from None
         finally:
             self._waiting -= 1
+
+    def _say(self, level: int, reason: str) -> None:
+        """Log why feedback is refused: once, until it is another reason or was none for a while."""
+        (said, at), now = self._refused, time.monotonic()
+        self._refused = (reason, now)
+        if reason != said or now - at > _SILENCE:
+            logger.log(level, "feedback is refused, which is said once: %s", reason)
 
 
 def takes_feedback(settings: Settings, scope: Scope) -> bool:

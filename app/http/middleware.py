@@ -35,6 +35,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 _REFUSALS = frozenset({503, 504})
 """Statuses that come by the thousand when they come."""
+_FULL = 507
+"""Said once by what is full, not again for every request."""
 
 
 @functools.lru_cache(maxsize=512)
@@ -96,7 +98,8 @@ class RequestRecorder:
             counter.inc()
             _seconds(template, kind, status, names).observe(seconds)
         # Successes are counted, not logged: at thousands of requests a second their lines would cost more than answers.
-        level = logging.WARNING if status >= 500 and template not in _PROBES else logging.DEBUG
+        warned = status >= 500 and status != _FULL and template not in _PROBES
+        level = logging.WARNING if warned else logging.DEBUG
         if status in _REFUSALS and level == logging.WARNING:
             # Overload is when a service must not spend its time on log lines: one a second says so.
             now = time.monotonic()

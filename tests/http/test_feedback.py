@@ -125,6 +125,32 @@ async def test_a_folder_that_fails_is_a_503(tmp_path: Path) -> None:
     assert str(tmp_path) not in document["detail"]
 
 
+async def test_why_it_is_refused_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a line for each request; again where the reason has changed, and where it was refused long ago."""
+    full, gone = "1024 bytes of feedback are kept at most", "cannot be written (No such file or directory)"
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with caplog.at_level("WARNING"):
+        async with client_of(application(feedback_folder=folder, feedback_bytes=1_024)) as client:
+
+            async def refused(times: int = 3) -> list[str]:
+                caplog.clear()
+                for _ in range(times):
+                    assert (await client.post("/feedback", json={**TEXT, "comment": "x" * 1_000})).status_code >= 500
+                return [text.rpartition(": ")[2] for text in caplog.messages if not text.endswith(" 503")]
+
+            assert await refused() == [full]
+            assert await refused() == []
+            folder.rename(tmp_path / "elsewhere")
+            assert await refused() == [gone]
+            (tmp_path / "elsewhere").rename(folder)
+            assert await refused() == [full]
+            monkeypatch.setattr(feedback, "_SILENCE", -1.0)
+            assert await refused(1) == [full]
+
+
 async def test_waiting_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback, "_MOST_WAITING", 0)
     assert_problem(await send(tmp_path, TEXT), 503, "feedback_unavailable")
