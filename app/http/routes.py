@@ -30,7 +30,7 @@ from app.http.uploads.file_request import COLUMNS_PATH, FILES_PATH
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions
 from app.settings import Settings
-from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
+from app.store import CONFIG_FILE, METRICS_FILE, ModelConfig, ModelStore, read_config
 
 
 def build_router(
@@ -123,34 +123,41 @@ def _add_metrics(router: APIRouter) -> None:
 
 
 def _list_models(root: Path, classifier: Classifier | None, further: FurtherVersions) -> list[ModelEntry]:
-    entries = []
-    for name, versions in ModelStore(root).models().items():
-        for version in versions:
-            try:
-                entries.append(_describe(root, name, version))
-            except CheckpointError:
-                # A damaged version must not hide the others; ``python -m app models verify`` tells.
-                continue
-    if classifier is None:
-        return entries
-    served = classifier.model.reference
-    loaded = {name: it.classifier for name, it in further.loaded.items()} | {served: classifier}
-    told = []
-    for entry in entries:
-        name = f"{entry.model}/{entry.version}"
-        update: dict[str, object] = {"served": name == served, "loaded": name in loaded}
-        if name in loaded and loaded[name].ready:
-            info = loaded[name].info
-            update |= {"runtime": info.runtime, "precision": info.precision, "device": info.device}
-        told.append(entry.model_copy(update=update))
-    return told
+    """What is in the store and what is loaded; that is listed too while the store is away."""
+    loaded = {name: it.classifier for name, it in further.loaded.items()}
+    served = None if classifier is None else classifier.model.reference
+    if classifier is not None and served is not None:
+        loaded[served] = classifier
+    entries = {}
+    for name, version in _stored(root):
+        try:
+            entries[f"{name}/{version}"] = _describe(root, name, version)
+        except CheckpointError:
+            # A damaged version must not hide the others; ``python -m app models verify`` tells.
+            continue
+    for name, it in loaded.items():
+        entry = entries.get(name) or _entry(root, it.model.name, it.model.version, it.model.config)
+        update: dict[str, object] = {"served": name == served, "loaded": True}
+        if it.ready:
+            update |= {"runtime": it.info.runtime, "precision": it.info.precision, "device": it.info.device}
+        entries[name] = entry.model_copy(update=update)
+    return sorted(entries.values(), key=lambda entry: (entry.model, entry.version))
+
+
+def _stored(root: Path) -> list[tuple[str, int]]:
+    try:
+        return [(name, version) for name, versions in ModelStore(root).models().items() for version in versions]
+    except OSError:
+        return []  # of a disk that fails
 
 
 @lru_cache(maxsize=1024)
 def _describe(root: Path, name: str, version: int) -> ModelEntry:
     # Versions never change once written, so what was read once stays true.
-    folder = root / name / str(version)
-    config = read_config(folder / CONFIG_FILE)
+    return _entry(root, name, version, read_config(root / name / str(version) / CONFIG_FILE))
+
+
+def _entry(root: Path, name: str, version: int, config: ModelConfig) -> ModelEntry:
     return ModelEntry(
         model=name,
         version=version,
@@ -160,7 +167,7 @@ def _describe(root: Path, name: str, version: int) -> ModelEntry:
         labels=list(config.labels),
         max_tokens=config.max_tokens,
         rating=config.rating,
-        test_accuracy=_test_accuracy(folder / METRICS_FILE),
+        test_accuracy=_test_accuracy(root / name / str(version) / METRICS_FILE),
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -14,7 +18,7 @@ from app.errors import CheckpointError, OverloadedError
 from app.http.problems import problem_of
 from app.http.schemas import BatchResponse, ModelsResponse, SingleResponse
 from app.store import METRICS_FILE, ModelStore, StoredModel
-from tests.fakes import FakeClassifier, application, client_of
+from tests.fakes import FakeClassifier, application, client_of, versions_of
 from tests.http.shapes import assert_problem, sample
 
 
@@ -145,6 +149,29 @@ async def test_models_lists_the_store(tiny_store: Path, tiny_model: StoredModel,
         (4, False, None, None),
     ]
     assert (models[0].labels, models[0].architecture, models[0].max_tokens) == (["negative", "positive"], "gru", 32)
+
+
+@pytest.mark.parametrize("away", ["no folder", "a folder that cannot be read", "a damaged version"])
+async def test_what_is_loaded_is_listed_without_the_store(
+    away: str, tiny_model: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks what answers is told, whatever became of the disk meanwhile."""
+    store = tmp_path / "store"
+    if away != "no folder":
+        (store / "tiny" / "1").mkdir(parents=True)
+    if away == "a folder that cannot be read":
+        # Root may read every folder.
+        monkeypatch.setattr(ModelStore, "models", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
+    other = FakeClassifier(model=replace(tiny_model, name="other", version=4))
+    application_ = application(FakeClassifier(model=tiny_model), further=versions_of(other), model_store=store)
+    async with client_of(application_) as client:
+        for path in ("/models", "/v1/models"):
+            models = ModelsResponse.model_validate((await client.get(path)).json()).models
+            assert [(it.model, it.version, it.served, it.loaded, it.runtime) for it in models] == [
+                ("other", 4, False, True, "torch"),
+                ("tiny", 1, True, True, "torch"),
+            ]
+            assert (models[1].labels, models[1].max_tokens) == (["negative", "positive"], 32)
 
 
 async def test_models_before_the_engine_is_ready(tiny_store: Path, tiny_model: StoredModel) -> None:
