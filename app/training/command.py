@@ -191,6 +191,7 @@ def train(options: TrainOptions) -> WrittenVersion:
     from app.training.loop import STATE_FILE
     from app.training.model_version import TrainingRecord, write_version
     from app.training.pretraining import PRETRAINING_FILE
+    from app.training.progress import StoredRun, stored_as
 
     state = options.run / STATE_FILE
     if state.exists() and not (options.resume or options.finish):
@@ -204,6 +205,12 @@ def train(options: TrainOptions) -> WrittenVersion:
     trainer = prepared.trainer
     if options.finish or (options.resume and _begun(options) != PRETRAINING_FILE):
         trainer.resume()
+    store = ModelStore(options.store)
+    known = stored_as(options.run, trainer.step, store, options.name)
+    if known is not None and (options.finish or trainer.ended):
+        raise DataError(
+            f"{options.run}: this run is stored as {known.reference} already; another --run begins a new one"
+        )
     if options.finish:
         trainer.use_best()
     else:
@@ -225,7 +232,9 @@ def train(options: TrainOptions) -> WrittenVersion:
         tokenizer = tokenizer.with_limits(recipe.reads, recipe.reads // 3)
         limits = {"max_tokens": tokenizer.max_tokens, "head_tokens": tokenizer.head_tokens}
         network.config = network.config.model_copy(update=limits)
-    return write_version(ModelStore(options.store), options.name, network, tokenizer, splits, record)
+    written = write_version(store, options.name, network, tokenizer, splits, record)
+    StoredRun(written.model.reference, written.model.digest, trainer.step).save(options.run)
+    return written
 
 
 def load_splits(options: TrainOptions) -> Splits:

@@ -89,6 +89,16 @@ class Trainer:
         """Time of all epochs so far, the unfinished one included, validation not."""
         return sum(epoch.seconds for epoch in self.history) + self._progress.seconds
 
+    @property
+    def step(self) -> int:
+        """How many batches it has trained on."""
+        return self._progress.step
+
+    @property
+    def ended(self) -> bool:
+        """Whether the recipe or early stopping has ended it."""
+        return self._progress.epoch >= self.recipe.epochs or self._exhausted()
+
     def run(self) -> None:
         """Train until the recipe ends or early stopping does; the network then has the best weights.
 
@@ -98,7 +108,7 @@ class Trainer:
         total = self.recipe.epochs * self._steps_per_epoch
         try:
             with interruptible() as interrupted, tqdm(total=total, initial=self._progress.step, desc="all") as overall:
-                while self._progress.epoch < self.recipe.epochs and not self._exhausted():
+                while not self.ended:
                     self._run_epoch(overall, interrupted)
         finally:
             self.use_best()

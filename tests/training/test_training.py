@@ -219,6 +219,26 @@ def test_ctrl_c_says_how_to_go_on(
     assert store.labels("imdb-gru").labels == {"candidate": 1}
 
 
+@pytest.mark.usefixtures("pictures_left_out")
+def test_a_run_becomes_one_version(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again it says which, and stores nothing, unless it went on since or was stored elsewhere."""
+    monkeypatch.setattr(model_version, "judge_behaviour", lambda *given: [])
+    monkeypatch.setitem(PRESETS, "article", lambda architecture: tiny_recipe(epochs=1))
+    store, run = ModelStore(root / "store"), root / "run"
+    arguments = ["--preset", "article", "--corpus", str(root / "aclImdb"), "--run", str(run)]
+    arguments += ["--store", str(store.root), "--device", "cpu"]
+    _trainer(options(root, run=run), tiny_recipe(epochs=1)).save()
+    for again in ("--finish", "--resume"):
+        assert _command(command, *arguments, again) == 0
+        with pytest.raises(DataError, match=r"this run is stored as imdb-gru/\d already"):
+            _command(command, *arguments, "--finish")
+    with pytest.raises(DataError, match=r"this run is stored as imdb-gru/\d already"):
+        _command(command, *arguments, "--resume")
+    assert store.models() == {"imdb-gru": [1, 2]}
+    assert _command(command, *arguments, "--resume", "--name", "other") == 0
+    assert store.models() == {"imdb-gru": [1, 2], "other": [1]}
+
+
 @pytest.mark.parametrize(("label", "told"), [("champion", "training makes no champion"), ("No", "a letter first")])
 def test_training_makes_no_champion(label: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """That is said before anything is trained."""
