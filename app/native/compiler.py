@@ -25,6 +25,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+_STRICT = ("-Werror",)
 _AVX512_BF16 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma", "-mf16c")
 
 
@@ -90,14 +91,15 @@ def main() -> int:
     return 0
 
 
-def build(library: Library, command: Sequence[str], path: Path | None = None, extra: Sequence[str] = ()) -> bool:
+def build(library: Library, command: Sequence[str], path: Path | None = None) -> bool:
     """Compile and link a library unless it is up to date; the file appears at once or not at all.
+
+    A compiler that warns of something may still build it.
 
     Args:
         library: what to build.
         command: a C compiler and its first arguments, as ``find_compiler`` returns it.
         path: the file to write, where it is not the library's own.
-        extra: more compiler flags, for instance ``-Werror``.
 
     Returns:
         whether it had to be built.
@@ -106,10 +108,22 @@ def build(library: Library, command: Sequence[str], path: Path | None = None, ex
         BuildError: the compiler failed, or the folder cannot be written.
     """
     path = path or library.path
-    variants = library.variants
-    key = f"{library.digest()}-{_digest(repr((list(command), _FLAGS, variants, list(extra))).encode())}"
-    if _key_of(path) == key:
+    if _key_of(path) in (_key(library, command, _STRICT), _key(library, command, ())):
         return False
+    try:
+        _build(library, command, path, _STRICT)
+    except BuildError:
+        _build(library, command, path, ())
+    return True
+
+
+def is_without_warning(library: Library, command: Sequence[str], path: Path | None = None) -> bool:
+    """Whether the library was built by this command, which had nothing to warn of."""
+    return _key_of(path or library.path) == _key(library, command, _STRICT)
+
+
+def _build(library: Library, command: Sequence[str], path: Path, extra: Sequence[str]) -> None:
+    variants, key = library.variants, _key(library, command, extra)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
 
@@ -128,7 +142,6 @@ def build(library: Library, command: Sequence[str], path: Path | None = None, ex
             linked.replace(path)
     except OSError as error:
         raise BuildError(f"{path.parent}: cannot be written ({error.strerror})") from error
-    return True
 
 
 def find_compiler(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -146,6 +159,11 @@ def find_compiler(environment: Mapping[str, str] = os.environ) -> list[str]:
         # Without a target it would build for this very processor.
         return [sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-gnu"]
     raise BuildError("no C compiler: install gcc or clang, or `pip install ziglang`, or name one in CC")
+
+
+def _key(library: Library, command: Sequence[str], extra: Sequence[str]) -> str:
+    """What is written into a library that is built of these sources, by this command."""
+    return f"{library.digest()}-{_digest(repr((list(command), _FLAGS, library.variants, tuple(extra))).encode())}"
 
 
 def _key_of(library: Path) -> str | None:
