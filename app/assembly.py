@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from app.engine.admission import QueueLimits
 from app.engine.client import RemoteEngine
@@ -15,11 +15,13 @@ from app.serving.cache import MemoryCache
 from app.serving.classifier import Classifier, ClassifierLimits
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
-from app.serving.redis_cache import RedisCache
 from app.serving.versions import FurtherVersions, Version
 from app.settings import Settings
 from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from app.serving.redis_cache import RedisCache
 
 _ENGINE_SECONDS = 3.0
 """How long is waited for the engine of a version."""
@@ -41,6 +43,8 @@ def shared_cache(settings: Settings, classes: int) -> RedisCache | None:
     """What is kept in Redis, where there is one, of a model with so many classes."""
     if not settings.cache or settings.redis_url is None:
         return None
+    from app.serving.redis_cache import RedisCache  # its client takes a while to import
+
     return RedisCache(settings.redis_url, classes, settings.redis_timeout, settings.redis_ttl)
 
 

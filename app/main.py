@@ -43,7 +43,6 @@ from app.serving.classifier import Classifier
 from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
 from app.serving.following import Follower
-from app.serving.redis_link import refuse_other_modes
 from app.serving.versions import FurtherVersions, StoredLabels
 from app.settings import Settings, load_settings
 from app.store import StoredModel
@@ -241,6 +240,8 @@ def run_worker(
     restarted = metrics.begin_process()
     # Only at the start of the service: what becomes of Redis later must not end it.
     if not restarted and settings.cache and settings.redis_url is not None:
+        from app.serving.redis_link import refuse_other_modes  # its client takes a while to import
+
         asyncio.run(refuse_other_modes(settings.redis_url))
     opened = open_model(settings, digest)
     served = ServedModel(opened[0].reference, digest)

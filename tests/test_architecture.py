@@ -266,10 +266,12 @@ def test_http_workers_never_import_torch() -> None:
 
 
 def test_http_workers_know_the_engine_by_its_client_alone() -> None:
-    """What forms batches and serves them is another process's."""
+    """What forms batches and serves them is another process's, and what only some services need is not there yet."""
     run(
         "import sys\n"
-        "import app.http.auth.guard, app.main\n"
+        "import app.main\n"
+        "assert not {'redis', 'limits'} & set(sys.modules)\n"
+        "import app.http.auth.guard\n"
         "loaded = {name for name in sys.modules if name.startswith('app.engine')}\n"
         "others = loaded & {f'app.{name}' for name in ('engine.batcher', 'engine.engine_server', 'engine_process')}\n"
         "assert not others, others\n"

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app import metrics, tracing
 from app.engine.interface import Engine, EngineInfo
@@ -17,9 +17,11 @@ from app.serving.counting import TextMetrics
 from app.serving.dispatcher import Dispatcher
 from app.serving.encoder import LONG_CHARACTERS, TextEncoder
 from app.serving.pending import Listener, PendingText, Request, trace_request, wait_for_all
-from app.serving.redis_cache import Found, RedisCache
 from app.store import StoredModel
 from app.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from app.serving.redis_cache import Found, RedisCache
 
 
 @dataclass(frozen=True, slots=True)
