@@ -58,8 +58,9 @@ lint: $(VENV)/.dev  ## ruff and mypy
 test: $(VENV)/.dev  ## ruff, mypy, and everything that needs only Python
 	@$(MAKE) --no-print-directory --jobs=2 lint pytest || { echo "tests failed, or lint: see make lint" >&2; exit 1; }
 
+# Tests wait for services, so there are more processes than cores. Services start often: what Python has compiled is kept.
 pytest: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not extra" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not extra" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.dev  ## what needs more than Python: redis-server, prometheus and its Redis exporter, nginx, java, node, curl, helm (make helm), a C compiler
 	$(BIN)/python -m pytest -m "extra and not containers"

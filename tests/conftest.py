@@ -29,6 +29,8 @@ httpx._config.DEFAULT_TIMEOUT_CONFIG.read = httpx._config.DEFAULT_TIMEOUT_CONFIG
 # Each client of its own reads all certificates, which takes longer than most requests here, and none uses them.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
+# Nor is there a plugin of pydantic's: each process would look for some in all packages that are installed.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
 
 _FAILED = pytest.StashKey[bool]()
 _MADE_KEY = "sk-sentiment-"
