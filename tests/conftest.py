@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from app.native.compiler import KERNEL
+from app.process.pulse import collect_seldom
 from app.store import ModelStore, StoredModel
 from tests import compiled
 from tests.checkpoints import add_checkpoint
@@ -45,6 +46,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run whole services and trainings first: a long file at the end would leave the other process without work."""
     items.sort(key=lambda item: item.path.parent.name not in ("tests", "training", "reviews"))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage as seldom as the service does: among all that tests share it took a seventh of their time."""
+    collect_seldom()
 
 
 @pytest.hookimpl(wrapper=True)
