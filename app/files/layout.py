@@ -57,6 +57,8 @@ _SUFFIXES = {
     ".parquet": Format.PARQUET,
     ".pq": Format.PARQUET,
 }
+_NOT_READ = (".xls", ".xlsb", ".ods")
+"""Spreadsheets that are to be saved as something else first."""
 _COMPRESSIONS = [compression for compression in Compression if compression]
 
 
@@ -96,6 +98,8 @@ def layout_of(path: str, given: str | None = None, fallback: Format | None = Non
     told = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     chosen = Format(given) if given else told or fallback
     option = "out_format" if written else "format"
+    if suffixes and suffixes[-1] in _NOT_READ and given is None and not written:
+        raise DataError(f"{path}: spreadsheets are read as .xlsx, not as {suffixes[-1]}; save it as .xlsx or CSV")
     if chosen is None:
         names = ", ".join(suffix for suffix, form in _SUFFIXES.items() if form in WRITTEN or not written)
         message = f"the name does not tell the format ({names}; {', '.join(_COMPRESSIONS)} behind it)"

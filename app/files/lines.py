@@ -20,14 +20,18 @@ HEAD_BYTES = 65_536
 """Bytes at the start of a file by which it is seen what it is."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
-_FOREIGN = {
-    b"PAR1": "this is Parquet",
-    b"\xff\xfe": "this is UTF-16; save it as UTF-8",
-    b"\xfe\xff": "this is UTF-16; save it as UTF-8",
-    b"PK\x03\x04": "this is a spreadsheet (.xlsx) or an archive",
-    b"\xd0\xcf\x11\xe0": "this is an old spreadsheet (.xls); save it as .xlsx or CSV",
-    b"%PDF": "this is a PDF document",
-    b"{\\rtf": "this is a document in RTF",
+OLD_MARK = b"\xd0\xcf\x11\xe0"
+OLD = "this is an old spreadsheet (.xls), or one with a password; save it as .xlsx or CSV, without a password"
+_UTF_32, _UTF_16 = (f"this is {name}; save it as UTF-8 (in Excel: CSV UTF-8)" for name in ("UTF-32", "UTF-16"))
+_READ_OTHERWISE = {b"PAR1": "this is Parquet", b"PK\x03\x04": "this is a spreadsheet (.xlsx) or an archive"}
+_NOT_READ = {
+    b"\xff\xfe\0\0": _UTF_32,
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"\0\0\xfe\xff": _UTF_32,
+    OLD_MARK: OLD,
+    b"%PDF": "this is a PDF document; save its table as CSV",
+    b"{\\rtf": "this is a document in RTF; save its table as CSV",
 }
 _WESTERN = "cp1252"
 _UTF8_LETTER = rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
@@ -35,6 +39,8 @@ _NO_LETTER = rb"[\x00-\x08\x0e-\x1f\x81\x8d\x8f\x90\x9d]"
 """Bytes that are no character of a text in Windows-1252."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body|!--)", re.IGNORECASE)
+_ZEROS = re.compile(rb"(?:\0[^\0]){2}|(?:[^\0]\0){2}")
+"""UTF-16 without a mark: half of the bytes of each letter of English."""
 _JSON = re.compile(rb'\s*(?:\{\s*"|\[\s*[{"\[])')
 
 
@@ -96,9 +102,12 @@ class Lines:
         self._row_bytes = 0
         self._file = decompressed(file, layout.compression)
         self.head = self._guarded_read(HEAD_BYTES)
-        for mark, meaning in _FOREIGN.items():
-            if self.head.startswith(mark):
-                raise DataError(f"{name}: {meaning}", "format")
+        for marks, options in ((_READ_OTHERWISE, ("format",)), (_NOT_READ, ())):
+            for mark, meaning in marks.items():
+                if self.head.startswith(mark):
+                    raise DataError(f"{name}: {meaning}", *options)
+        if _ZEROS.match(self.head):
+            raise DataError(f"{name}: {_UTF_16}")
         for mark, compression in _COMPRESSED.items():
             if self.head.startswith(mark):
                 raise DataError(f"{name}: this is compressed with {compression}", "compression")
@@ -113,14 +122,12 @@ class Lines:
         """For formats that would take anything for a table.
 
         Raises:
-            DataError: the first bytes are those of a web page, of JSON, or of UTF-16.
+            DataError: the first bytes are those of a web page or of JSON.
         """
         if _MARKUP.match(self.head):
             raise DataError(f"{self.name}: this is a web page or XML, not a table", "format")
         if _JSON.match(self.head):
             raise DataError(f"{self.name}: this is JSON", "format")
-        if self.head[1:2] == self.head[3:4] == b"\0":
-            raise DataError(f"{self.name}: this is UTF-16, without a mark; save it as UTF-8")
 
     def begin_row(self) -> None:
         """Say that what follows is another row."""

@@ -78,6 +78,5 @@ def _known_encoding(name: str) -> str:
             return known
     except (LookupError, ValueError):
         pass
-    raise OptionError(
-        "encoding", f"must be a known one in which ASCII stays ASCII, such as utf-8 or cp1252 (got {name[:40]!r})"
-    )
+    message = f"must be a known one in which ASCII stays ASCII, such as utf-8 or cp1252 (got {name[:40]!r})"
+    raise OptionError("encoding", f"{message}; a file in another one is to be saved as UTF-8 first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from xml.etree.ElementTree import ParseError
 
 from app.errors import BadRowError, DataError
 from app.files.delimited import check_header
-from app.files.lines import RowError
+from app.files.lines import OLD, OLD_MARK, RowError
 from app.files.options import ReadOptions
 from app.files.table import (
     MOST_COLUMNS,
@@ -33,6 +34,12 @@ _LARGEST = 1 << 30
 _LARGEST_TEXTS = 256 << 20
 """Most bytes of its texts, which are in memory all at once."""
 _TEXTS = "xl/sharedStrings.xml"
+_WITHOUT_VALUE = re.compile(rb"(?:</f>|<f\b[^<>]*/>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
+"""The end of a cell that has a formula, and nothing that was computed by it."""
+_REMEDY = "to have them computed, open and save it in a spreadsheet program"
+_LONGEST_END = 256
+"""Bytes of that, as programs write it."""
+_SCANNED = 1 << 20
 _DAMAGES = (
     zipfile.BadZipFile,
     ParseError,
@@ -126,12 +133,25 @@ class SheetTable:
             sheets = book.worksheets
             self._sheets = len(sheets)
             self.found = f"XLSX, sheet {sheets[0].title!r}" + (f" of {len(sheets)}" if len(sheets) > 1 else "")
+            if formulas := _formulas_without_value(file, sheets[0]):
+                self.found += f", formulas without a value, read as empty cells: {formulas} ({_REMEDY})"
             for number, values in enumerate(sheets[0].iter_rows(values_only=True), 1):
                 self._number = number
                 if row := _trimmed(values):
                     yield row
         except _DAMAGES as error:
             raise DataError(f"{self._name}: not a readable workbook ({type(error).__name__})", "format") from error
+
+
+def _formulas_without_value(file: IO[bytes], sheet: Any) -> int:
+    """How many cells of a sheet hold a formula that the program which wrote the file has not computed."""
+    count, last = 0, b""
+    path = sheet._worksheet_path  # noqa: SLF001 - nothing public says in which entry a sheet is
+    with zipfile.ZipFile(file) as archive, archive.open(path) as cells:
+        while piece := cells.read(_SCANNED):
+            count += sum(found.end() > len(last) for found in _WITHOUT_VALUE.finditer(last + piece))
+            last = (last + piece)[-_LONGEST_END:]
+    return count
 
 
 def _trimmed(values: Sequence[Any]) -> list[Any]:
@@ -146,6 +166,9 @@ def _check_size(file: IO[bytes], name: str) -> None:
         with zipfile.ZipFile(file) as archive:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
     except (zipfile.BadZipFile, OSError, ValueError) as error:
+        file.seek(0)
+        if file.read(len(OLD_MARK)) == OLD_MARK:
+            raise DataError(f"{name}: {OLD}") from error
         raise DataError(f"{name}: not a readable workbook ({error})", "format") from error
     if sum(sizes.values()) > _LARGEST or sizes.get(_TEXTS, 0) > _LARGEST_TEXTS:
         raise DataError(f"{name}: too large a workbook; save it as CSV")

@@ -6,6 +6,8 @@ import bz2
 import gzip
 import io
 import json
+import re
+import zipfile
 from contextlib import suppress
 from typing import Any
 
@@ -17,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BadRowError, DataError, OptionError
+from app.files import spreadsheet
 from app.files.compression import compressor
 from app.files.layout import Compression, Layout, layout_of
-from app.files.lines import LONGEST_ROW
+from app.files.lines import LONGEST_ROW, OLD_MARK
 from app.files.options import OnBadRow, Quoting, ReadOptions
 from app.files.table import MOST_COLUMNS, Kind, texts_of
 from tests.files.tables import CSV, JSON, JSONL, LINES, PARQUET, TSV, XLSX, objects_of, table_of, workbook
@@ -215,6 +218,14 @@ def test_names_that_tell_nothing(path: str) -> None:
     assert caught.value.options == ("format",)
 
 
+@pytest.mark.parametrize("suffix", [".xls", ".ods"])
+def test_spreadsheets_that_are_not_read_are_named(suffix: str) -> None:
+    """With what to save them as; no option is named, since none would help."""
+    with pytest.raises(DataError, match=rf"not as \{suffix}; save it as \.xlsx or CSV") as caught:
+        layout_of(f"reviews{suffix}")
+    assert caught.value.options == ()
+
+
 def test_formats_that_are_compressed_inside() -> None:
     """Are not read from front to back."""
     with pytest.raises(DataError, match=r"does not go into a \.gz"):
@@ -256,8 +267,12 @@ def test_a_byte_order_mark_under_every_name_of_its_encoding(name: str) -> None:
         (b"<?xml version='1.0'?>\n<a/>\n", LINES, "web page"),
         (b'{"text":"a"}\n', CSV, "this is JSON"),
         (b'[ {"text":"a"} ]\n', CSV, "this is JSON"),
-        ("text\na".encode("utf-16-le"), CSV, "UTF-16, without a mark"),
+        *(("text\na".encode(f"utf-{code}"), CSV, f"UTF-{code[:2]}; save it as UTF-8") for code in ("16", "32")),
+        *(("text\na".encode(f"utf-16-{end}"), CSV, "UTF-16; save it as UTF-8") for end in ("le", "be")),
+        *(('{"text": "a"}'.encode(f"utf-16-{end}"), JSONL, "UTF-16; save it as UTF-8") for end in ("le", "be")),
         (b"%PDF-1.7", LINES, "a PDF"),
+        (OLD_MARK + b"rest", CSV, "an old spreadsheet .* save it as .xlsx or CSV"),
+        (OLD_MARK + b"rest", XLSX, "an old spreadsheet .* save it as .xlsx or CSV"),
         (compress(REVIEWS), CSV, "Zstandard"),
         (b"What a wonderful film, with a very good end.\nI hated it.\n", TSV, "looks like a text"),
         (b"Great!\nAwful!\n", CSV, "looks like a text"),
@@ -267,7 +282,8 @@ def test_what_is_no_table_is_refused(data: bytes, layout: Layout, message: str) 
     """Instead of being scored line by line, with the first review lost as a header."""
     with pytest.raises(DataError, match=message) as caught:
         table_of(data, layout)
-    assert caught.value.options or "UTF-16" in message
+    # An option that would not help is not named.
+    assert bool(caught.value.options) != ("save" in str(caught.value))
 
 
 def test_a_survey_question_may_be_a_header() -> None:
@@ -432,3 +448,26 @@ def test_a_workbook_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.files.spreadsheet._LARGEST", 1000)
     with pytest.raises(DataError, match="too large a workbook"):
         table_of(data, XLSX)
+
+
+def with_values(data: bytes, value: bytes) -> bytes:
+    """A workbook whose formulas have this value stored."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, re.sub(rb"</f><v\s*/?>(</v>)?", b"</f>" + value, old.read(name)))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("scanned", [1, 100, 1 << 20])
+def test_formulas_that_nobody_computed_are_told(monkeypatch: pytest.MonkeyPatch, scanned: int) -> None:
+    """Their cells are empty; how many they are is said, and what helps. Those with a value are like other cells."""
+    monkeypatch.setattr(spreadsheet, "_SCANNED", scanned)
+    data = workbook([("review", "a"), ("Good", "=1+1"), ("Bad", "=LEN(A3)"), ("So so", 2)])
+    table = table_of(data, XLSX)
+    assert "formulas without a value, read as empty cells: 2 (to have them computed, open and save it" in table.found
+    assert [row["a"] for row in objects_of(table)] == [None, None, 2]
+    assert "empty cells: 2" in table_of(with_values(data, b""), XLSX).found
+    computed = table_of(with_values(data, b"<v>7</v>"), XLSX)
+    assert "formula" not in computed.found
+    assert [row["a"] for row in objects_of(computed)] == [7, 7, 2]

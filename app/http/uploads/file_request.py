@@ -29,6 +29,8 @@ MEDIA_TYPES = {
     WORKBOOK_TYPE: Format.XLSX,
     "application/vnd.apache.parquet": Format.PARQUET,
 }
+_OLD_EXCEL = "application/vnd.ms-excel"
+"""Browsers call CSV so too, where Excel is installed."""
 ANSWERS = {
     Format.JSONL: "application/x-ndjson",
     Format.CSV: "text/csv; charset=utf-8",
@@ -140,6 +142,8 @@ def _format(given: str | None, media_type: str) -> Format:
         if found is None:
             raise _invalid("format", f"must be one of {_listed(Format)}")
     if found is None:
+        if media_type == _OLD_EXCEL:
+            raise _unsupported("an old spreadsheet (.xls) is not read; save it as .xlsx or CSV. Of CSV say format=csv")
         wanted = f"content-type must be one of {_listed(MEDIA_TYPES)}, or format one of {_listed(Format)}"
         raise _unsupported(f"the body is the file itself, not a form: {wanted}")
     library = _LIBRARIES.get(found)

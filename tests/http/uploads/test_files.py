@@ -25,6 +25,7 @@ from starlette.types import Message, Receive
 
 from app.errors import DeadlineError, OverloadedError
 from app.files import workbook as workbooks
+from app.files.lines import OLD_MARK
 from app.http.body import ClientGoneError
 from app.http.uploads import whole_answer
 from app.http.uploads.file_places import Turns
@@ -153,6 +154,9 @@ async def test_many_rows_arrive_in_order() -> None:
         (gzip.compress(REVIEWS), "", CSV_TYPE, 422, "invalid_file", "compressed with gzip"),
         (b"<html></html>", "", CSV_TYPE, 422, "invalid_file", "a web page"),
         (REVIEWS, "?format=xls", {}, 422, "invalid_request", "format"),
+        (REVIEWS, "", {"Content-Type": "application/vnd.ms-excel"}, 415, "unsupported_media_type", "save it as .xlsx"),
+        (OLD_MARK, "?format=xlsx", {}, 422, "invalid_file", "an old spreadsheet (.xls)"),
+        (REVIEWS.decode().encode("utf-16"), "", CSV_TYPE, 422, "invalid_file", "this is UTF-16; save it as UTF-8"),
         (REVIEWS, "?on_bad_row=burn", CSV_TYPE, 422, "invalid_request", "on_bad_row"),
         (REVIEWS, "?no_header=yes", CSV_TYPE, 422, "invalid_request", "no_header"),
         (REVIEWS, "?quoting=some", CSV_TYPE, 422, "invalid_request", "quoting"),
