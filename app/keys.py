@@ -177,20 +177,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = None if given == "None" else Path(given)
     said = "the file (default: $SENTIMENT_API_KEYS)"
     check = actions.add_parser("check", help="say whether a file of keys is well-formed, before a service reads it")
-    check.add_argument("file", type=Path, nargs="?", default=default, help=said)
     check.set_defaults(action=_check)
     listing = actions.add_parser("list", help="whose keys are in a file, and what they may do")
-    listing.add_argument("file", type=Path, nargs="?", default=default, help=said)
     listing.add_argument("--json", action="store_true", help="one array of objects, for programs")
     listing.set_defaults(action=_list)
     revoke = actions.add_parser("revoke", help="take all keys of one name out of a file; a service notices it soon")
     revoke.add_argument("--name", required=True, help="whose keys")
-    revoke.add_argument("--file", type=Path, default=default, help=said)
+    for action in (check, listing, revoke):
+        action.add_argument("--file", type=Path, default=default, help=said)
+    for action in (check, listing):  # as it was written before
+        action.add_argument("given", type=Path, nargs="?", help=argparse.SUPPRESS)
     revoke.set_defaults(action=_revoke)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the parsed subcommand; the exit status."""
+    options.file = getattr(options, "given", None) or options.file
     return int(options.action(options))
 
 

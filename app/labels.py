@@ -138,7 +138,7 @@ class Labels(BaseModel):
         candidate = self.labels.get(CANDIDATE)
         if candidate is None:
             raise CheckpointError(
-                f"there is no {CANDIDATE} to promote; `models label NAME VERSION {CANDIDATE}` names it"
+                f"there is no {CANDIDATE} to promote; `models label NAME/VERSION {CANDIDATE}` names it"
             )
         return self.moved(CHAMPION, candidate, "promote").moved(CANDIDATE, None, "promote")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.errors import CheckpointError
 from app.flags import add_store_argument
-from app.labels import CHAMPION, REFERENCES, Change, Labels
+from app.labels import CHAMPION, REFERENCES, Change, Labels, parse_reference
 from app.settings import default_of
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 
@@ -46,10 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_label_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("name", metavar="NAME", help="of the model")
     add_store_argument(shared, writes=True)
     label = commands.add_parser("label", parents=[shared], help="call a version by a label, such as champion")
-    label.add_argument("version", metavar="VERSION", type=int, help="which of its versions")
+    label.add_argument("reference", metavar="MODEL", help=REFERENCES)
+    # As it was written before: the name, the version, the label.
+    label.add_argument("version", type=int, nargs="?", help=argparse.SUPPRESS)
     label.add_argument("label", metavar="LABEL", help="champion, candidate, or a name of your own")
     label.add_argument("--remove", action="store_true", help="take the label from that version instead")
     label.set_defaults(action=_label)
@@ -57,6 +58,8 @@ def _add_label_arguments(commands: argparse._SubParsersAction[argparse.ArgumentP
     promote.set_defaults(action=_promote)
     back = commands.add_parser("roll-back", parents=[shared], help="make the champion before this one champion again")
     back.set_defaults(action=_roll_back)
+    for command in (promote, back):
+        command.add_argument("name", metavar="NAME", help="of the model")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -245,18 +248,22 @@ def _verify(args: argparse.Namespace) -> int:
 def _label(args: argparse.Namespace) -> int:
     """Set a label on a version that passes its checks, or take it away."""
     store = ModelStore(args.store)
+    reference = args.reference if args.version is None else f"{args.reference}/{args.version}"
     if args.remove:
-        return _changed(store, args.name, lambda labels: _removed(labels, args))
-    model = store.open(f"{args.name}/{args.version}")
-    return _changed(store, args.name, lambda labels: labels.moved(args.label, model.version, "label"))
+        name, version, _ = parse_reference(reference)
+        if version is None:
+            name, version = store.resolve(reference)
+        return _changed(store, name, lambda labels: _removed(labels, args.label, f"{name}/{version}"))
+    model = store.open(reference)
+    return _changed(store, model.name, lambda labels: labels.moved(args.label, model.version, "label"))
 
 
-def _removed(labels: Labels, args: argparse.Namespace) -> Labels:
-    found = labels.labels.get(args.label)
-    if found != args.version:
+def _removed(labels: Labels, label: str, reference: str) -> Labels:
+    found = labels.labels.get(label)
+    if found is None or not reference.endswith(f"/{found}"):
         there = f"it names version {found}" if found else "there is no such label"
-        raise CheckpointError(f"{args.name}/{args.version}: does not have the label {args.label!r}; {there}")
-    return labels.moved(args.label, None, "remove")
+        raise CheckpointError(f"{reference}: does not have the label {label!r}; {there}")
+    return labels.moved(label, None, "remove")
 
 
 def _promote(args: argparse.Namespace) -> int:

@@ -152,8 +152,9 @@ def test_a_file_is_checked_before_it_is_used(
     path = write(
         tmp_path / "keys", *(new_key(name, scopes)[1].line for name, scopes in (("a", [CLASSIFY]), ("b", SCOPES)))
     )
-    assert cli.main(["keys", "check", str(path)]) == 0
-    assert capsys.readouterr().out == f"a: classify\nb: admin, classify, feedback\n{path}: ok, 2 keys\n"
+    for named in ([str(path)], ["--file", str(path)]):
+        assert cli.main(["keys", "check", *named]) == 0
+        assert capsys.readouterr().out == f"a: classify\nb: admin, classify, feedback\n{path}: ok, 2 keys\n"
     monkeypatch.setenv("SENTIMENT_API_KEYS", str(write(path, "nonsense")))
     assert cli.main(["keys", "check"]) == 1
     assert f"{path}, line 1: must be NAME SCOPES" in capsys.readouterr().err
@@ -169,7 +170,7 @@ def test_keys_are_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert cli.main(["keys", "new", "--name", name, "--file", str(path)]) == 0
     path.write_text("# ours\n" + path.read_text())
     capsys.readouterr()
-    assert cli.main(["keys", "list", str(path)]) == 0
+    assert cli.main(["keys", "list", "--file", str(path)]) == 0
     assert capsys.readouterr().out.splitlines() == ["ann: classify", "bob: classify", "ann: classify"]
     assert cli.main(["keys", "revoke", "--name", "ann", "--file", str(path)]) == 0
     assert "2 keys of ann revoked, 1 left" in capsys.readouterr().out

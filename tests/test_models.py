@@ -83,8 +83,8 @@ def test_show(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_labels_are_set_moved_and_shown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way of a candidate to champion and back, as an operator goes it."""
     in_store = ("--store", str(store))
-    assert run("label", "tiny", "1", "champion", *in_store) == 0
-    assert run("label", "tiny", "2", "candidate", *in_store) == 0
+    assert run("label", "tiny/1", "champion", *in_store) == 0
+    assert run("label", "tiny/2", "candidate", *in_store) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == ["tiny@candidate: version 2", "tiny@champion: version 1"]
     assert run("promote", "tiny", *in_store) == 0
     assert ModelStore(store).open("tiny@champion").version == 2
@@ -96,7 +96,7 @@ def test_labels_are_set_moved_and_shown(store: Path, capsys: pytest.CaptureFixtu
     assert run("show", "tiny@champion", *in_store) == 0
     shown = capsys.readouterr().out
     assert "champion from 2 to 1 (roll-back)" in shown
-    assert run("label", "tiny", "1", "champion", "--remove", *in_store) == 0
+    assert run("label", "tiny/1", "champion", "--remove", *in_store) == 0
     assert ModelStore(store).labels("tiny").labels == {}
 
 
@@ -116,14 +116,14 @@ def test_only_a_version_that_passes_its_checks_gets_a_label(store: Path) -> None
     """And one that was damaged since is not promoted."""
     in_store = ("--store", str(store))
     with pytest.raises(CheckpointError, match="no version 7"):
-        run("label", "tiny", "7", "candidate", *in_store)
+        run("label", "tiny/7", "candidate", *in_store)
     run("label", "tiny", "2", "candidate", *in_store)
     (store / "tiny" / "2" / WEIGHTS_FILE).write_bytes(b"damaged")
     for arguments in (("promote", "tiny"), ("label", "tiny", "2", "champion")):
         with pytest.raises(CheckpointError, match=WEIGHTS_FILE):
             run(*arguments, *in_store)
     with pytest.raises(CheckpointError, match=r"tiny/1: does not have the label 'candidate'; it names version 2"):
-        run("label", "tiny", "1", "candidate", "--remove", *in_store)
+        run("label", "tiny/1", "candidate", "--remove", *in_store)
     with pytest.raises(CheckpointError, match="there is no such label"):
         run("label", "tiny", "1", "other", "--remove", *in_store)
     assert ModelStore(store).labels("tiny").labels == {"candidate": 2}
