@@ -243,7 +243,7 @@ def _revoke(options: argparse.Namespace) -> int:
 
 def _keys_in(file: Path | None) -> list[Key]:
     if file is None:
-        raise DataError("name a file of keys, or set SENTIMENT_API_KEYS")
+        raise DataError("name a file of keys with --file, or set SENTIMENT_API_KEYS")
     return read_keys(file)
 
 
