@@ -18,7 +18,6 @@ from app.native.compiler import KERNEL
 from app.process.pulse import collect_seldom
 from app.store import ModelStore, StoredModel
 from tests import compiled
-from tests.checkpoints import add_checkpoint
 
 # Other processes share the machine, so a case that takes long proves nothing. `make fuzz` chooses the number of cases.
 settings.register_profile("tests", max_examples=int(os.environ.get("FUZZ_CASES", "200")), deadline=None)
@@ -76,6 +75,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with one tiny GRU, ``tiny/1``. Shared by all tests: do not write to it."""
+    from tests.checkpoints import add_checkpoint  # imports torch, which not every run needs
+
     root = tmp_path_factory.mktemp("model_store")
     add_checkpoint(root)
     return root
