@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.errors import ExplainerUnavailableError, ServiceError
-from app.http.problems import Problem, problem_of
+from app.http.problems import invalid, problem_of
 from app.sentiment import ExplanationKind, Outcome, Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import ExplanationRequest, Explanations
@@ -140,7 +140,7 @@ def check_bounds(texts: Sequence[str], field: str, settings: Settings) -> None:
         message = f"has {characters} characters; with explain the limit is {settings.explain_max_characters}"
     else:
         return
-    raise Problem(422, "too_much_to_explain", f"{field}: {message}", [{"field": field, "message": message}])
+    raise invalid("too_much_to_explain", field, message)
 
 
 async def classify_and_explain(

@@ -18,9 +18,8 @@ from app.errors import CheckpointError, EngineUnavailableError
 from app.http.admin import ModelSwitch, add_admin_routes
 from app.http.compat.routes import add_compat_routes
 from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint, takes_feedback
-from app.http.openapi.feedback_texts import FEEDBACK
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
-from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
+from app.http.openapi.texts import CLASSIFY, FEEDBACK, LIVE, METRICS, MODELS, READY
 from app.http.page.routes import PAGE_HEADER, build_page_router
 from app.http.problems import problem_of
 from app.http.routing import Delegated

@@ -8,6 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from app.errors import EngineUnavailableError, SentimentError, ServiceError
 from app.http.auth.meter import meter_of
 from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
 from app.http.headers import timeout_of
-from app.http.problems import Problem, internal_error, problem_of
+from app.http.problems import Problem, internal_error, invalid, problem_of
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions, Version
@@ -144,7 +145,9 @@ class CompatEndpoint(ABC):
         predictions = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, SentimentError):
-                raise _problem_of_text(outcome, field if len(texts) == 1 else f"{field}.{index}")
+                found = problem_of(outcome)
+                where = field if len(texts) == 1 else f"{field}.{index}"
+                raise replace(invalid(found.code, where, found.detail, found.headers), status=found.status)
             predictions.append(outcome)
         return classifier.model, predictions
 
@@ -174,9 +177,3 @@ def judgement_header(predictions: Sequence[Prediction]) -> dict[str, str]:
 def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response."""
     return Response(orjson.dumps(document), status, headers, "application/json")
-
-
-def _problem_of_text(error: SentimentError, field: str) -> Problem:
-    problem = problem_of(error)
-    detail = f"{field}: {problem.detail}"
-    return Problem(problem.status, problem.code, detail, [{"field": field, "message": problem.detail}], problem.headers)

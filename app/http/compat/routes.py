@@ -38,14 +38,14 @@ def add_compat_routes(
     _add(router, "POST", "/predict", predict, docs.PREDICT)
     # In this order, or the last part of a path would be taken for a version.
     for path, versioned in (("/models/{name}", False), ("/models/{name}/{version}", True)):
-        _add(router, "POST", f"{path}/predict", predict, docs.of_model(docs.PREDICT, versioned))
+        _add(router, "POST", f"{path}/predict", predict, docs.of_model(docs.PREDICT_MODEL, versioned))
     for path, versioned in (("/models/{name}", False), ("/models/{name}/{version}", True)):
-        _add(router, "POST", path, hugging_face, docs.of_model(docs.HUGGING_FACE, versioned))
+        _add(router, "POST", path, hugging_face, docs.of_model(docs.HUGGING_FACE_MODEL, versioned))
     model, ready, infer = (kind(*parts) for kind in (ModelEndpoint, ReadyEndpoint, InferEndpoint))
     for path, versioned in (("/v2/models/{name}", False), ("/v2/models/{name}/versions/{version}", True)):
-        _add(router, "POST", f"{path}/infer", infer, docs.infer_operation(versioned))
-        _add(router, "GET", path, model, docs.model_operation(versioned))
-        _add(router, "GET", f"{path}/ready", ready, docs.model_ready_operation(versioned))
+        _add(router, "POST", f"{path}/infer", infer, docs.of_model(docs.INFER, versioned))
+        _add(router, "GET", path, model, docs.of_model(docs.MODEL, versioned))
+        _add(router, "GET", f"{path}/ready", ready, docs.of_model(docs.MODEL_READY, versioned))
     _add(router, "GET", "/v2", ServerEndpoint(*parts), docs.SERVER)
     _add(router, "GET", "/v2/health/live", LiveEndpoint(*parts), docs.SERVER_LIVE)
     _add(router, "GET", "/v2/health/ready", ready, docs.SERVER_READY)

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 
 from app.http.compat.call import CompatEndpoint, json_response, judgement_header, ranked
 from app.http.json_body import check_count, parse_document
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 from app.http.schemas import REVIEW
 from app.sentiment import Prediction
 
@@ -131,4 +131,4 @@ def _refuse_truncated(predictions: list[Prediction], limit: int) -> None:
         if prediction.truncated:
             field = "inputs" if len(predictions) == 1 else f"inputs.{index}"
             message = f"has {prediction.tokens} tokens; the limit is {limit} where truncate is false"
-            raise Problem(422, "text_too_long", f"{field}: {message}", [{"field": field, "message": message}])
+            raise invalid("text_too_long", field, message)

@@ -9,35 +9,12 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from app.http import feedback
-from app.http.admin_schemas import CanaryShare, ShadowShare
-from app.http.compat import huggingface, open_inference, tei, tensors
+from app.http.compat import huggingface, tei, tensors
 from app.http.openapi.operations import complete
+from app.http.openapi.parts import REFERENCED
 from app.http.routing import lasting
-from app.http.schemas import ClassifyRequest, ProblemDocument
+from app.http.schemas import ClassifyRequest
 from app.settings import Settings
-
-_UNSEEN = (
-    ClassifyRequest,
-    ProblemDocument,
-    CanaryShare,
-    ShadowShare,
-    feedback.FeedbackRequest,
-    huggingface.TextClassificationRequest,
-    huggingface.TextClassificationScore,
-    huggingface.HuggingFaceError,
-    tei.PredictRequest,
-    tei.PredictScore,
-    tei.PredictError,
-    tensors.InferRequest,
-    tensors.InferResponse,
-    open_inference.ServerLive,
-    open_inference.ServerReady,
-    open_inference.ServerMetadata,
-    open_inference.ModelReady,
-    open_inference.ModelMetadata,
-    open_inference.OpenInferenceError,
-)
-"""What is read and written past the framework."""
 
 
 def document_of(app: FastAPI, settings: Settings) -> dict[str, Any]:
@@ -52,7 +29,7 @@ def document_of(app: FastAPI, settings: Settings) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, tags=app.openapi_tags, routes=app.routes
         )
         _, unseen = models_json_schema(
-            [(model, "validation") for model in _UNSEEN], ref_template="#/components/schemas/{model}"
+            [(model, "validation") for model in REFERENCED.values()], ref_template="#/components/schemas/{model}"
         )
         schemas = {**document["components"]["schemas"], **unseen["$defs"]}
         _state_limits(schemas, settings)

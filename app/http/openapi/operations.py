@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.http.auth.scopes import Policy
-from app.http.openapi.texts import responses
+from app.http.openapi.parts import responses
 from app.http.problems import Problem
 from app.keys import SCOPES
 from app.settings import Settings
