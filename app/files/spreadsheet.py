@@ -20,6 +20,7 @@ from app.files.table import (
     Kind,
     ValuesWindow,
     choose_text_column,
+    in_windows,
     plain_text,
 )
 
@@ -86,18 +87,9 @@ class SheetTable:
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ValuesWindow]:
         """See ``Table.windows``."""
-        window: list[list[Any]] = []
-        texts: list[object] = []
-        size = 0
-        for row, text in self._rows():
-            window.append(row)
-            texts.append(text)
-            size += sum(len(value) for value in row if type(value) is str)
-            if len(window) >= rows or size >= characters:
-                yield ValuesWindow(self.header, window, texts)
-                window, texts, size = [], [], 0
-        if window:
-            yield ValuesWindow(self.header, window, texts)
+        for window in in_windows(self._rows(), _characters, rows, characters):
+            values, texts = (list(part) for part in zip(*window, strict=True))
+            yield ValuesWindow(self.header, values, texts)
 
     def _rows(self) -> Iterator[tuple[list[Any], object]]:
         width = len(self.header)
@@ -132,6 +124,10 @@ class SheetTable:
                     yield row
         except _DAMAGES as error:
             raise DataError(f"{self._name}: not a readable workbook ({type(error).__name__})", "format") from error
+
+
+def _characters(row: tuple[list[Any], object]) -> int:
+    return sum(len(value) for value in row[0] if type(value) is str)
 
 
 def _trimmed(values: Sequence[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from app.files.compression import compressor
 from app.files.delimited import DelimitedWindow, RecordWriter
 from app.files.layout import DELIMITED, Compression, Format
 from app.files.results import Result, ResultColumns
-from app.files.table import Kind, Table, Window, check_distinct, dumps, plain_text
+from app.files.table import Kind, Table, Window, check_distinct, dumps, header_of, plain_text
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a cell begins with that spreadsheets may compute instead of showing (OWASP, CSV injection)."""
@@ -168,7 +168,7 @@ def encoder_for(table: Table, results: ResultColumns, style: Style) -> Encoder:
     Raises:
         DataError: the format cannot hold the table.
     """
-    header: Sequence[str] = getattr(table, "header", None) or list(table.columns)
+    header = header_of(table)
     if style.format in DELIMITED:
         encoder: Encoder = DelimitedEncoder(header, list(table.columns), results, style)
     elif style.format is Format.XLSX:

@@ -13,7 +13,7 @@ from app.errors import DataError
 from app.files.layout import layout_of
 from app.files.options import ReadOptions
 from app.files.reading import Survey, open_table
-from app.files.table import Table, is_nothing, plain_text, texts_of
+from app.files.table import Table, header_of, is_nothing, plain_text, texts_of
 from app.text.preprocessing import words
 from app.text.preprocessing2 import has_words
 from app.training.corpus import Corpus, Review
@@ -264,7 +264,7 @@ def read_rows(
 
 
 def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
-    columns = getattr(table, "header", None) or list(table.columns)
+    columns = header_of(table)
     for name in names:
         if columns.count(name) != 1:
             number = "two columns are named" if name in columns else "no column"
