@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from app.errors import DataError, OptionError
+from app.errors import OptionError, told_of
 from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
 from app.files.job import Job, say
 from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
@@ -228,10 +228,8 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     with ExitStack() as stack:
-        try:
+        with told_of(path):
             file = stack.enter_context(Path(path).open("rb"))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         yield file
 
 

@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "memory_file": set(),
     "labels": {"atomic", "errors"},
     "store": {"atomic", "errors", "labels", "sentiment"},
-    "golden": {"errors", "sentiment", "store"},
+    "golden": {"errors", "labels", "sentiment", "store"},
     "version": set(),
     "terminal": set(),
     "redis_address": set(),
