@@ -27,9 +27,9 @@ from app.errors import (
 )
 from app.feedback.folder import FeedbackEntry, FeedbackFolder
 from app.http.auth.meter import KEY_NAME, KEY_SCOPES
-from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
+from app.http.body import ClientGoneError, read_json_body, refuse
 from app.http.json_body import parse_document
-from app.http.problems import Problem, invalid, problem_of
+from app.http.problems import Problem, invalid
 from app.http.schemas import WHOLE, not_null
 from app.keys import FEEDBACK
 from app.serving.classifier import Classifier
@@ -121,7 +121,6 @@ class FeedbackEndpoint:
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unread = False
         try:
             entry = await self._entry(scope, receive)
             await self._keep(entry)
@@ -129,15 +128,11 @@ class FeedbackEndpoint:
             kept = FeedbackKept(model=entry.model, version=entry.version, label=entry.label, right=entry.right)
             response = Response(orjson.dumps(kept.model_dump()), 201, media_type="application/json")
         except (Problem, SentimentError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            metrics.REJECTED.labels(problem.code).inc()
-            response, unread = problem.response(), isinstance(problem, BodyTooLargeError) and problem.unread
+            await refuse(error, scope, receive, send)
+            return
         except ClientGoneError as gone:
             response = gone.response()
-        if unread:
-            await respond_and_discard(response, scope, receive, send)
-        else:
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
     async def _entry(self, scope: Scope, receive: Receive) -> FeedbackEntry:
         limits = self._settings

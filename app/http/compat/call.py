@@ -15,10 +15,9 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app import metrics
 from app.errors import EngineUnavailableError, SentimentError, ServiceError
 from app.http.auth.meter import meter_of
-from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
+from app.http.body import ClientGoneError, read_json_body, refuse, while_connected
 from app.http.headers import timeout_of
 from app.http.problems import Problem, internal_error, invalid, problem_of
 from app.sentiment import Prediction
@@ -49,23 +48,17 @@ class CompatEndpoint(ABC):
         self.further = further
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unread = False
         try:
             response = await self.respond(scope, receive)
         except (Problem, ServiceError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            metrics.REJECTED.labels(problem.code).inc()
-            response = self.refuse(problem)
-            unread = isinstance(problem, BodyTooLargeError) and problem.unread
+            await refuse(error, scope, receive, send, self.refuse)
+            return
         except ClientGoneError as gone:
             response = gone.response()
         except Exception:
             logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
             response = self.refuse(internal_error())
-        if unread:
-            await respond_and_discard(response, scope, receive, send)
-        else:
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
     @abstractmethod
     async def respond(self, scope: Scope, receive: Receive) -> Response:

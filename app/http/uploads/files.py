@@ -26,8 +26,8 @@ from app.files.results import ResultColumns
 from app.files.table import Table, texts_of
 from app.files.writing import Style, encoder_for
 from app.http.auth.meter import Meter, meter_of
-from app.http.body import ClientGoneError, respond_and_discard
-from app.http.problems import Problem, problem_of
+from app.http.body import ClientGoneError, disconnected, refuse
+from app.http.problems import Problem
 from app.http.uploads.file_places import Transfers, Turns
 from app.http.uploads.file_report import REPORTS, ReportRequest, report_steps
 from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, parse_file_request
@@ -81,13 +81,8 @@ class FilesEndpoint:
                 await self._answer(scope, upload, send)
             outcome = "done"
         except (Problem, ServiceError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            metrics.REJECTED.labels(problem.code).inc()
             outcome = "refused"
-            if upload.complete:
-                await problem.response()(scope, receive, send)
-            else:
-                await respond_and_discard(problem.response(), scope, upload, send)
+            await refuse(error, scope, upload, send, unread=not upload.complete)
         except ClientGoneError:
             outcome = "abandoned"
         except BrokenOffError as error:
@@ -115,7 +110,7 @@ class FilesEndpoint:
             except OSError as error:
                 logger.exception("no file can be kept")
                 raise OverloadedError("there is no room for files", _RETRY_SECONDS) from error
-            gone = asyncio.create_task(_disconnected(upload))
+            gone = asyncio.create_task(disconnected(upload))
             try:
                 table = await self._open(file, request, gone)
                 if request.report is not None:
@@ -234,8 +229,3 @@ def _head(media_type: str, table: Table, more: Mapping[str, str] = MappingProxyT
     }
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {"type": "http.response.start", "status": 200, "headers": pairs}
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
