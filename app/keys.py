@@ -22,7 +22,7 @@ from pathlib import Path
 
 from app import metrics
 from app.errors import DataError, told_of
-from app.settings import default_of
+from app.settings import default_path
 
 CLASSIFY = "classify"
 FEEDBACK = "feedback"
@@ -170,8 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--scope", action="append", choices=SCOPES, help="default: classify; may be given several times")
     new.add_argument("--file", type=Path, help="append to this file instead of printing its line")
     new.set_defaults(action=_new)
-    given = default_of("api_keys")
-    default = None if given == "None" else Path(given)
+    default = default_path("api_keys")
     said = "the file (default: $SENTIMENT_API_KEYS)"
     check = actions.add_parser("check", help="say whether a file of keys is well-formed, before a service reads it")
     check.add_argument("file", type=Path, nargs="?", default=default, help=said)
