@@ -106,7 +106,8 @@ class PredictEndpoint(CompatEndpoint):
         version = self.version(scope)
         request = parse_document(PredictRequest, await self.body(scope, receive))
         single = isinstance(request.inputs, str) or isinstance(request.inputs[0], str)
-        texts = [item if isinstance(item, str) else item[0] for item in _items(request.inputs)]
+        items = [request.inputs] if isinstance(request.inputs, str) else request.inputs
+        texts = [item if isinstance(item, str) else item[0] for item in items]
         check_count(len(texts), self.settings.max_texts, "inputs")
         model, predictions = await self.classify(texts, scope, receive, "inputs", version=version)
         if request.truncate is False:
@@ -120,10 +121,6 @@ class PredictEndpoint(CompatEndpoint):
         fallback: ErrorType = "Validation" if problem.status < HTTPStatus.INTERNAL_SERVER_ERROR else "Backend"
         status, kind = _ERRORS.get(problem.code, (problem.status, fallback))
         return json_response({"error": problem.detail, "error_type": kind}, status, problem.headers)
-
-
-def _items(inputs: str | list[str] | list[list[str]]) -> list[str] | list[list[str]]:
-    return [inputs] if isinstance(inputs, str) else inputs
 
 
 def _refuse_truncated(predictions: list[Prediction], limit: int) -> None:
