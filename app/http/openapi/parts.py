@@ -55,10 +55,6 @@ def responses(
             },
         )
         entry["content"][media_type]["examples"][problem.code] = {"summary": problem.detail, "value": value}
-        if "Retry-After" in response.headers:
-            entry["headers"] = {
-                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}, "example": 1}
-            }
     return dict(sorted(documented.items(), key=lambda item: int(item[0])))
 
 
