@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from app.errors import DataError, OptionError
+from app.errors import OptionError, told_of
 from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
 from app.files.job import Job, say
 from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
@@ -26,9 +26,8 @@ from app.files.table import BadRows, Table
 from app.files.writing import Style
 from app.flags import add_compute_arguments, add_store_argument
 from app.labels import REFERENCES
-from app.report.command import add_report_arguments, check_place, wanted
+from app.report.command import ReportOnWritten, add_report_arguments, check_place, wanted
 from app.report.findings import Wanted
-from app.report.written import ReportOnWritten
 from app.sentiment import Prediction
 from app.settings import default_of
 from app.store import ModelStore
@@ -228,10 +227,8 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     with ExitStack() as stack:
-        try:
+        with told_of(path):
             file = stack.enter_context(Path(path).open("rb"))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         yield file
 
 
@@ -313,9 +310,9 @@ def _say_bad_rows(name: str, bad: BadRows) -> None:
 
 def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:
     if args.url:
-        from app.files.remote import RemoteScorer
+        from app.files.remote import RemoteScorer, RemoteService
 
-        return RemoteScorer(args.url, max(1, args.concurrency), headers, say=say, model=args.model)
+        return RemoteScorer(RemoteService(args.url, max(1, args.concurrency), headers, say=say, model=args.model))
     from app.scoring import load_scorer
 
     model = ModelStore(args.store).open(args.model or default_of("model"))

@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose. Knows no HTTP: ``api/problems.py`` maps these to responses.
+"""Every error this project raises on purpose. Knows no HTTP: ``http/problems.py`` maps these to responses.
 
 SentimentError
 ├── TextError                a text that cannot be classified; says why, names the limit
@@ -28,6 +28,8 @@ SentimentError
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
@@ -218,3 +220,18 @@ class OptionError(SettingsError):
         super().__init__(f"{option}: {message}")
         self.option = option
         self.message = message
+
+
+@contextmanager
+def told_of(place: object, done: str = "read", kind: type[SentimentError] = DataError) -> Iterator[None]:
+    """Say what the system refuses within the block as an error of this project.
+
+    Args:
+        place: the file or folder.
+        done: what cannot be done with it.
+        kind: the error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{place}: cannot be {done} ({error.strerror or error})") from error

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CheckpointError
+from app.labels import read_document
 from app.sentiment import TOKEN_TYPECODE, Predictor, Scores, TokenIds
 from app.store import StoredModel
 
@@ -79,15 +80,7 @@ def read_golden(folder: Path) -> Sequence[Golden]:
         CheckpointError: the file is malformed; names it and the field.
     """
     path = folder / GOLDEN_FILE
-    try:
-        return GoldenTexts.model_validate_json(path.read_bytes()).texts
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise CheckpointError(f"{path}: {'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}") from error
+    return read_document(GoldenTexts, path).texts if path.exists() else ()
 
 
 def check_ids(model: StoredModel, encode: Callable[[str], TokenIds[int]]) -> None:

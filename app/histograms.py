@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.atomic import replace_file
-from app.store import SUMS_FILE, StoredModel, sha256
+from app.store import StoredModel, sha256, write_sums
 
 HISTOGRAMS_FILE = "histograms.json"
 
@@ -106,14 +106,10 @@ def replace_histograms(model: StoredModel, histograms: Histograms) -> Path:
     path = model.path / HISTOGRAMS_FILE
     others = {name: digest for name, digest in model.sums.items() if name != HISTOGRAMS_FILE}
     if HISTOGRAMS_FILE in model.sums:
-        _write_sums(model.path, others)
+        write_sums(model.path, others)
     replace_file(path, text_of(histograms))
-    _write_sums(model.path, {**others, HISTOGRAMS_FILE: sha256(path)})
+    write_sums(model.path, {**others, HISTOGRAMS_FILE: sha256(path)})
     return path
-
-
-def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:
-    replace_file(folder / SUMS_FILE, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
 
 def read_bins(model: StoredModel) -> dict[str, list[Bin]]:

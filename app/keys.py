@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app import metrics
-from app.errors import DataError
-from app.settings import default_of
+from app.errors import DataError, told_of
+from app.settings import default_path
 
 CLASSIFY = "classify"
 FEEDBACK = "feedback"
@@ -106,10 +106,8 @@ class KeyFile:
             self._stamp, self._fault = None, str(error)
 
     def _look(self) -> tuple[int, int, int]:
-        try:
+        with told_of(self._path):
             status = self._path.stat()
-        except OSError as error:
-            raise DataError(f"{self._path}: cannot be read ({error.strerror})") from error
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -135,9 +133,8 @@ def read_keys(path: Path) -> list[Key]:
         DataError: see ``KeyFile``.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        with told_of(path):
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a list of keys") from error
     keys = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if not _says_nothing(line)]
@@ -173,8 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--scope", action="append", choices=SCOPES, help="default: classify; may be given several times")
     new.add_argument("--file", type=Path, help="append to this file instead of printing its line")
     new.set_defaults(action=_new)
-    given = default_of("api_keys")
-    default = None if given == "None" else Path(given)
+    default = default_path("api_keys")
     said = "the file (default: $SENTIMENT_API_KEYS)"
     check = actions.add_parser("check", help="say whether a file of keys is well-formed, before a service reads it")
     check.set_defaults(action=_check)
@@ -228,15 +224,13 @@ def _revoke(options: argparse.Namespace) -> int:
     if not left:
         raise DataError(f"{options.file}: no other key is in it, so nobody could call the service; make one first")
     kept = {key.digest.hex() for key in left}
-    try:
+    with told_of(options.file, "written"):
         lines = options.file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
         text = "".join(line for line in lines if _says_nothing(line) or line.split()[-1] in kept)
         replacement = options.file.with_name(f".{options.file.name}.new")
         shutil.copy2(options.file, replacement)  # with its rights
         replacement.write_text(text, encoding="utf-8")
         replacement.replace(options.file)
-    except OSError as error:
-        raise DataError(f"{options.file}: cannot be written ({error.strerror})") from error
     print(f"{options.file}: {len(keys) - len(left)} keys of {options.name} revoked, {len(left)} left")
     return 0
 
@@ -253,12 +247,10 @@ def _new(options: argparse.Namespace) -> int:
     if options.file is None:
         print(f"key:      {key}\nfor file: {kept.line}")
         return 0
-    try:
+    with told_of(options.file, "written"):
         # Private where it is new: nobody else needs to know who calls.
         descriptor = os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as file:
             file.write(kept.line + "\n")
-    except OSError as error:
-        raise DataError(f"{options.file}: cannot be written ({error.strerror})") from error
     print(f"key: {key}")
     return 0

@@ -13,12 +13,12 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.atomic import replace_file
-from app.errors import CheckpointError
+from app.errors import CheckpointError, told_of
 
 LABELS_FILE = "labels.json"
 CHAMPION = "champion"
@@ -35,6 +35,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _REFERENCE = re.compile(rf"(?P<name>{NAME.pattern})(?:/(?P<version>[1-9][0-9]{{0,8}})|@(?P<label>{_LABEL.pattern}))?")
 
+D = TypeVar("D", bound=BaseModel)
 How = Literal["label", "remove", "promote", "roll-back"]
 Label = Annotated[str, Field(pattern=rf"^{_LABEL.pattern}$")]
 Version = Annotated[int, Field(ge=1, le=999_999_999)]
@@ -176,12 +177,25 @@ def read_labels(folder: Path) -> Labels:
     Raises:
         CheckpointError: the file is malformed; the message names it and the field.
     """
-    path = folder / LABELS_FILE
+    return read_document(Labels, folder / LABELS_FILE, missing=Labels())
+
+
+def read_document(kind: type[D], path: Path, missing: D | None = None) -> D:
+    """A file of JSON in the model store, checked.
+
+    Args:
+        kind: what it holds.
+        path: of the file.
+        missing: what a file that is not there stands for; None: it must be there.
+
+    Raises:
+        CheckpointError: it cannot be read, or is malformed; the message names it and the field.
+    """
     try:
-        return Labels.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Labels()
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
+        if missing is not None and isinstance(error, FileNotFoundError):
+            return missing
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -203,7 +217,7 @@ def change_labels(folder: Path, change: Callable[[Labels], Labels]) -> Labels:
         CheckpointError: the folder cannot be written to, or the labels in it are malformed.
     """
     path = folder / LABELS_FILE
-    try:
+    with told_of(path, "written", CheckpointError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -211,6 +225,4 @@ def change_labels(folder: Path, change: Callable[[Labels], Labels]) -> Labels:
             replace_file(path, labels.model_dump_json(indent=2) + "\n")
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
     return labels

@@ -55,9 +55,9 @@ def _add_label_arguments(commands: argparse._SubParsersAction[argparse.ArgumentP
     label.add_argument("--remove", action="store_true", help="take the label from that version instead")
     label.set_defaults(action=_label)
     promote = commands.add_parser("promote", parents=[shared], help="make the candidate the champion")
-    promote.set_defaults(action=_promote)
+    promote.set_defaults(action=lambda args: _changed(ModelStore(args.store), args.name, Labels.promoted))
     back = commands.add_parser("roll-back", parents=[shared], help="make the champion before this one champion again")
-    back.set_defaults(action=_roll_back)
+    back.set_defaults(action=lambda args: _changed(ModelStore(args.store), args.name, Labels.rolled_back))
     for command in (promote, back):
         command.add_argument("name", metavar="NAME", help="of the model")
 
@@ -264,14 +264,6 @@ def _removed(labels: Labels, label: str, reference: str) -> Labels:
         there = f"it names version {found}" if found else "there is no such label"
         raise CheckpointError(f"{reference}: does not have the label {label!r}; {there}")
     return labels.moved(label, None, "remove")
-
-
-def _promote(args: argparse.Namespace) -> int:
-    return _changed(ModelStore(args.store), args.name, Labels.promoted)
-
-
-def _roll_back(args: argparse.Namespace) -> int:
-    return _changed(ModelStore(args.store), args.name, Labels.rolled_back)
 
 
 def _changed(store: ModelStore, name: str, change: Callable[[Labels], Labels]) -> int:

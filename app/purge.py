@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from app.errors import SettingsError
@@ -45,10 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _purge(client: redis.Redis) -> int:
-    deleted, cursor = 0, 0
-    while True:
-        cursor, keys = client.scan(cursor, match=f"{KEY_PREFIX}*", count=_KEYS_A_COMMAND)
-        for start in range(0, len(keys), _KEYS_A_COMMAND):
-            deleted += client.unlink(*keys[start : start + _KEYS_A_COMMAND])
-        if cursor == 0:
-            return deleted
+    keys, deleted = client.scan_iter(match=f"{KEY_PREFIX}*", count=_KEYS_A_COMMAND), 0
+    while some := list(islice(keys, _KEYS_A_COMMAND)):
+        deleted += client.unlink(*some)
+    return deleted

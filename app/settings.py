@@ -266,6 +266,12 @@ def default_of(name: str) -> str:
     return os.environ.get(f"{PREFIX}{name.upper()}") or str(Settings.model_fields[name].default)
 
 
+def default_path(name: str) -> Path | None:
+    """Likewise of a file or folder that need not be set."""
+    given = default_of(name)
+    return None if given == "None" else Path(given)
+
+
 def store_to_read(store: Path) -> Path:
     """The model store of the package in the place of the default one, where there is no such folder."""
     return PACKAGED_STORE if store == _STORE and not store.is_dir() and PACKAGED_STORE.is_dir() else store

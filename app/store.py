@@ -22,18 +22,18 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.atomic import flush, flush_folder
-from app.errors import CheckpointError
-from app.labels import NAME, Labels, change_labels, checked_name, parse_reference, read_labels
+from app.atomic import flush, flush_folder, replace_file
+from app.errors import CheckpointError, told_of
+from app.labels import NAME, Labels, change_labels, checked_name, parse_reference, read_document, read_labels
 from app.sentiment import Thresholds
 
 CONFIG_FILE = "config.json"
@@ -177,14 +177,7 @@ def read_config(path: Path) -> ModelConfig:
     Raises:
         CheckpointError: missing, not JSON, or with a field that is off; the message names file and field.
     """
-    try:
-        return ModelConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "document"
-        raise CheckpointError(f"{path}: {field}: {first['msg']}") from error
+    return read_document(ModelConfig, path)
 
 
 def write_config(config: ModelConfig, path: Path) -> None:
@@ -307,25 +300,26 @@ def sha256(path: Path) -> str:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    with told_of(path, kind=CheckpointError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_sums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over every other file of the folder."""
-    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and entry.name != SUMS_FILE)
-    lines = [f"{sha256(folder / file)}  {file}\n" for file in files]
-    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
+def write_sums(folder: Path, sums: Mapping[str, str] | None = None) -> None:
+    """Write ``SHA256SUMS``.
+
+    Args:
+        folder: of a version.
+        sums: by file; None: those of every other file of the folder.
+    """
+    if sums is None:
+        sums = {path.name: sha256(path) for path in folder.iterdir() if path.is_file() and path.name != SUMS_FILE}
+    replace_file(folder / SUMS_FILE, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
 
 def _read_sums(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        with told_of(path, kind=CheckpointError):
+            lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not a list of checksums") from error
     sums = {}

@@ -15,7 +15,7 @@ from typing import Any
 from app.errors import DataError, OptionError, SettingsError
 from app.feedback.folder import FeedbackEntry, FeedbackFolder
 from app.files.writing import harmless
-from app.settings import default_of
+from app.settings import default_path
 
 _MOST_DAYS = 36_500
 
@@ -40,12 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--older-than", type=float, metavar="DAYS", help="what came before so many days")
     which.add_argument("--all", action="store_true", help="everything")
     delete.set_defaults(action=_delete)
-    given = default_of("feedback_folder")
     for action in (listing, export, delete):
         action.add_argument(
             "--folder",
             type=Path,
-            default=None if given == "None" else Path(given),
+            default=default_path("feedback_folder"),
             help="where it is kept (default: $SENTIMENT_FEEDBACK_FOLDER)",
         )
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from app.atomic import flush_folder
-from app.errors import DataError, FeedbackError, FeedbackFullError
+from app.errors import DataError, FeedbackError, FeedbackFullError, told_of
 
 SUFFIX = ".jsonl"
 _LOCK_FILE = ".lock"
@@ -128,13 +128,10 @@ class FeedbackFolder:
             DataError: see ``entries``; or the folder cannot be written to.
             FeedbackError: others work on it for too long.
         """
-        try:
-            with self._locked(_DELETE_PATIENCE):
-                for path in self.path.glob(f"*{_NEW}"):
-                    path.unlink()  # of a deletion that was broken off
-                return sum(_delete(path, chosen) for path in self.files())
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
+        with told_of(self.path, "written"), self._locked(_DELETE_PATIENCE):
+            for path in self.path.glob(f"*{_NEW}"):
+                path.unlink()  # of a deletion that was broken off
+            return sum(_delete(path, chosen) for path in self.files())
 
     @contextmanager
     def _locked(self, patience: float) -> Iterator[None]:
@@ -186,19 +183,16 @@ def _whole_lines(descriptor: int) -> int:
 
 def _lines(path: Path) -> Iterator[tuple[FeedbackEntry, bytes]]:
     """Entries of a file, each with its line; a last line that is not whole is being written, or never was kept."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield FeedbackEntry.model_validate_json(line), line
-                except ValidationError as error:
-                    first = error.errors()[0]
-                    field = ".".join(map(str, first["loc"])) or "line"
-                    raise DataError(f"{path}, line {number}: {field}: {first['msg']}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    with told_of(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield FeedbackEntry.model_validate_json(line), line
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"])) or "line"
+                raise DataError(f"{path}, line {number}: {field}: {first['msg']}") from None
 
 
 def _delete(path: Path, chosen: Callable[[FeedbackEntry], bool]) -> int:

@@ -52,16 +52,7 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
     Raises:
         OptionError: one of them cannot be.
     """
-    return ReadOptions(
-        text_column=args.text_column,
-        format=Format(args.format) if args.format else None,
-        delimiter=args.delimiter,
-        encoding=args.encoding,
-        no_header=args.no_header,
-        quoting=Quoting(args.quoting),
-        on_bad_row=OnBadRow(args.on_bad_row),
-        keep_na=args.keep_na,
-    )
+    return ReadOptions(**{field.name: getattr(args, field.name) for field in fields(ReadOptions)})
 
 
 def expanded(given: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from app.files.table import (
     Kind,
     ValuesWindow,
     choose_text_column,
+    in_windows,
     known_column,
 )
 
@@ -189,20 +190,9 @@ class DelimitedTable:
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[DelimitedWindow]:
         """See ``Table.windows``."""
         separator = self.separator if self._quoting is Quoting.STANDARD else None
-        window: list[list[str]] = []
-        texts: list[object] = []
-        records: list[str] = []
-        size = 0
-        for record, row, text in self._rows():
-            window.append(row)
-            records.append(record)
-            texts.append(text)
-            size += len(record)
-            if len(window) >= rows or size >= characters:
-                yield DelimitedWindow(self.header, window, texts, records, separator)
-                window, texts, records, size = [], [], [], 0
-        if window:
-            yield DelimitedWindow(self.header, window, texts, records, separator)
+        for window in in_windows(self._rows(), lambda row: len(row[0]), rows, characters):
+            records, values, texts = (list(part) for part in zip(*window, strict=True))
+            yield DelimitedWindow(self.header, values, texts, records, separator)
 
     def _rows(self) -> Iterator[tuple[str, list[str], object]]:
         """Record, values and text of each row that counts."""

@@ -22,6 +22,7 @@ from app.files.table import (
     Kind,
     ObjectsWindow,
     choose_text_path,
+    in_windows,
     known_column,
     paths_of,
     value_at,
@@ -88,18 +89,8 @@ class JsonTable:
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ObjectsWindow]:
         """See ``Table.windows``."""
-        window: list[dict[str, Any]] = []
-        texts: list[object] = []
-        size = 0
-        for length, document, text in self._rows():
-            window.append(document)
-            texts.append(text)
-            size += length
-            if len(window) >= rows or size >= characters:
-                yield ObjectsWindow(window, texts)
-                window, texts, size = [], [], 0
-        if window:
-            yield ObjectsWindow(window, texts)
+        for window in in_windows(self._rows(), lambda row: row[0], rows, characters):
+            yield ObjectsWindow([document for _, document, _ in window], [text for *_, text in window])
 
     def _rows(self) -> Iterator[tuple[int, dict[str, Any], object]]:
         """Length, content and text of each row that counts."""

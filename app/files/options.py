@@ -66,6 +66,10 @@ class ReadOptions:
             )
         object.__setattr__(self, "delimiter", delimiter)
         object.__setattr__(self, "encoding", _known_encoding(self.encoding))
+        # Flags of a command are plain words.
+        for name, kind in (("format", Format), ("quoting", Quoting), ("on_bad_row", OnBadRow)):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, kind(given))
 
 
 def _known_encoding(name: str) -> str:

@@ -11,13 +11,13 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from app.errors import DataError
+from app.errors import DataError, told_of
 from app.files.results import Summary
 from app.files.writing import Encoder
 
@@ -62,7 +62,7 @@ class PartialFile:
         self._inputs = json.loads(json.dumps({"version": _VERSION, **(inputs or {})}))
         if out.exists() and not overwrite:
             raise DataError(f"{out}: exists already; --overwrite replaces it")
-        with _writing(self._partial):
+        with told_of(self._partial, "written"):
             self._file = self._partial.open("ab")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +90,7 @@ class PartialFile:
         """Write further bytes and make all that was counted in ``progress`` so far count."""
         size = self.progress.size + len(data)
         document = {"inputs": self._inputs, "size": size, "summary": vars(self.progress.summary)}
-        with _writing(self._partial):
+        with told_of(self._partial, "written"):
             self._file.write(data)
             self._file.flush()
             # The journal must never promise what the disk does not have.
@@ -103,7 +103,7 @@ class PartialFile:
     def finish(self, encoder: Encoder) -> None:
         """Give the file its name and remove what led to it."""
         complete = self._out.with_name(self._out.name + ".complete")
-        with _writing(self._out):
+        with told_of(self._out, "written"):
             try:
                 encoder.finish(self._partial, complete)
                 with complete.open("rb") as file:
@@ -144,16 +144,3 @@ class PartialFile:
         if self._partial.stat().st_size < progress.size:
             raise DataError(f"{self._partial}: shorter than its journal says; --overwrite begins anew")
         return progress
-
-
-@contextmanager
-def _writing(place: Path) -> Iterator[None]:
-    """Say of a file that it cannot be written.
-
-    Raises:
-        DataError: the disk is full, say.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{place}: cannot be written ({error.strerror or error})") from error

@@ -10,7 +10,7 @@ from app.errors import BadRowError, DataError
 from app.files.layout import Layout
 from app.files.lines import Lines, RowError
 from app.files.options import OnBadRow, ReadOptions
-from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, BadRows, Kind, ValuesWindow, choose_text_column
+from app.files.table import WINDOW_CHARACTERS, WINDOW_ROWS, BadRows, Kind, ValuesWindow, choose_text_column, in_windows
 
 _COLUMN = "text"
 
@@ -43,18 +43,8 @@ class LinesTable:
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ValuesWindow]:
         """See ``Table.windows``."""
-        window: list[list[str]] = []
-        texts: list[object] = []
-        size = 0
-        for line, text in self._rows():
-            window.append([line])
-            texts.append(text)
-            size += len(line)
-            if len(window) >= rows or size >= characters:
-                yield ValuesWindow([_COLUMN], window, texts)
-                window, texts, size = [], [], 0
-        if window:
-            yield ValuesWindow([_COLUMN], window, texts)
+        for window in in_windows(self._rows(), lambda row: len(row[0]), rows, characters):
+            yield ValuesWindow([_COLUMN], [[line] for line, _ in window], [text for _, text in window])
 
     def _rows(self) -> Iterator[tuple[str, object]]:
         while True:

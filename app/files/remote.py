@@ -141,31 +141,25 @@ class RemoteService:
 
 
 class RemoteScorer:
-    """A running service as a ``Scorer``; it must not go over to another model meanwhile. Takes what ``RemoteService``
-    does.
+    """A running service as a ``Scorer``; it must not go over to another model meanwhile.
+
+    Args:
+        service: is asked, and closed with this.
 
     Raises:
         ServiceError: it is not there, does not say what it serves, or has not loaded what is named.
     """
 
-    def __init__(
-        self,
-        url: str,
-        concurrency: int,
-        headers: Mapping[str, str] | None = None,
-        patience: float = PATIENCE,
-        say: Callable[[str], object] = lambda _: None,
-        model: str | None = None,
-    ) -> None:
-        self._url = url
-        self._service = RemoteService(url, concurrency, headers, patience, say, model)
+    def __init__(self, service: RemoteService) -> None:
+        self._url = service.exchange.url
+        self._service = service
         try:
-            served = self._service.carry(self._service.exchange.settled())
+            served = service.carry(service.exchange.settled())
         except ServiceError:
-            self._service.close()
+            service.close()
             raise
         self._model = (served["model"], served["version"])
-        self.identity = f"{served['model']}/{served['version']} at {url}"
+        self.identity = f"{served['model']}/{served['version']} at {self._url}"
         self.labels: Sequence[str] = served["labels"]
         self.rating = bool(served["rating"])
 

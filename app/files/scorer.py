@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from app.errors import BlankTextError, EmptyCellError, InferenceError, TextError
 from app.sentiment import Encoding, Outcome, Predictor, Scores, Thresholds, TokenIds, prediction_of
 from app.text.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 _BATCH_TEXTS = 256
 _BATCH_TOKENS = 65_536
@@ -122,9 +124,9 @@ def refusal(text: object) -> TextError | None:
     return BlankTextError() if not text or text.isspace() else None
 
 
-def cut(texts: Iterable[object], most: int, characters: int) -> Iterator[list[object]]:
+def cut(texts: Iterable[T], most: int, characters: int) -> Iterator[list[T]]:
     """Texts in pieces, each of at most so many texts and, unless it is of one, so many characters."""
-    piece: list[object] = []
+    piece: list[T] = []
     size = 0
     for text in texts:
         length = len(text) if isinstance(text, str) else 0

@@ -21,6 +21,7 @@ from app.files.table import (
     Kind,
     ValuesWindow,
     choose_text_column,
+    in_windows,
     plain_text,
 )
 
@@ -93,18 +94,9 @@ class SheetTable:
 
     def windows(self, rows: int = WINDOW_ROWS, characters: int = WINDOW_CHARACTERS) -> Iterator[ValuesWindow]:
         """See ``Table.windows``."""
-        window: list[list[Any]] = []
-        texts: list[object] = []
-        size = 0
-        for row, text in self._rows():
-            window.append(row)
-            texts.append(text)
-            size += sum(len(value) for value in row if type(value) is str)
-            if len(window) >= rows or size >= characters:
-                yield ValuesWindow(self.header, window, texts)
-                window, texts, size = [], [], 0
-        if window:
-            yield ValuesWindow(self.header, window, texts)
+        for window in in_windows(self._rows(), _characters, rows, characters):
+            values, texts = (list(part) for part in zip(*window, strict=True))
+            yield ValuesWindow(self.header, values, texts)
 
     def _rows(self) -> Iterator[tuple[list[Any], object]]:
         width = len(self.header)
@@ -152,6 +144,10 @@ def _formulas_without_value(file: IO[bytes], sheet: Any) -> int:
             count += sum(found.end() > len(last) for found in _WITHOUT_VALUE.finditer(last + piece))
             last = (last + piece)[-_LONGEST_END:]
     return count
+
+
+def _characters(row: tuple[list[Any], object]) -> int:
+    return sum(len(value) for value in row[0] if type(value) is str)
 
 
 def _trimmed(values: Sequence[Any]) -> list[Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
 from app.errors import DataError
 from app.files.lines import RowError
 from app.files.options import OnBadRow
+
+R = TypeVar("R")
 
 WINDOW_ROWS = 4096
 WINDOW_CHARACTERS = 8 << 20
@@ -155,6 +157,27 @@ class ValuesWindow:
 
     def objects(self) -> Sequence[Mapping[str, Any]]:
         return [dict(zip(self._columns, row, strict=True)) for row in self._rows]
+
+
+def in_windows(rows: Iterable[R], size_of: Callable[[R], int], most: int, characters: int) -> Iterator[list[R]]:
+    """Rows by the window: a window ends after so many rows or characters.
+
+    Args:
+        rows: in order.
+        size_of: characters of a row.
+        most: rows of a window.
+        characters: likewise.
+    """
+    window: list[R] = []
+    size = 0
+    for row in rows:
+        window.append(row)
+        size += size_of(row)
+        if len(window) >= most or size >= characters:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
 
 
 class ObjectsWindow:

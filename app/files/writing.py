@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from app.files.compression import compressor
 from app.files.delimited import DelimitedWindow, RecordWriter
 from app.files.layout import DELIMITED, Compression, Format
 from app.files.results import Result, ResultColumns
-from app.files.table import Kind, Table, Window, check_distinct, dumps, plain_text
+from app.files.table import Table, Window, check_distinct, dumps, header_of, plain_text
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a cell begins with that spreadsheets may compute instead of showing (OWASP, CSV injection)."""
@@ -168,25 +168,19 @@ def encoder_for(table: Table, results: ResultColumns, style: Style) -> Encoder:
     Raises:
         DataError: the format cannot hold the table.
     """
-    header: Sequence[str] = getattr(table, "header", None) or list(table.columns)
+    header = header_of(table)
     if style.format in DELIMITED:
         encoder: Encoder = DelimitedEncoder(header, list(table.columns), results, style)
     elif style.format is Format.XLSX:
-        encoder = _workbook(header, list(table.columns), results, table.rows)
+        from app.files.workbook import WorkbookEncoder
+
+        encoder = WorkbookEncoder(header, list(table.columns), results, table.rows)
     else:
         check_distinct("the table", header)
-        encoder = JsonEncoder(results) if style.format is Format.JSONL else _parquet(table, results)
+        if style.format is Format.JSONL:
+            encoder = JsonEncoder(results)
+        else:
+            from app.files.parquet import ParquetEncoder
+
+            encoder = ParquetEncoder(table.columns, results, getattr(table, "schema", None))
     return CompressedEncoder(encoder, style.compression) if style.compression else encoder
-
-
-def _workbook(header: Sequence[str], columns: Sequence[str], results: ResultColumns, rows: int | None) -> Encoder:
-    from app.files.workbook import WorkbookEncoder
-
-    return WorkbookEncoder(header, columns, results, rows)
-
-
-def _parquet(table: Table, results: ResultColumns) -> Encoder:
-    from app.files.parquet import ParquetEncoder
-
-    columns: Mapping[str, Kind] = table.columns
-    return ParquetEncoder(columns, results, getattr(table, "schema", None))

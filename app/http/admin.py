@@ -14,10 +14,9 @@ from app.http.admin_schemas import CanaryShare, ShadowShare
 from app.http.auth.meter import KEY_NAME
 from app.http.body import ClientGoneError, read_json_body
 from app.http.json_body import parse_document
-from app.http.openapi.admin_texts import CANARY, LOAD, LOAD_BESIDE, NO_KEYS, NOT_SUPERVISED, SERVED, SHADOW, UNLOAD
+from app.http.openapi import admin_texts as docs
 from app.http.problems import Problem
 
-_MOST_BYTES = 65_536
 _STATUS = {
     "model_not_found": 404,
     "load_under_way": 409,
@@ -64,12 +63,12 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         switch: None where this process serves alone.
     """
 
-    @router.get("/admin/models", **SERVED)
+    @router.get("/admin/models", **docs.SERVED)
     async def served_models(request: Request) -> Response:
         """What is served, what is loaded beside it, since when and by which label, and the last orders."""
         return await _answered(request, switch, lambda asked, _: asked.served())
 
-    @router.post("/admin/models/{name}/{version}/load", **LOAD)
+    @router.post("/admin/models/{name}/{version}/load", **docs.LOAD)
     async def load_model(request: Request) -> Response:
         """Have a version served in the place of the one that is, without a lost request.
 
@@ -78,7 +77,7 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         """
         return await _answered(request, switch, lambda asked, who: asked.load(_reference(request), who))
 
-    @router.post("/admin/models/{name}/{version}/load-beside", **LOAD_BESIDE)
+    @router.post("/admin/models/{name}/{version}/load-beside", **docs.LOAD_BESIDE)
     async def load_model_beside(request: Request) -> Response:
         """Have a version loaded beside the one that is served, for requests that name it.
 
@@ -86,7 +85,7 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         """
         return await _answered(request, switch, lambda asked, who: asked.load_beside(_reference(request), who))
 
-    @router.post("/admin/models/{name}/{version}/unload", **UNLOAD)
+    @router.post("/admin/models/{name}/{version}/unload", **docs.UNLOAD)
     async def unload_model(request: Request) -> Response:
         """Have a version unloaded that is loaded beside the one that is served.
 
@@ -94,7 +93,7 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         """
         return await _answered(request, switch, lambda asked, who: asked.unload(_reference(request), who))
 
-    @router.post("/admin/models/{name}/{version}/canary", **CANARY)
+    @router.post("/admin/models/{name}/{version}/canary", **docs.CANARY)
     async def set_canary(request: Request) -> Response:
         """Have a version that is loaded beside answer a share of the requests to `/classify` that name no model.
 
@@ -104,7 +103,7 @@ def add_admin_routes(router: APIRouter, switch: ModelSwitch | None) -> None:
         """
         return await _shared(request, switch, CanaryShare, lambda asked: asked.divide)
 
-    @router.post("/admin/models/{name}/{version}/shadow", **SHADOW)
+    @router.post("/admin/models/{name}/{version}/shadow", **docs.SHADOW)
     async def set_shadow(request: Request) -> Response:
         """Have a version that is loaded beside judge a share of the texts that the one that is served computes.
 
@@ -128,9 +127,9 @@ async def _shared(
 ) -> Response:
     """Have a version get the share that the body says."""
     if request.scope.get(KEY_NAME) is None:
-        return NO_KEYS.response()
+        return docs.NO_KEYS.response()
     try:
-        body = await read_json_body(request.scope, request.receive, _MOST_BYTES, compressed=False)
+        body = await read_json_body(request.scope, request.receive, docs.MOST_BYTES, compressed=False)
         percent = parse_document(schema, body).percent
     except (Problem, ClientGoneError) as error:
         return error.response()
@@ -145,9 +144,9 @@ async def _answered(
     who = request.scope.get(KEY_NAME)
     if who is None:
         # Where nobody is asked for a key, everybody could do it.
-        return NO_KEYS.response()
+        return docs.NO_KEYS.response()
     if switch is None:
-        return NOT_SUPERVISED.response()
+        return docs.NOT_SUPERVISED.response()
     found = await ask(switch, who)
     if error := found.get("error"):
         return Problem(_STATUS[error["code"]], error["code"], error["detail"]).response()

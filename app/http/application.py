@@ -24,9 +24,9 @@ from app.http.headers import BrowserHeaders
 from app.http.load_shedding import LoadShedder
 from app.http.middleware import RequestMiddleware, RequestRecorder
 from app.http.openapi.document import document_of
-from app.http.openapi.swagger import add_swagger
 from app.http.openapi.texts import DESCRIPTION, TAGS, TITLE
 from app.http.origins import OriginHeaders, cors_options
+from app.http.page.routes import add_docs
 from app.http.problems import Problem, problem_of
 from app.http.routes import build_router
 from app.http.routing import HeadAsGet, methods_of
@@ -96,7 +96,7 @@ def build_application(
     app.state.inference_routes = _posts_of(router)
     app.include_router(router)
     if app.openapi_url:
-        add_swagger(app)
+        add_docs(app)
     if settings.root_path:
         # The page's own links begin there.
         app.add_route(settings.root_path, _to_page, include_in_schema=False)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.problems import Problem
+from app import metrics
+from app.errors import SentimentError
+from app.http.problems import Problem, problem_of
 
 _JSON_TYPES = (b"application/json", b"")
 _BINARY_TYPES = (*_JSON_TYPES, b"application/octet-stream")
@@ -91,6 +93,34 @@ async def _read_on(body: bytes, message: Message, receive: Receive, limit: int) 
         size += len(chunks[-1])
         _check_size(size, limit, message)
     return b"".join(chunks)
+
+
+async def refuse(
+    error: Problem | SentimentError,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    respond: Callable[[Problem], Response] = Problem.response,
+    *,
+    unread: bool = False,
+) -> None:
+    """Answer a request by an error, and count that.
+
+    Args:
+        error: why there is no other answer.
+        scope: the request.
+        receive: gives what is left of its body.
+        send: takes the answer.
+        respond: makes the answer.
+        unread: whether the client may still be sending, where the error does not say so.
+    """
+    problem = error if isinstance(error, Problem) else problem_of(error)
+    metrics.REJECTED.labels(problem.code).inc()
+    response = respond(problem)
+    if unread or (isinstance(problem, BodyTooLargeError) and problem.unread):
+        await respond_and_discard(response, scope, receive, send)
+    else:
+        await response(scope, receive, send)
 
 
 async def respond_and_discard(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
@@ -182,7 +212,7 @@ async def while_connected(work: Awaitable[T], receive: Receive) -> T:
     try:
         done, _ = await asyncio.wait({task}, timeout=_WATCH_AFTER)
         if not done:
-            watcher = asyncio.ensure_future(_disconnected(receive))
+            watcher = asyncio.ensure_future(disconnected(receive))
             await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientGoneError
@@ -194,6 +224,7 @@ async def while_connected(work: Awaitable[T], receive: Receive) -> T:
                 await asyncio.gather(pending, return_exceptions=True)
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Ends when the client is gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

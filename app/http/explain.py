@@ -11,32 +11,32 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.errors import ExplainerUnavailableError, ServiceError
-from app.http.problems import Problem, problem_of
+from app.http.problems import invalid, problem_of
 from app.sentiment import ExplanationKind, Outcome, Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import ExplanationRequest, Explanations
 from app.settings import Settings
 from app.store import StoredModel
 
-_Start = Annotated[int, Field(description="Index of the first code point.", ge=0)]
-_End = Annotated[int, Field(description="Index after the last code point.", ge=1)]
+
+class Part(BaseModel):
+    """A part of a text."""
+
+    start: Annotated[int, Field(description="Index of the first code point.", ge=0)]
+    end: Annotated[int, Field(description="Index after the last code point.", ge=1)]
 
 
-class SentenceEntry(BaseModel):
+class SentenceEntry(Part):
     """One sentence, scored as a text of its own."""
 
-    start: _Start
-    end: _End
     label: str
     score: Annotated[float, Field(ge=0, le=1)]
     scores: dict[str, float]
 
 
-class TokenEntry(BaseModel):
+class TokenEntry(Part):
     """One word that the network read."""
 
-    start: _Start
-    end: _End
     attribution: Annotated[float, Field(description="What it added to the log-odds of the label.")]
 
 
@@ -47,19 +47,10 @@ class LogOdds(BaseModel):
     text: Annotated[float, Field(description="Of the label, for this text.")]
 
 
-class CurvePoint(BaseModel):
+class CurvePoint(Part):
     """What the network would say if the text ended with this word."""
 
-    start: _Start
-    end: _End
     score: Annotated[float, Field(description="Probability of the label of the whole text.", ge=0, le=1)]
-
-
-class Part(BaseModel):
-    """A part of a text."""
-
-    start: _Start
-    end: _End
 
 
 class MentionEntry(Part):
@@ -140,7 +131,7 @@ def check_bounds(texts: Sequence[str], field: str, settings: Settings) -> None:
         message = f"has {characters} characters; with explain the limit is {settings.explain_max_characters}"
     else:
         return
-    raise Problem(422, "too_much_to_explain", f"{field}: {message}", [{"field": field, "message": message}])
+    raise invalid("too_much_to_explain", field, message)
 
 
 async def classify_and_explain(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -28,9 +28,9 @@ from app.errors import (
 )
 from app.feedback.folder import FeedbackEntry, FeedbackFolder
 from app.http.auth.meter import KEY_NAME, KEY_SCOPES
-from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard
+from app.http.body import ClientGoneError, read_json_body, refuse
 from app.http.json_body import parse_document
-from app.http.problems import Problem, problem_of
+from app.http.problems import Problem, invalid
 from app.http.schemas import WHOLE, not_null
 from app.keys import FEEDBACK
 from app.serving.classifier import Classifier
@@ -125,7 +125,6 @@ class FeedbackEndpoint:
         self._refused: tuple[str, float] = ("", 0.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unread = False
         try:
             entry = await self._entry(scope, receive)
             await self._keep(entry)
@@ -133,15 +132,11 @@ class FeedbackEndpoint:
             kept = FeedbackKept(model=entry.model, version=entry.version, label=entry.label, right=entry.right)
             response = Response(orjson.dumps(kept.model_dump()), 201, media_type="application/json")
         except (Problem, SentimentError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            metrics.REJECTED.labels(problem.code).inc()
-            response, unread = problem.response(), isinstance(problem, BodyTooLargeError) and problem.unread
+            await refuse(error, scope, receive, send)
+            return
         except ClientGoneError as gone:
             response = gone.response()
-        if unread:
-            await respond_and_discard(response, scope, receive, send)
-        else:
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
     async def _entry(self, scope: Scope, receive: Receive) -> FeedbackEntry:
         limits = self._settings
@@ -157,7 +152,9 @@ class FeedbackEndpoint:
         for name in ("label", "answered"):
             given = getattr(request, name)
             if given is not None and given not in labels:
-                raise _invalid(name, f"must be one of {', '.join(labels)}, the labels of {model}/{version}")
+                raise invalid(
+                    "invalid_request", name, f"must be one of {', '.join(labels)}, the labels of {model}/{version}"
+                )
         said = request.model_dump(exclude={"model", "version"})
         by = scope.get(KEY_NAME)
         return FeedbackEntry(time=datetime.now(UTC), model=model, version=version, by=by, **said)
@@ -174,9 +171,8 @@ class FeedbackEndpoint:
         try:
             labels = await asyncio.to_thread(_labels_of, self._settings.model_store, name, version)
         except CheckpointError:
-            raise _invalid(
-                "version", f"there is no {name}/{version} in the model store; GET /models lists what there is"
-            ) from None
+            message = f"there is no {name}/{version} in the model store; GET /models lists what there is"
+            raise invalid("invalid_request", "version", message) from None
         return name, version, labels
 
     async def _keep(self, entry: FeedbackEntry) -> None:
@@ -224,8 +220,3 @@ _ANSWERS = {True: "right", False: "wrong", None: "unknown"}
 def _labels_of(store: Path, name: str, version: int) -> tuple[str, ...]:
     # Versions never change once written, so what was read once stays true.
     return read_config(store / name / str(version) / CONFIG_FILE).labels
-
-
-def _invalid(field: str, message: str) -> Problem:
-    errors: list[dict[str, Any]] = [{"field": field, "message": message}]
-    return Problem(422, "invalid_request", f"{field}: {message}", errors)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 
 MOST_TIMEOUT = 1_000_000_000
 """Largest deadline a request may name, in seconds; what it gets is capped by the service anyway."""
@@ -44,8 +44,7 @@ def timeout_of(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
 
 
 def _invalid(message: str) -> Problem:
-    errors = [{"field": "X-Timeout-Seconds", "message": message}]
-    return Problem(422, "invalid_header", f"X-Timeout-Seconds: {message}", errors)
+    return invalid("invalid_header", "X-Timeout-Seconds", message)
 
 
 class BrowserHeaders:

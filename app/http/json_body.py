@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 from app.http.schemas import ClassifyRequest
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -50,8 +50,7 @@ def check_count(count: int, limit: int, field: str) -> None:
         Problem: 422, naming field and limit.
     """
     if count > limit:
-        message = f"has {count} texts; the limit is {limit}"
-        raise Problem(422, "too_many_texts", f"{field}: {message}", [{"field": field, "message": message}])
+        raise invalid("too_many_texts", field, f"has {count} texts; the limit is {limit}")
 
 
 _FIELD = re.compile(rb'"\s*:')
@@ -107,10 +106,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            message = "must not be given twice"
-            raise Problem(
-                422, "invalid_request", f"{name[:200]}: {message}", [{"field": name[:200], "message": message}]
-            )
+            raise invalid("invalid_request", name[:200], "must not be given twice")
         fields[name] = value
     return fields
 
@@ -121,8 +117,7 @@ _MOST_ERRORS = 20
 
 def _invalid(error: ValidationError) -> Problem:
     if error.error_count() > _MOST_ERRORS:
-        message = f"has {error.error_count()} invalid fields"
-        return Problem(422, "invalid_request", f"body: {message}", [{"field": "body", "message": message}])
+        return invalid("invalid_request", "body", f"has {error.error_count()} invalid fields")
     items = error.errors(include_url=False, include_context=False, include_input=False)
     errors = []
     for item in items:

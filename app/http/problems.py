@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -76,6 +77,11 @@ class Problem(Exception):  # noqa: N818 - the term of RFC 9457
     def response(self) -> Response:
         """The response itself."""
         return Response(orjson.dumps(self.document()), self.status, dict(self.headers), MEDIA_TYPE)
+
+
+def invalid(code: str, field: str, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> Problem:
+    """The problem of one field that is not as it should be."""
+    return Problem(422, code, f"{field}: {message}", [{"field": field, "message": message}], headers)
 
 
 def status_of(error: SentimentError) -> int:

@@ -18,12 +18,11 @@ from app.errors import CheckpointError, EngineUnavailableError
 from app.http.admin import ModelSwitch, add_admin_routes
 from app.http.compat.routes import add_compat_routes
 from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint, takes_feedback
-from app.http.openapi.feedback_texts import FEEDBACK
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
-from app.http.openapi.texts import CLASSIFY, LIVE, METRICS, MODELS, READY
+from app.http.openapi.texts import CLASSIFY, FEEDBACK, LIVE, METRICS, MODELS, READY
 from app.http.page.routes import PAGE_HEADER, build_page_router
 from app.http.problems import problem_of
-from app.http.routing import Delegated
+from app.http.routing import delegate
 from app.http.schemas import ModelEntry
 from app.http.uploads.file_columns import FileColumnsEndpoint
 from app.http.uploads.file_request import COLUMNS_PATH, FILES_PATH
@@ -55,30 +54,10 @@ def build_router(
     """
     router = APIRouter()
 
-    @router.post("/classify", **CLASSIFY)
-    async def classify_operation() -> Response:
-        """Sentiment of one text or of several."""
-        return Delegated(classify)
-
-    @router.post(FILES_PATH, **FILES)
-    async def files_operation() -> Response:
-        """Sentiment of each row of a file."""
-        return Delegated(files)
-
-    columns = FileColumnsEndpoint(settings)
-
-    @router.post(COLUMNS_PATH, **FILE_COLUMNS)
-    async def file_columns_operation() -> Response:
-        """The columns of a file, by its start."""
-        return Delegated(columns)
-
-    feedback = FeedbackEndpoint(classifier, settings)
-
-    @router.post(FEEDBACK_PATH, **FEEDBACK)
-    async def feedback_operation() -> Response:
-        """The right label of a text."""
-        return Delegated(feedback)
-
+    delegate(router, ["POST"], "/classify", classify, **CLASSIFY)
+    delegate(router, ["POST"], FILES_PATH, files, **FILES)
+    delegate(router, ["POST"], COLUMNS_PATH, FileColumnsEndpoint(settings), **FILE_COLUMNS)
+    delegate(router, ["POST"], FEEDBACK_PATH, FeedbackEndpoint(classifier, settings), **FEEDBACK)
     _add_models(router, settings, lambda: _list_models(settings.model_store, classifier(), further), page_opened)
     add_admin_routes(router, switch)
 

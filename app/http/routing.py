@@ -4,7 +4,9 @@ GET."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from fastapi import APIRouter
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -59,7 +61,7 @@ class HeadAsGet:
             scope.update({**asked, "method": "HEAD"})
 
 
-class Delegated(Response):
+class _Delegated(Response):
     """A response that is produced by another ASGI application."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -68,6 +70,23 @@ class Delegated(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+
+def delegate(router: APIRouter, methods: list[str], path: str, app: ASGIApp, **documented: Any) -> None:
+    """Add a route that another ASGI application answers.
+
+    Args:
+        router: gets it.
+        methods: that it takes.
+        path: of the route.
+        app: answers.
+        documented: what the OpenAPI document says of it.
+    """
+
+    async def operation() -> Response:
+        return _Delegated(app)
+
+    router.add_api_route(path, operation, methods=methods, **{"response_model": None, **documented})
 
 
 def methods_of(routes: Iterable[BaseRoute], scope: Scope) -> set[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.model.double_network import DoubleNetwork, Doubles
-from app.model.logits import softmax
+from app.model.native_predictor import softmax
 from app.sentiment import Predictor, TokenIds
 from app.store import Pooling
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.model.logits import both_classes
+from app.model.native_predictor import both_classes
 from app.model.weights import GATES, Array
 from app.sentiment import TokenIds
 from app.store import ModelConfig, Pooling

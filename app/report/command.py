@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,12 @@ from pathlib import Path
 from app.errors import DataError, OptionError
 from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
 from app.files.job import say
-from app.files.layout import STANDARD, Format, Layout, layout_of
+from app.files.layout import DELIMITED, STANDARD, Format, Layout, layout_of
 from app.files.options import OnBadRow, ReadOptions
 from app.files.reading import Survey, open_table
-from app.report.columns import check_groups
+from app.files.table import BadRows, Table, Window, header_of, paths_of
 from app.report.findings import Findings, Wanted
 from app.report.page import add_sheets, page_of
-from app.report.times import check_time_format
 
 _LONGEST_MODEL = 200
 
@@ -58,10 +58,7 @@ def wanted(args: argparse.Namespace) -> Wanted:
     Raises:
         OptionError: one of them cannot be.
     """
-    groups = check_groups(args.group_by)
-    if args.time_format is not None:
-        check_time_format(args.time_format)
-    return Wanted(groups, args.time_column, args.time_format)
+    return Wanted(args.group_by, args.time_column, args.time_format)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -163,3 +160,70 @@ def write_report(findings: Findings, out: str, model: str | None = None, left_ou
     except (OSError, ValueError) as error:
         raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
     say(f"report on {findings.all.rows:,} rows written to {out}")
+
+
+@dataclass(frozen=True)
+class _Written:
+    name: str
+    path: Path
+    layout: Layout
+    options: ReadOptions
+    bad: BadRows
+
+
+@dataclass
+class ReportOnWritten:
+    """The report of one run of ``classify``: its files are looked at before they are scored, so that nothing is
+    computed in vain, and read when they are written.
+
+    Attributes:
+        wanted: what it compares.
+        out: where it goes.
+        alone: whether the rows themselves are kept nowhere.
+    """
+
+    wanted: Wanted
+    out: str
+    alone: bool = False
+    _written: list[_Written] = field(default_factory=list)
+
+    def expect(
+        self, table: Table, name: str, first: Window | None, bad: BadRows, out: Path, target: Layout, separator: str
+    ) -> None:
+        """Take note of a file before it is scored.
+
+        Args:
+            table: the file, at its start.
+            name: what it is called.
+            first: its first rows, where they may be looked at.
+            bad: its rows that are not as they should be.
+            out: where its results will be.
+            target: how they will lie there.
+            separator: what will stand between the values of CSV.
+
+        Raises:
+            DataError: a column is missing, or one that should have times has none in the first rows.
+        """
+        header = header_of(table)
+        self.wanted.check(name, header)
+        if first is not None:
+            self.wanted.check_times(name, header, first)
+        # Objects become text in CSV, so that a field of one is no column there.
+        column = next(path[0] for path in paths_of(table.text_column) if path[0] in header)
+        options = ReadOptions(
+            text_column=column if target.format in DELIMITED else table.text_column,
+            delimiter=separator if target.format is Format.CSV else None,
+        )
+        self._written.append(_Written(name, out, target, options, bad))
+
+    def write(self, model: str) -> None:
+        """Read the results and write the report. A run that was stopped and gone on with is in it as a whole.
+
+        Raises:
+            DataError: see ``read_scored`` and ``write_report``.
+        """
+        findings, left_out = Findings(self.wanted), 0
+        for file in self._written:
+            left_out += file.bad.count if file.bad.policy is OnBadRow.SKIP else 0
+            read_scored(findings, file.path, file.layout, file.options, file.name)
+        write_report(findings, self.out, model, left_out)

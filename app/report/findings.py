@@ -12,10 +12,10 @@ from typing import Any
 
 from app.errors import DataError
 from app.files.table import Table, Window, header_of, is_nothing
-from app.report.columns import place_of, result_columns
+from app.report.columns import check_groups, place_of, result_columns
 from app.report.examples import SAMPLE_CHARACTERS, Example, Extremes, Sample
 from app.report.tallies import Groups, Tally
-from app.report.times import ENOUGH, USUAL_NAMES, Timeline, fitting, pattern_of
+from app.report.times import ENOUGH, USUAL_NAMES, Timeline, check_time_format, fitting, pattern_of
 
 MOST_LABELS = 50
 """Different labels; more are none of a model."""
@@ -31,14 +31,22 @@ class Wanted:
     """What a person asked for.
 
     Attributes:
-        group_by: columns by whose values rows are counted.
+        group_by: columns by whose values rows are counted, each once.
         time_column: the column with times; None finds one.
         time_format: how they are written, as ``strptime`` has it; None finds it.
+
+    Raises:
+        OptionError: one of them cannot be.
     """
 
-    group_by: tuple[str, ...] = ()
+    group_by: Sequence[str] = ()
     time_column: str | None = None
     time_format: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group_by", check_groups(self.group_by))
+        if self.time_format is not None:
+            check_time_format(self.time_format)
 
     def check(self, name: str, header: Sequence[str]) -> None:
         """Refuse a table without one of the columns.
@@ -80,7 +88,6 @@ class Source:
         columns: the columns that were taken, by what for.
         rows: how many it has.
         left_out: rows that are not as they should be, and were left out.
-        first_left_out: what is wrong with the first of them.
     """
 
     name: str
@@ -89,7 +96,6 @@ class Source:
     columns: dict[str, str]
     rows: int
     left_out: int = 0
-    first_left_out: str = ""
 
 
 class Findings:
@@ -167,8 +173,7 @@ class Findings:
         columns = {"text": rows.text_column, "results": f"{rows.results['label']} to {rows.results['error']}"}
         columns |= {"group": ", ".join(self.wanted.group_by)} if self.groups else {}
         columns |= {"time": self.time_column} if self.time_column is not None else {}
-        bad = table.bad
-        self.sources.append(Source(rows.name, table.found, changed, columns, rows.number, bad.count, bad.first))
+        self.sources.append(Source(rows.name, table.found, changed, columns, rows.number, table.bad.count))
 
     def timeline(self) -> Timeline | None:
         """The rows by time, in the way of writing that fits most of them; None where there is no time.

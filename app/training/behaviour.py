@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,22 +134,23 @@ class Capability:
 def behaviour_cases() -> list[Case]:
     """All cases, the same ones each time."""
     draw = random.Random(_SEED)
+    word = partial(_word, draw=draw)
     patterns = _read_patterns()
     cases = list(_written_cases())
     for capability, listed in patterns["label"].items():
         for number in range(_CASES):
             pattern, right = listed[number % len(listed)]
-            cases.append(Case(capability, (_filled(pattern, draw),), right))
+            cases.append(Case(capability, (filled(pattern, word),), right))
     bases = patterns["base"]["added phrase"]
     for kind, moves in (("blame", -1), ("praise", 1)):
         phrases = patterns[kind][f"{kind} added"]
         for number in range(_CASES):
-            text = _filled(bases[number % len(bases)][0], draw)
-            phrase = _filled(phrases[number // len(bases) % len(phrases)][0], draw)
+            text = filled(bases[number % len(bases)][0], word)
+            phrase = filled(phrases[number // len(bases) % len(phrases)][0], word)
             cases.append(Case(f"{kind} added", (text, f"{text} {phrase}"), moves=moves))
     for capability, listed in patterns["invariance"].items():
         for number in range(_GROUPS):
-            text = _filled(listed[number % len(listed)][0].replace("{name}", "\0"), draw)
+            text = filled(listed[number % len(listed)][0].replace("{name}", "\0"), word)
             cases.append(Case(capability, tuple(text.replace("\0", name) for name in _EXCHANGED[capability])))
     return cases
 
@@ -169,11 +171,12 @@ def _written_cases() -> Iterator[Case]:
             yield Case(f"written: {row['phenomenon']}", (row["text"],), frozenset((row["label"],)))
 
 
-def _filled(pattern: str, draw: random.Random) -> str:
+def filled(pattern: str, word: Callable[[str], str]) -> str:
+    """A pattern with a word in each of its places; places may hold places."""
     while "{" in pattern:
         before, _, rest = pattern.partition("{")
         place, _, after = rest.partition("}")
-        pattern = before + _word(place, draw) + after
+        pattern = before + word(place) + after
     return pattern
 
 

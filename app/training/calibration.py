@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 
 from app.model.torch_predictor import TorchPredictor
 from app.sentiment import TokenIds
-from app.training.batches import BATCH_SIZE
+from app.training.batches import length_sorted
 
 _LOWEST, _HIGHEST = 0.05, 20.0
 _DIGITS = 6
@@ -101,11 +101,8 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
 
 def logits_of(predictor: TorchPredictor, ids: Sequence[TokenIds[int]]) -> np.ndarray:
     """Logits (N, C) of N texts, in their order."""
-    order = np.argsort([len(row) for row in ids], kind="stable")
-    parts = [
-        predictor.outputs([ids[row] for row in order[start : start + BATCH_SIZE]]).logits.float().cpu().numpy()
-        for start in range(0, len(order), BATCH_SIZE)
-    ]
+    batches = list(length_sorted(ids))
+    parts = [predictor.outputs([ids[row] for row in rows]).logits.float().cpu().numpy() for rows in batches]
     logits = np.concatenate(parts)
-    logits[order] = logits.copy()
+    logits[np.concatenate(batches)] = logits.copy()
     return logits

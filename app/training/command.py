@@ -191,7 +191,7 @@ def train(options: TrainOptions) -> WrittenVersion:
     from app.training.loop import STATE_FILE
     from app.training.model_version import TrainingRecord, write_version
     from app.training.pretraining import PRETRAINING_FILE
-    from app.training.progress import StoredRun, stored_as
+    from app.training.stored_run import StoredRun, stored_as
 
     state = options.run / STATE_FILE
     if state.exists() and not (options.resume or options.finish):

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 from tqdm import tqdm
 
@@ -28,7 +27,6 @@ ARCHIVE_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 """Published digest of the archive; guards against a broken download, not against an attacker."""
 DOWNLOAD_TIMEOUT = 60.0
 
-Split = Literal["train", "validation", "test", "unsup"]
 
 _MEMBER = re.compile(r"(?:.*/)?(train|test)/(pos|neg|unsup)/(\d+)_(\d+)\.txt$")
 _VALIDATION_SHARE = 10

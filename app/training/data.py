@@ -98,13 +98,6 @@ def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
         yield batches[index]
 
 
-def length_sorted_batches(dataset: Dataset, batch_size: int) -> Iterator[np.ndarray]:
-    """Indices of all texts, shortest first, in batches: the least padding."""
-    order = np.argsort([len(ids) for ids in dataset.ids], kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
 def fingerprint(*datasets: Dataset) -> str:
     """Digest of all token ids, in order: two runs with the same one see the same texts."""
     digest = hashlib.blake2b(digest_size=16)

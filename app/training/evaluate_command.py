@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import DataError, OptionError
+from app.errors import DataError, OptionError, told_of
 from app.files.arguments import READ_NAMES, read_options
 from app.flags import add_compute_arguments, add_store_argument
-from app.histograms import Histograms, replace_histograms
+from app.histograms import replace_histograms
 from app.labels import REFERENCES
 from app.process.cores import usable_cores
-from app.store import METRICS_FILE, ModelStore, StoredModel
+from app.store import METRICS_FILE, ModelStore
 from app.training.command import add_column_arguments, corpus_path, require_extra
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def run(args: argparse.Namespace) -> int:
         if examples is not None:
             plot_outcome(outcome, args.out)
     if args.reference:
-        _keep_reference(model, reference_histograms(document["data"], outcome))
+        with told_of(model.path, "written"):
+            path = replace_histograms(model, reference_histograms(document["data"], outcome))
+        known = "a service knows it from its next start, or its next change of the model"
+        print(f"{path}: written; {known}", file=sys.stderr)
     if args.json:
         print(json.dumps(document, indent=2))
     else:
@@ -113,14 +116,6 @@ def _name_of(args: argparse.Namespace) -> str:
         return f"corpus, {args.split} split"
     names = [path.name for path in args.data]
     return ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} files, {names[0]} to {names[-1]}"
-
-
-def _keep_reference(model: StoredModel, histograms: Histograms) -> None:
-    try:
-        path = replace_histograms(model, histograms)
-    except OSError as error:
-        raise DataError(f"{model.path}: cannot be written ({error.strerror})") from error
-    print(f"{path}: written; a service knows it from its next start, or its next change of the model", file=sys.stderr)
 
 
 def load_examples(args: argparse.Namespace, labels: tuple[str, ...]) -> Examples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,18 +40,15 @@ def draw_fragments(texts: Sequence[str], count: int, seed: int) -> Fragments:
     ``count`` are drawn, from each text about equally often; those of other lengths are left out. Deterministic in its
     arguments.
     """
-    random = np.random.default_rng(seed)
-    drawn = Fragments([], [])
-    for row in _rows(texts, count, random):
-        sentences = _sentences(texts[row])
+
+    def fragment(sentences: Sequence[str], random: np.random.Generator) -> str:
         if not sentences:
-            continue
+            return ""
         start, size = int(random.integers(len(sentences))), int(random.integers(1, _MOST_SENTENCES + 1))
-        fragment = " ".join(sentences[start : start + size])
-        if _FEWEST_WORDS <= len(words(fragment)) <= _MOST_WORDS:
-            drawn.texts.append(fragment)
-            drawn.sources.append(int(row))
-    return drawn
+        drawn = " ".join(sentences[start : start + size])
+        return drawn if _FEWEST_WORDS <= len(words(drawn)) <= _MOST_WORDS else ""
+
+    return _drawn(texts, count, seed, fragment)
 
 
 def draw_crops(texts: Sequence[str], count: int, seed: int) -> Fragments:
@@ -60,24 +57,26 @@ def draw_crops(texts: Sequence[str], count: int, seed: int) -> Fragments:
     ``count`` are drawn, from each text about equally often; those of shorter texts are left out. Deterministic in its
     arguments.
     """
-    random = np.random.default_rng(seed)
-    drawn = Fragments([], [])
-    for row in _rows(texts, count, random):
-        sentences = _sentences(texts[row])
+
+    def crop(sentences: Sequence[str], random: np.random.Generator) -> str:
         if len(sentences) < _FEWEST_CROPPED:
-            continue
+            return ""
         size = round(len(sentences) * random.uniform(_SMALLEST_SHARE, _LARGEST_SHARE))
         start = int(random.integers(len(sentences) - size + 1))
-        crop = " ".join(sentences[start : start + size])
-        if words(crop):
-            drawn.texts.append(crop)
+        drawn = " ".join(sentences[start : start + size])
+        return drawn if words(drawn) else ""
+
+    return _drawn(texts, count, seed, crop)
+
+
+def _drawn(
+    texts: Sequence[str], count: int, seed: int, draw: Callable[[Sequence[str], np.random.Generator], str]
+) -> Fragments:
+    """What is drawn from the sentences of random texts; "" is left out."""
+    random = np.random.default_rng(seed)
+    drawn = Fragments([], [])
+    for row in random.permutation(np.resize(np.arange(len(texts)), count if texts else 0)):
+        if found := draw([sentence for sentence in _BOUNDARY.split(texts[row]) if sentence], random):
+            drawn.texts.append(found)
             drawn.sources.append(int(row))
     return drawn
-
-
-def _rows(texts: Sequence[str], count: int, random: np.random.Generator) -> np.ndarray:
-    return random.permutation(np.resize(np.arange(len(texts)), count if texts else 0))
-
-
-def _sentences(text: str) -> list[str]:
-    return [sentence for sentence in _BOUNDARY.split(text) if sentence]

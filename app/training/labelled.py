@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from app.errors import DataError
+from app.errors import DataError, told_of
 from app.files.layout import layout_of
 from app.files.options import ReadOptions
 from app.files.reading import Survey, open_table
-from app.files.table import Table, is_nothing, plain_text, texts_of
+from app.files.table import Table, header_of, is_nothing, plain_text, texts_of
 from app.text.preprocessing import words
 from app.text.preprocessing2 import has_words
 from app.training.corpus import Corpus, Review
@@ -241,30 +241,27 @@ def read_rows(
     options = replace(options, text_column=text_column)
     layout = layout_of(str(path), options.format)
     found, stars = LabelledRows([], [], None if stars_column is None else []), stars_column
-    try:
-        with path.open("rb") as file:
-            survey = Survey(options)
-            for _ in survey.steps(file, str(path), layout):
-                pass
-            table = open_table(file, str(path), layout, options, survey.columns)
-            _check_columns(path, table, [label_column])
-            for window in table.windows():
-                texts = texts_of(window, keep_na=options.keep_na)
-                for text, row in zip(texts, window.objects(), strict=True):
-                    found.texts.append(text if isinstance(text, str) else "")
-                    where = f"{path}: row {len(found.texts)}"
-                    found.labels.append(_label(row.get(label_column), where, label_column, options))
-                    if found.stars is not None:
-                        found.stars.append(_stars(row.get(stars or ""), where))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    with told_of(path), path.open("rb") as file:
+        survey = Survey(options)
+        for _ in survey.steps(file, str(path), layout):
+            pass
+        table = open_table(file, str(path), layout, options, survey.columns)
+        _check_columns(path, table, [label_column])
+        for window in table.windows():
+            texts = texts_of(window, keep_na=options.keep_na)
+            for text, row in zip(texts, window.objects(), strict=True):
+                found.texts.append(text if isinstance(text, str) else "")
+                where = f"{path}: row {len(found.texts)}"
+                found.labels.append(_label(row.get(label_column), where, label_column, options))
+                if found.stars is not None:
+                    found.stars.append(_stars(row.get(stars or ""), where))
     if not found.texts:
         raise DataError(f"{path}: holds no rows")
     return replace(found, bad=table.bad.count)
 
 
 def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
-    columns = getattr(table, "header", None) or list(table.columns)
+    columns = header_of(table)
     for name in names:
         if columns.count(name) != 1:
             number = "two columns are named" if name in columns else "no column"

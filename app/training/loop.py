@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from app.errors import DataError
 from app.model.networks import Outputs, pad
-from app.training.data import Dataset, bucketed_batches, fingerprint, length_sorted_batches
+from app.training.batches import length_sorted
+from app.training.data import Dataset, bucketed_batches, fingerprint
 from app.training.kernels import keep_memory
 from app.training.losses import adversarial_perturbation, class_weights, loss, word_target_loss
-from app.training.progress import Epoch, Progress
 from app.training.recipe import Recipe
 from app.training.recurrence import TrainingNetwork
-from app.training.steps import SAVE_EVERY_SECONDS, interruptible, schedule, write_state
+from app.training.steps import Epoch, Progress, interruptible, schedule, write_state
 
 STATE_FILE = "state.pt"
 
@@ -107,9 +107,12 @@ class Trainer:
         """
         total = self.recipe.epochs * self._steps_per_epoch
         try:
-            with interruptible() as interrupted, tqdm(total=total, initial=self._progress.step, desc="all") as overall:
+            with (
+                interruptible(self.save) as safe,
+                tqdm(total=total, initial=self._progress.step, desc="all") as overall,
+            ):
                 while not self.ended:
-                    self._run_epoch(overall, interrupted)
+                    self._run_epoch(overall, safe)
         finally:
             self.use_best()
 
@@ -168,8 +171,8 @@ class Trainer:
         patience = self.recipe.patience
         return patience is not None and self._progress.epoch - 1 - self._progress.best_epoch >= patience
 
-    def _run_epoch(self, overall: tqdm[Any], interrupted: Callable[[], bool]) -> None:
-        progress, started, saved = self._progress, time.monotonic(), time.monotonic()
+    def _run_epoch(self, overall: tqdm[Any], safe: Callable[[], None]) -> None:
+        progress, started = self._progress, time.monotonic()
         seconds_before = progress.seconds
         self.network.train()
         batches = self._batches()
@@ -187,12 +190,7 @@ class Trainer:
                     tokens_per_s=f"{progress.tokens / progress.seconds:,.0f}",
                     refresh=False,
                 )
-                if interrupted():
-                    self.save()
-                    raise KeyboardInterrupt
-                if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                    self.save()
-                    saved = time.monotonic()
+                safe()
         self._end_epoch()
         last = self.history[-1]
         overall.set_postfix(validation_accuracy=f"{last.validation_accuracy:.4f}", best=self.best_epoch)
@@ -299,7 +297,7 @@ class Trainer:
         """Mean loss and accuracy on the validation split, with the network's current weights, in float32."""
         self.network.eval()
         total, correct = 0.0, 0
-        for batch in length_sorted_batches(self._validation, self.recipe.batch_size):
+        for batch in length_sorted(self._validation.ids, self.recipe.batch_size):
             ids, lengths = pad([self._validation.ids[row] for row in batch])
             outputs = self.network(ids.to(self.device), lengths.to(self.device))
             labels = torch.from_numpy(self._validation.labels[batch]).to(self.device)

@@ -35,9 +35,9 @@ from app.training.card import model_card
 from app.training.evaluation import Evaluation, calibration_error, judge, measure, reference_histograms, source_figures
 from app.training.labelled import Splits
 from app.training.pretraining import Pass
-from app.training.progress import Epoch
 from app.training.recipe import Recipe
 from app.training.report import plot_outcome, plot_training
+from app.training.steps import Epoch
 
 FILM_MODEL = "imdb-gru"
 """What the first version of another model is compared with."""

@@ -31,7 +31,7 @@ from app.training.kernels import keep_memory
 from app.training.recipe import Recipe
 from app.training.recurrence import HALF, TrainingNetwork
 from app.training.sampled_softmax import WordSampler, sampled_softmax
-from app.training.steps import SAVE_EVERY_SECONDS, interruptible, schedule, write_state
+from app.training.steps import interruptible, schedule, write_state
 
 PRETRAINING_FILE = "pretraining.pt"
 _EMBEDDING_DEVIATION = 0.1
@@ -126,15 +126,14 @@ class Pretrainer:
             KeyboardInterrupt: after the state was saved, so that the next run continues from this very step.
         """
         total = self._recipe.pretraining * self._steps_per_pass
-        with interruptible() as interrupted, tqdm(total=total, initial=self._step, desc="language model") as bar:
+        with interruptible(self._save) as safe, tqdm(total=total, initial=self._step, desc="language model") as bar:
             while len(self.history) < self._recipe.pretraining:
-                self._run_pass(bar, interrupted)
+                self._run_pass(bar, safe)
 
-    def _run_pass(self, bar: tqdm[Any], interrupted: Callable[[], bool]) -> None:
+    def _run_pass(self, bar: tqdm[Any], safe: Callable[[], None]) -> None:
         number = len(self.history)
         at = self._step - number * self._steps_per_pass
         seconds_before, started = self._seconds, time.monotonic()
-        saved = started
         self.network.train()
         batches = bucketed_batches(self._lengths, self._recipe.pretraining_batch, self._seed, number)
         for batch in islice(batches, at, None):
@@ -146,12 +145,7 @@ class Pretrainer:
                 tokens_per_s=f"{self._tokens / self._seconds:,.0f}",
                 refresh=False,
             )
-            if interrupted():
-                self._save()
-                raise KeyboardInterrupt
-            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                self._save()
-                saved = time.monotonic()
+            safe()
         perplexity = self.perplexity()
         done = Pass(number + 1, self._loss_sum / self._tokens, perplexity, self._seconds, self._tokens / self._seconds)
         self.history.append(done)

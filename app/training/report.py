@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import auc, confusion_matrix, roc_curve
 
 from app.training.evaluation import CALIBRATION_BINS, Outcome, length_buckets, reliability
-from app.training.progress import Epoch
+from app.training.steps import Epoch
 
 CURVES_FILE = "training.png"
 ROC_FILE = "roc.png"

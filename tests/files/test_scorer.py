@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceError, ServiceError, TextError
-from app.files.remote import RemoteScorer
+from app.files.remote import RemoteScorer, RemoteService
 from app.files.scorer import LocalScorer
 from app.model.runtimes import load_predictors
 from app.sentiment import Outcome, Prediction, Predictor, Scores, TokenIds
@@ -106,7 +106,7 @@ def test_a_service_says_the_same(tmp_path: Path) -> None:
     with (
         serving(tmp_path, workers="1", precision="float32", max_texts="20", max_characters="1000") as service,
         closing(local(model)) as here,
-        closing(RemoteScorer(service.url, 3, patience=20)) as there,
+        closing(RemoteScorer(RemoteService(service.url, 3, patience=20))) as there,
     ):
         assert there.identity == f"tiny/1 at {service.url}"
         assert (there.labels, there.rating) == (["negative", "positive"], False)
@@ -196,7 +196,7 @@ def test_a_full_service_is_asked_again() -> None:
         return faults.get(number) or answer(texts)
 
     texts = ["a" * size for size in range(1, 150)]
-    with scripted(answers) as url, closing(RemoteScorer(url, 2, patience=30)) as scorer:
+    with scripted(answers) as url, closing(RemoteScorer(RemoteService(url, 2, patience=30))) as scorer:
         outcomes = scorer.start(texts)()
     assert [outcome.tokens for outcome in outcomes if isinstance(outcome, Prediction)] == list(range(1, 150))
 
@@ -209,7 +209,7 @@ def test_texts_the_service_had_no_time_for_are_asked_again() -> None:
         asked.append(texts)
         return answer(texts) if number == 1 else answer(["now"] * len(texts))
 
-    with scripted(answers) as url, closing(RemoteScorer(url, 2, patience=30)) as scorer:
+    with scripted(answers) as url, closing(RemoteScorer(RemoteService(url, 2, patience=30))) as scorer:
         outcomes = scorer.start(["one", "full", "three", "full"])()
     assert asked == [["one", "full", "three", "full"], ["full", "full"]]
     assert all(isinstance(outcome, Prediction) for outcome in outcomes)
@@ -228,7 +228,7 @@ def test_a_service_that_cannot(fault: Answer, message: str) -> None:
     """Stops the run, after patience where that may help."""
     with (
         scripted(lambda *_: fault) as url,
-        closing(RemoteScorer(url, 2, patience=0.6)) as scorer,
+        closing(RemoteScorer(RemoteService(url, 2, patience=0.6))) as scorer,
         pytest.raises(ServiceError, match=message),
     ):
         scorer.start(["x"])()
@@ -241,7 +241,7 @@ def test_one_text_that_breaks_the_forward_pass() -> None:
         failed = {"code": "inference_failed", "detail": "the forward pass failed for this text"}
         return (500, {}, failed) if "bad" in texts else answer(texts)
 
-    with scripted(answers) as url, closing(RemoteScorer(url, 2, patience=5)) as scorer:
+    with scripted(answers) as url, closing(RemoteScorer(RemoteService(url, 2, patience=5))) as scorer:
         outcomes = scorer.start([*"abcdefg", "bad", *"hij"])()
     assert [code(outcome) for outcome in outcomes] == [None] * 7 + ["inference_failed"] + [None] * 3
     assert isinstance(outcomes[7], TextError)
@@ -261,15 +261,15 @@ def test_a_model_of_several() -> None:
         return (200, {}, entry("good") | named) if "text" in question else answer(question["texts"])
 
     with asked_whole(answers) as url:
-        with closing(RemoteScorer(url, 2, patience=5, model="tiny@candidate")) as scorer:
+        with closing(RemoteScorer(RemoteService(url, 2, patience=5, model="tiny@candidate"))) as scorer:
             assert scorer.identity == f"tiny/1 at {url}"
             assert len(scorer.start(["x", "y"])()) == 2
         assert asked == ["tiny@candidate", "tiny/1"]
         with pytest.raises(ServiceError, match="answered 404: other is not loaded; loaded are: tiny/1"):
-            RemoteScorer(url, 2, patience=5, model="other")
+            RemoteScorer(RemoteService(url, 2, patience=5, model="other"))
 
 
 def test_nobody_there() -> None:
     """Said after patience, with the address."""
     with pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9/models cannot be reached"):
-        RemoteScorer("http://127.0.0.1:9", 1, patience=0.1)
+        RemoteScorer(RemoteService("http://127.0.0.1:9", 1, patience=0.1))

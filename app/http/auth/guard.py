@@ -14,7 +14,7 @@ from app import metrics
 from app.http.auth.meter import CALLER, KEY_NAME, KEY_SCOPES, METER, Caller, RateLimitedError, meter_of
 from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import Policy, UnknownRouteError
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 from app.keys import CLASSIFY, Key, KeyFile
 from app.settings import Settings
 
@@ -136,7 +136,7 @@ class KeyMeter:
         """See ``Meter.request``."""
         if texts > self.most:
             message = f"has {texts} texts; the rate limit lets {self.most} pass at once"
-            raise Problem(422, "too_many_texts", f"texts: {message}", [{"field": "texts", "message": message}])
+            raise invalid("too_many_texts", "texts", message)
         if texts > 1:
             await self.count(texts - 1)
 

@@ -8,18 +8,18 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app import metrics
 from app.errors import EngineUnavailableError, SentimentError, ServiceError
 from app.http.auth.meter import meter_of
-from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
+from app.http.body import ClientGoneError, read_json_body, refuse, while_connected
 from app.http.headers import timeout_of
-from app.http.problems import Problem, internal_error, problem_of
+from app.http.problems import Problem, internal_error, invalid, problem_of
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions, Version
@@ -48,23 +48,17 @@ class CompatEndpoint(ABC):
         self.further = further
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unread = False
         try:
             response = await self.respond(scope, receive)
         except (Problem, ServiceError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            metrics.REJECTED.labels(problem.code).inc()
-            response = self.refuse(problem)
-            unread = isinstance(problem, BodyTooLargeError) and problem.unread
+            await refuse(error, scope, receive, send, self.refuse)
+            return
         except ClientGoneError as gone:
             response = gone.response()
         except Exception:
             logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"][:200]})
             response = self.refuse(internal_error())
-        if unread:
-            await respond_and_discard(response, scope, receive, send)
-        else:
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
     @abstractmethod
     async def respond(self, scope: Scope, receive: Receive) -> Response:
@@ -144,7 +138,9 @@ class CompatEndpoint(ABC):
         predictions = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, SentimentError):
-                raise _problem_of_text(outcome, field if len(texts) == 1 else f"{field}.{index}")
+                found = problem_of(outcome)
+                where = field if len(texts) == 1 else f"{field}.{index}"
+                raise replace(invalid(found.code, where, found.detail, found.headers), status=found.status)
             predictions.append(outcome)
         return classifier.model, predictions
 
@@ -174,9 +170,3 @@ def judgement_header(predictions: Sequence[Prediction]) -> dict[str, str]:
 def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response."""
     return Response(orjson.dumps(document), status, headers, "application/json")
-
-
-def _problem_of_text(error: SentimentError, field: str) -> Problem:
-    problem = problem_of(error)
-    detail = f"{field}: {problem.detail}"
-    return Problem(problem.status, problem.code, detail, [{"field": field, "message": problem.detail}], problem.headers)

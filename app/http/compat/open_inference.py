@@ -24,8 +24,9 @@ from app.http.routing import methods_of
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions
 from app.settings import Settings
-from app.store import StoredModel
 from app.version import VERSION
+
+SERVER_METADATA = {"name": "sentiment-service", "version": VERSION, "extensions": ["binary_tensor_data"]}
 
 
 class OpenInferenceError(BaseModel):
@@ -119,7 +120,7 @@ class ServerEndpoint(_Endpoint):
     """Answers ``GET /v2``."""
 
     async def respond(self, scope: Scope, receive: Receive) -> Response:
-        return json_response({"name": "sentiment-service", "version": VERSION, "extensions": ["binary_tensor_data"]})
+        return json_response(SERVER_METADATA)
 
 
 class ModelEndpoint(_Endpoint):
@@ -129,7 +130,7 @@ class ModelEndpoint(_Endpoint):
         model, versions = self.model(scope).model, list[int]()
         for known in (self.classifier(), *(it.classifier for it in self.further.loaded.values())):
             versions += [known.model.version] if known.model.name == model.name else []
-        return json_response(_metadata(model, sorted(versions)))
+        return json_response(model_metadata(model.name, model.config.labels, sorted(versions)))
 
 
 class InferEndpoint(_Endpoint):
@@ -172,18 +173,15 @@ class UnknownEndpoint(_Endpoint):
         raise Problem(404, "not_found", "no such operation; GET /v2 names the extensions that are supported")
 
 
-def _metadata(model: StoredModel, versions: Sequence[int]) -> dict[str, Any]:
+def model_metadata(name: str, labels: Sequence[str], versions: Sequence[int]) -> dict[str, Any]:
+    """The metadata of a model of which these versions are loaded."""
     return {
-        "name": model.name,
+        "name": name,
         "versions": [str(version) for version in versions],
         "platform": "pytorch_safetensors",
         "inputs": [{"name": tensors.INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
-            {
-                "name": name,
-                "datatype": datatype,
-                "shape": [-1, len(model.config.labels)] if name == "scores" else [-1],
-            }
-            for name, datatype in tensors.DATATYPES.items()
+            {"name": output, "datatype": datatype, "shape": [-1, len(labels)] if output == "scores" else [-1]}
+            for output, datatype in tensors.DATATYPES.items()
         ],
     }

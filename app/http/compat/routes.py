@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from app.http.compat.huggingface import HuggingFaceEndpoint
 from app.http.compat.open_inference import (
@@ -20,7 +17,7 @@ from app.http.compat.open_inference import (
 )
 from app.http.compat.tei import PredictEndpoint
 from app.http.openapi import protocol_texts as docs
-from app.http.routing import Delegated
+from app.http.routing import delegate
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions
 from app.settings import Settings
@@ -34,33 +31,20 @@ def add_compat_routes(
     """Add all of them."""
     parts = classifier, settings, further
     hugging_face, predict = HuggingFaceEndpoint(*parts), PredictEndpoint(*parts)
-    _add(router, "POST", "/", hugging_face, docs.HUGGING_FACE)
-    _add(router, "POST", "/predict", predict, docs.PREDICT)
+    delegate(router, ["POST"], "/", hugging_face, **docs.HUGGING_FACE)
+    delegate(router, ["POST"], "/predict", predict, **docs.PREDICT)
     # In this order, or the last part of a path would be taken for a version.
     for path, versioned in (("/models/{name}", False), ("/models/{name}/{version}", True)):
-        _add(router, "POST", f"{path}/predict", predict, docs.of_model(docs.PREDICT, versioned))
+        delegate(router, ["POST"], f"{path}/predict", predict, **docs.of_model(docs.PREDICT_MODEL, versioned))
     for path, versioned in (("/models/{name}", False), ("/models/{name}/{version}", True)):
-        _add(router, "POST", path, hugging_face, docs.of_model(docs.HUGGING_FACE, versioned))
+        delegate(router, ["POST"], path, hugging_face, **docs.of_model(docs.HUGGING_FACE_MODEL, versioned))
     model, ready, infer = (kind(*parts) for kind in (ModelEndpoint, ReadyEndpoint, InferEndpoint))
     for path, versioned in (("/v2/models/{name}", False), ("/v2/models/{name}/versions/{version}", True)):
-        _add(router, "POST", f"{path}/infer", infer, docs.infer_operation(versioned))
-        _add(router, "GET", path, model, docs.model_operation(versioned))
-        _add(router, "GET", f"{path}/ready", ready, docs.model_ready_operation(versioned))
-    _add(router, "GET", "/v2", ServerEndpoint(*parts), docs.SERVER)
-    _add(router, "GET", "/v2/health/live", LiveEndpoint(*parts), docs.SERVER_LIVE)
-    _add(router, "GET", "/v2/health/ready", ready, docs.SERVER_READY)
+        delegate(router, ["POST"], f"{path}/infer", infer, **docs.of_model(docs.INFER, versioned))
+        delegate(router, ["GET"], path, model, **docs.of_model(docs.MODEL, versioned))
+        delegate(router, ["GET"], f"{path}/ready", ready, **docs.of_model(docs.MODEL_READY, versioned))
+    delegate(router, ["GET"], "/v2", ServerEndpoint(*parts), **docs.SERVER)
+    delegate(router, ["GET"], "/v2/health/live", LiveEndpoint(*parts), **docs.SERVER_LIVE)
+    delegate(router, ["GET"], "/v2/health/ready", ready, **docs.SERVER_READY)
     unknown = UnknownEndpoint(*parts, list(router.routes))
-    router.add_api_route(
-        "/v2/{rest:path}", _delegate(unknown), methods=_ALL_METHODS, include_in_schema=False, response_model=None
-    )
-
-
-def _add(router: APIRouter, method: str, path: str, endpoint: ASGIApp, documented: dict[str, Any]) -> None:
-    router.add_api_route(path, _delegate(endpoint), methods=[method], response_model=None, **documented)
-
-
-def _delegate(endpoint: ASGIApp) -> Callable[[], Response]:
-    async def operation() -> Response:
-        return Delegated(endpoint)
-
-    return operation  # type: ignore[return-value]
+    delegate(router, _ALL_METHODS, "/v2/{rest:path}", unknown, include_in_schema=False)

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 
 from app.http.compat.call import CompatEndpoint, json_response, judgement_header, ranked
 from app.http.json_body import check_count, parse_document
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 from app.http.schemas import REVIEW
 from app.sentiment import Prediction
 
@@ -106,7 +106,8 @@ class PredictEndpoint(CompatEndpoint):
         version = self.version(scope)
         request = parse_document(PredictRequest, await self.body(scope, receive))
         single = isinstance(request.inputs, str) or isinstance(request.inputs[0], str)
-        texts = [item if isinstance(item, str) else item[0] for item in _items(request.inputs)]
+        items = [request.inputs] if isinstance(request.inputs, str) else request.inputs
+        texts = [item if isinstance(item, str) else item[0] for item in items]
         check_count(len(texts), self.settings.max_texts, "inputs")
         model, predictions = await self.classify(texts, scope, receive, "inputs", version=version)
         if request.truncate is False:
@@ -122,13 +123,9 @@ class PredictEndpoint(CompatEndpoint):
         return json_response({"error": problem.detail, "error_type": kind}, status, problem.headers)
 
 
-def _items(inputs: str | list[str] | list[list[str]]) -> list[str] | list[list[str]]:
-    return [inputs] if isinstance(inputs, str) else inputs
-
-
 def _refuse_truncated(predictions: list[Prediction], limit: int) -> None:
     for index, prediction in enumerate(predictions):
         if prediction.truncated:
             field = "inputs" if len(predictions) == 1 else f"inputs.{index}"
             message = f"has {prediction.tokens} tokens; the limit is {limit} where truncate is false"
-            raise Problem(422, "text_too_long", f"{field}: {message}", [{"field": field, "message": message}])
+            raise invalid("text_too_long", field, message)

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from app.http.compat.call import json_response
 from app.http.json_body import check_count, parse_document
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 from app.http.schemas import REVIEW, WHOLE
 from app.sentiment import Prediction
 
@@ -273,4 +273,4 @@ def _pack(values: list[str] | list[float]) -> bytes:
 
 
 def _problem(field: str, message: str) -> Problem:
-    return Problem(422, "invalid_request", f"{field}: {message}", [{"field": field, "message": message}])
+    return invalid("invalid_request", field, message)

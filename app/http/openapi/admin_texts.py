@@ -7,9 +7,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.http.admin_schemas import AdminModels, CanaryShare, ShadowShare
-from app.http.openapi.texts import example, invalid, reference, responses
-from app.http.problems import Problem
+from app.http.openapi.parts import body, example, operation, parameter, reference, responses
+from app.http.openapi.texts import unread
+from app.http.problems import Problem, invalid
 
+MOST_BYTES = 65_536
+"""Of the body of an order."""
 _SERVED = {
     "model": "reviews-gru",
     "version": 2,
@@ -66,78 +69,51 @@ _UNAVAILABLE = [
     Problem(503, "unavailable", "the supervisor of this service does not answer", headers={"Retry-After": "5"}),
 ]
 
-SERVED: dict[str, Any] = {
-    "tags": ["models"],
-    "operation_id": "served_models",
-    "response_model": AdminModels,
-    "responses": {**example(_EXAMPLE), **responses([NO_KEYS, *_UNAVAILABLE])},
-}
-_REFERENCE = {
-    "parameters": [
-        {
-            "name": "name",
-            "in": "path",
-            "required": True,
-            "description": "The model.",
-            "schema": {"type": "string"},
-            "example": "reviews-gru",
-        },
-        {
-            "name": "version",
-            "in": "path",
-            "required": True,
-            "description": "Number of a version, or a label.",
-            "schema": {"type": "string"},
-            "example": "champion",
-        },
-    ]
-}
+
+def _operation(name: str, *refusals: Problem, **more: Any) -> dict[str, Any]:
+    errors = responses([NO_KEYS, *refusals, *_UNAVAILABLE])
+    return operation("models", name, body(example(_EXAMPLE)), errors, response_model=AdminModels, **more)
+
+
+_REFERENCE = [
+    parameter("name", "The model.", {"type": "string"}, "reviews-gru", "path"),
+    parameter("version", "Number of a version, or a label.", {"type": "string"}, "champion", "path"),
+]
 _NOT_FOUND = Problem(404, "model_not_found", "reviews-gru: no version 9; there are: [1, 2]")
 _UNDER_WAY = Problem(409, "load_under_way", "another model is just being loaded; GET /admin/models tells")
 _REFUSED = Problem(422, "model_refused", "reviews-gru/3: the scores of these weights are not finite")
 
-
-def _order(name: str, *refusals: Problem) -> dict[str, Any]:
-    found = responses([NO_KEYS, *refusals, *_UNAVAILABLE])
-    return {**SERVED, "operation_id": name, "openapi_extra": _REFERENCE, "responses": {**example(_EXAMPLE), **found}}
-
-
-LOAD = _order("load_model", _NOT_FOUND, _UNDER_WAY, _REFUSED)
-LOAD_BESIDE = _order(
+SERVED = _operation("served_models")
+LOAD = _operation("load_model", _NOT_FOUND, _UNDER_WAY, _REFUSED, parameters=_REFERENCE)
+LOAD_BESIDE = _operation(
     "load_model_beside",
     _NOT_FOUND,
     _UNDER_WAY,
     Problem(409, "too_many_models", "4 versions are loaded, and the limit is 4; unload one first"),
     _REFUSED,
+    parameters=_REFERENCE,
 )
-UNLOAD = _order(
+UNLOAD = _operation(
     "unload_model",
     Problem(404, "model_not_found", "reviews-gru/9 is not loaded; loaded are: reviews-gru/2, imdb-gru/4"),
     _UNDER_WAY,
     Problem(409, "model_is_served", "reviews-gru/2 is what is served; load another in its place first"),
     Problem(409, "model_has_share", "imdb-gru/4 10 % are its own, as canary or as shadow; set that to 0 first"),
-)
-_SHARE = (
-    Problem(404, "model_not_found", "reviews-gru/1 is not loaded beside what is served; load it first"),
-    _UNDER_WAY,
-    Problem(413, "body_too_large", "body must not exceed 65536 bytes"),
-    Problem(415, "unsupported_media_type", "content-type must be application/json"),
-    Problem(415, "unsupported_encoding", "compressed bodies are refused"),
-    invalid("invalid_request", "percent", "Input should be less than or equal to 100"),
-    invalid("invalid_json", "body", "Invalid JSON: expected value at line 1 column 1"),
+    parameters=_REFERENCE,
 )
 
 
 def _share(name: str, schema: type[BaseModel], percent: int, refused: str) -> dict[str, Any]:
-    found = _order(name, *_SHARE, Problem(422, "model_refused", refused))
-    found["openapi_extra"] = {
-        **_REFERENCE,
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": reference(schema), "example": {"percent": percent}}},
-        },
-    }
-    return found
+    return _operation(
+        name,
+        Problem(404, "model_not_found", "reviews-gru/1 is not loaded beside what is served; load it first"),
+        _UNDER_WAY,
+        *unread(MOST_BYTES),
+        invalid("invalid_request", "percent", "Input should be less than or equal to 100"),
+        Problem(422, "model_refused", refused),
+        parameters=_REFERENCE,
+        given=body(example({"percent": percent}), reference(schema)),
+    )
 
 
 CANARY = _share(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +10,8 @@ from starlette.responses import Response
 
 from app.files.layout import WORKBOOK_TYPE, Format
 from app.files.options import OnBadRow, Quoting
-from app.http.openapi.texts import UNKNOWN_MODEL, responses
+from app.http.openapi.parts import body, example, operation, parameter, responses, text_body
+from app.http.openapi.texts import UNKNOWN_MODEL
 from app.http.problems import Problem
 from app.http.schemas import REVIEW, FileColumns
 from app.http.uploads.file_request import MEDIA_TYPES
@@ -30,7 +30,6 @@ _READING = (
         "file, line 7: 3 values in a row, but there are 4 columns",
         [{"field": "on_bad_row", "message": "this parameter may help"}],
     ),
-    Problem(500, "internal_error", "an unexpected error occurred; it has been logged"),
 )
 _PROBLEMS = (
     *_READING,
@@ -60,7 +59,7 @@ _ROW = {
 _DELIMITER = {"type": "string", "minLength": 1, "maxLength": 2, "pattern": r'^([^"\r\n\x00]|\\t)$'}
 _TEXT = {"type": "string"}
 _YES = {"type": "boolean", "default": False}
-_READ = {
+_QUERY: dict[str, tuple[str, dict[str, Any], Any]] = {
     "text_column": (
         "The texts, of JSON also a path: review.text; else the column with a usual name, or the only one.",
         _TEXT,
@@ -77,9 +76,6 @@ _READ = {
         "skip",
     ),
     "keep_na": ("Whether NA, NaN, None, null, N/A and - are texts; else they have the error empty_cell.", _YES, False),
-}
-_QUERY = {
-    **_READ,
     "output": (
         "Of the results; else as Accept says. html, report-xlsx: a report on what was scored before.",
         {"enum": ["jsonl", "csv", "xlsx", "html", "report-xlsx"], "default": "jsonl"},
@@ -96,7 +92,7 @@ _QUERY = {
     "scored_by": ("Of a report: the model that scored the file.", _TEXT, "reviews-gru/2"),
     "model": (
         "What is to score it, of what is loaded: NAME, NAME/VERSION or NAME@LABEL. Without it, what is served.",
-        {"type": "string"},
+        _TEXT,
         "imdb-gru",
     ),
     "escape_formulas": (
@@ -106,6 +102,24 @@ _QUERY = {
     ),
 }
 _BINARY = {"type": "string", "format": "binary"}
+_HEADERS = {
+    name: {"description": said, "schema": {"type": kind}}
+    for name, kind, said in (
+        ("X-Rows", "integer", "Rows that will come."),
+        ("X-Bad-Rows", "integer", "Rows that are not as they should be, left out or marked as on_bad_row says."),
+        ("X-Text-Column", "string", "The column that is classified, percent-encoded UTF-8."),
+        ("X-Layout", "string", "What the file was found to be, for people; percent-encoded UTF-8."),
+        (
+            "X-Result-Columns",
+            "string",
+            (
+                "Names of the added columns, separated by commas: label, score, rating where the model has one, "
+                "tokens, truncated, unknown, judgement, error; with a prefix where the file has one of them already."
+            ),
+        ),
+        ("X-Model", "string", "Model and version."),
+    )
+}
 _SHOWN = {
     Format.CSV: f"id,review\n17,{REVIEW}\n",
     Format.TSV: f"id\treview\n17\t{REVIEW}\n",
@@ -115,105 +129,50 @@ _SHOWN = {
 }
 
 
-def _parameters(query: Mapping[str, tuple[str, dict[str, Any], Any]]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "query", "required": False, "description": text, "schema": schema, "example": shown}
-        for name, (text, schema, shown) in query.items()
-    ]
+_PARAMETERS = [parameter(name, *said) for name, said in _QUERY.items()]
+_FILE = {media_type: {"schema": _BINARY, "example": _SHOWN[form]} for media_type, form in MEDIA_TYPES.items()}
 
-
-def _bodies(formats: Collection[Format]) -> dict[str, Any]:
-    return {
-        media_type: {"schema": _BINARY, "example": _SHOWN[form]}
-        for media_type, form in MEDIA_TYPES.items()
-        if form in formats
-    }
-
-
-FILES: dict[str, Any] = {
-    "tags": ["classify"],
-    "operation_id": "files",
-    "summary": "Sentiment of each row of a file",
-    "response_description": "The rows in order, with the results in further columns, while they are computed.",
-    "response_class": Response,
-    "responses": {
-        200: {
-            "headers": {
-                "X-Rows": {"description": "Rows that will come.", "schema": {"type": "integer"}},
-                "X-Bad-Rows": {
-                    "description": "Rows that are not as they should be, left out or marked as on_bad_row says.",
-                    "schema": {"type": "integer"},
-                },
-                "X-Text-Column": {
-                    "description": "The column that is classified, percent-encoded UTF-8.",
-                    "schema": {"type": "string"},
-                },
-                "X-Layout": {
-                    "description": "What the file was found to be, for people; percent-encoded UTF-8.",
-                    "schema": {"type": "string"},
-                },
-                "X-Result-Columns": {
-                    "description": "Names of the added columns, separated by commas: label, score, rating where the "
-                    "model has one, tokens, truncated, unknown, judgement, error; with a prefix where the file has one "
-                    "of them already.",
-                    "schema": {"type": "string"},
-                },
-                "X-Model": {"description": "Model and version.", "schema": {"type": "string"}},
-            },
-            "content": {
-                "application/x-ndjson": {"schema": {"type": "string"}, "example": orjson.dumps(_ROW).decode() + "\n"},
-                "text/csv": {
-                    "schema": {"type": "string"},
-                    "example": "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
-                    f"17,{REVIEW},positive,0.993,15,false,0.0,ok,\n",
-                },
-                WORKBOOK_TYPE: {
-                    "schema": _BINARY,
-                    "example": "PK...",
-                },
-                "text/html": {"schema": {"type": "string"}, "example": "<!doctype html>\n<html>...</html>\n"},
-            },
-        },
-        **responses(_PROBLEMS),
+FILES = operation(
+    "classify",
+    "files",
+    {
+        **text_body(orjson.dumps(_ROW).decode() + "\n", "application/x-ndjson"),
+        **text_body(
+            "id,review,label,score,tokens,truncated,unknown,judgement,error\n"
+            f"17,{REVIEW},positive,0.993,15,false,0.0,ok,\n",
+            "text/csv",
+        ),
+        **body(example("PK..."), _BINARY, WORKBOOK_TYPE),
+        **text_body("<!doctype html>\n<html>...</html>\n", "text/html"),
     },
-    "openapi_extra": {
-        "parameters": _parameters(_QUERY),
-        "requestBody": {
-            "required": True,
-            "description": "The file itself, not a form; it may be compressed with gzip, as Content-Encoding.",
-            "content": _bodies(list(Format)),
-        },
-    },
-}
-
-FILE_COLUMNS: dict[str, Any] = {
-    "tags": ["classify"],
-    "operation_id": "file_columns",
-    "summary": "The columns and first rows of a file, by its start",
-    "response_description": "What the start of the file tells.",
-    "response_model": FileColumns,
-    "responses": {
-        200: {
-            "content": {
-                "application/json": {
-                    "example": {
-                        "columns": ["id", "review"],
-                        "text_column": "review",
-                        "layout": "CSV, values between ';', 2 columns named in the first row",
-                        "delimiter": ";",
-                        "rows": [["17", REVIEW]],
-                    }
-                }
+    responses(_PROBLEMS),
+    given=_FILE,
+    about="The file itself, not a form; it may be compressed with gzip, as Content-Encoding.",
+    parameters=_PARAMETERS,
+    headers=_HEADERS,
+    summary="Sentiment of each row of a file",
+    response_description="The rows in order, with the results in further columns, while they are computed.",
+    response_class=Response,
+)
+FILE_COLUMNS = operation(
+    "classify",
+    "file_columns",
+    body(
+        example(
+            {
+                "columns": ["id", "review"],
+                "text_column": "review",
+                "layout": "CSV, values between ';', 2 columns named in the first row",
+                "delimiter": ";",
+                "rows": [["17", REVIEW]],
             }
-        },
-        **responses(_READING),
-    },
-    "openapi_extra": {
-        "parameters": _parameters(_QUERY),
-        "requestBody": {
-            "required": True,
-            "description": "The first 64 KiB of the file or more, up to 1 MiB; of XLSX and Parquet the whole file.",
-            "content": _bodies(list(Format)),
-        },
-    },
-}
+        )
+    ),
+    responses(_READING),
+    given=_FILE,
+    about="The first 64 KiB of the file or more, up to 1 MiB; of XLSX and Parquet the whole file.",
+    parameters=_PARAMETERS,
+    summary="The columns and first rows of a file, by its start",
+    response_description="What the start of the file tells.",
+    response_model=FileColumns,
+)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
 from app.http.compat.huggingface import (
@@ -13,6 +16,7 @@ from app.http.compat.huggingface import (
     TextClassificationScore,
 )
 from app.http.compat.open_inference import (
+    SERVER_METADATA,
     InferEndpoint,
     ModelMetadata,
     ModelReady,
@@ -20,251 +24,168 @@ from app.http.compat.open_inference import (
     ServerLive,
     ServerMetadata,
     ServerReady,
+    model_metadata,
 )
 from app.http.compat.tei import PredictEndpoint, PredictError, PredictRequest, PredictScore
-from app.http.compat.tensors import HEADER_LENGTH, InferRequest, InferResponse
-from app.http.openapi.texts import (
-    TIMEOUT_PARAMETER,
-    UNKNOWN_MODEL,
-    examples,
-    invalid,
-    problems,
-    reference,
-    responses,
-)
-from app.http.problems import Problem
+from app.http.compat.tensors import HEADER_LENGTH, InferRequest, InferResponse, answer
+from app.http.openapi.parts import JSON, body, example, examples, operation, parameter, reference, responses
+from app.http.openapi.texts import NOT_READY, TIMEOUT_PARAMETER, UNKNOWN_MODEL, problems
+from app.http.problems import Problem, invalid
 from app.http.schemas import LONG_REVIEW, REVIEW
-from app.version import VERSION
+from app.sentiment import Prediction
 
-_JSON = "application/json"
 _BINARY = "application/octet-stream"
 _WRONG = "Input should be a valid string"
 _RANKED = [{"label": "positive", "score": 0.996}, {"label": "negative", "score": 0.004}]
 _RANKED_LONG = [{"label": "negative", "score": 0.854}, {"label": "positive", "score": 0.146}]
 _RAW = [{"label": "positive", "score": -0.004}, {"label": "negative", "score": -5.643}]
+_LABELS = ("negative", "positive")
+_MODEL, _VERSION = "imdb-gru", 4
+_PATH_PARAMETERS = [
+    parameter("name", "The model.", {"type": "string"}, _MODEL, "path"),
+    parameter("version", "Number of its version.", {"type": "string"}, str(_VERSION), "path"),
+]
+_hugging_face = partial(responses, render=HuggingFaceEndpoint.refuse, schema=HuggingFaceError, media_type=JSON)
+_tei = partial(responses, render=PredictEndpoint.refuse, schema=PredictError, media_type=JSON)
+_open_inference = partial(responses, render=InferEndpoint.refuse, schema=OpenInferenceError, media_type=JSON)
 
 
-def _body(schema: type[BaseModel], named: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {_JSON: {"schema": reference(schema), "examples": named}}}
+def of_model(documented: dict[str, Any], versioned: bool) -> dict[str, Any]:
+    """An operation of a model that the path names, and its version too where it is ``versioned``."""
+    extra = documented.get("openapi_extra", {})
+    return {
+        **documented,
+        "operation_id": documented["operation_id"].format("_version" if versioned else ""),
+        "openapi_extra": {
+            **extra,
+            "parameters": [*_PATH_PARAMETERS[: 1 + versioned], *extra.get("parameters", ())],
+        },
+    }
 
 
-def _answers(schema: dict[str, Any], named: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    # Not the framework's response_model: that would build, for every application, what no answer passes through.
-    return {200: {"content": {_JSON: {"schema": schema, "examples": named}}}}
+def _by_name(documented: dict[str, Any], unknown: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
+    """The same of a protocol that knows one model, for ``of_model``."""
+    return {
+        **documented,
+        "operation_id": f"{documented['operation_id']}_model{{}}",
+        "summary": f"{documented['summary']}, of a model by its name",
+        "responses": {**documented["responses"], **unknown},
+    }
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-HUGGING_FACE: dict[str, Any] = {
-    "tags": ["hugging face"],
-    "operation_id": "text_classification",
-    "summary": "Text classification as of an Inference Endpoint",
-    "response_description": "A list of classes per text, the most probable first.",
-    "responses": {
-        **_answers(
-            _list(_list(reference(TextClassificationScore))),
-            examples(
-                text=("One text", [_RANKED]),
-                texts=("Several texts, only the most probable class", [_RANKED[:1], _RANKED_LONG[:1]]),
+# No response_model in any of them: that would build, for every application, what no answer passes through.
+HUGGING_FACE = operation(
+    "hugging face",
+    "text_classification",
+    body(
+        examples(
+            text=("One text", [_RANKED]),
+            texts=("Several texts, only the most probable class", [_RANKED[:1], _RANKED_LONG[:1]]),
+        ),
+        _list(_list(reference(TextClassificationScore))),
+    ),
+    _hugging_face(problems("inputs", invalid("invalid_request", "inputs.texts.1", _WRONG))),
+    given=body(
+        examples(
+            text=("One text", {"inputs": REVIEW}),
+            texts=(
+                "Several texts, only the most probable class",
+                {"inputs": [REVIEW, LONG_REVIEW], "parameters": {"top_k": 1}},
             ),
         ),
-        **responses(
-            problems("inputs", invalid("invalid_request", "inputs.texts.1", _WRONG)),
-            HuggingFaceEndpoint.refuse,
-            HuggingFaceError,
-            _JSON,
+        reference(TextClassificationRequest),
+    ),
+    parameters=[TIMEOUT_PARAMETER],
+    summary="Text classification as of an Inference Endpoint",
+    response_description="A list of classes per text, the most probable first.",
+)
+HUGGING_FACE_MODEL = _by_name(HUGGING_FACE, _hugging_face([UNKNOWN_MODEL]))
+PREDICT = operation(
+    "text-embeddings-inference",
+    "predict",
+    body(
+        examples(
+            text=("One text", _RANKED),
+            batch=("A batch", [_RANKED, _RANKED_LONG]),
+            raw_scores=("One text, raw scores", _RAW),
         ),
-    },
-    "openapi_extra": {
-        "parameters": [TIMEOUT_PARAMETER],
-        "requestBody": _body(
-            TextClassificationRequest,
-            examples(
-                text=("One text", {"inputs": REVIEW}),
-                texts=(
-                    "Several texts, only the most probable class",
-                    {"inputs": [REVIEW, LONG_REVIEW], "parameters": {"top_k": 1}},
-                ),
-            ),
+        {"anyOf": [_list(reference(PredictScore)), _list(_list(reference(PredictScore)))]},
+    ),
+    _tei(problems("inputs", invalid("invalid_request", "inputs.sequence.0", _WRONG))),
+    given=body(
+        examples(
+            text=("One text", {"inputs": REVIEW}),
+            batch=("A batch", {"inputs": [[REVIEW], [LONG_REVIEW]]}),
+            raw_scores=("One text, raw scores", {"inputs": REVIEW, "raw_scores": True, "truncate": True}),
         ),
-    },
-}
+        reference(PredictRequest),
+    ),
+    parameters=[TIMEOUT_PARAMETER],
+    summary="Text classification as of text-embeddings-inference",
+    response_description="The classes of the text, the most probable first; a list of such lists for a batch.",
+)
+PREDICT_MODEL = _by_name(PREDICT, _tei([UNKNOWN_MODEL]))
 
-PREDICT: dict[str, Any] = {
-    "tags": ["text-embeddings-inference"],
-    "operation_id": "predict",
-    "summary": "Text classification as of text-embeddings-inference",
-    "response_description": "The classes of the text, the most probable first; a list of such lists for a batch.",
-    "responses": {
-        **_answers(
-            {"anyOf": [_list(reference(PredictScore)), _list(_list(reference(PredictScore)))]},
-            examples(
-                text=("One text", _RANKED),
-                batch=("A batch", [_RANKED, _RANKED_LONG]),
-                raw_scores=("One text, raw scores", _RAW),
-            ),
-        ),
-        **responses(
-            problems("inputs", invalid("invalid_request", "inputs.sequence.0", _WRONG)),
-            PredictEndpoint.refuse,
-            PredictError,
-            _JSON,
-        ),
-    },
-    "openapi_extra": {
-        "parameters": [TIMEOUT_PARAMETER],
-        "requestBody": _body(
-            PredictRequest,
-            examples(
-                text=("One text", {"inputs": REVIEW}),
-                batch=("A batch", {"inputs": [[REVIEW], [LONG_REVIEW]]}),
-                raw_scores=("One text, raw scores", {"inputs": REVIEW, "raw_scores": True, "truncate": True}),
-            ),
-        ),
-    },
-}
-
-_NOT_READY = Problem(503, "engine_unavailable", "the engine is not ready", headers={"Retry-After": "1"})
-_INFER = {
-    "model_name": "imdb-gru",
-    "model_version": "4",
-    "id": "42",
-    "outputs": [
-        {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["positive"]},
-        {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.996]},
-        {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.004, 0.996]},
-        {"name": "unknown", "datatype": "FP32", "shape": [1], "data": [0.0]},
-        {"name": "judgement", "datatype": "BYTES", "shape": [1], "data": ["ok"]},
-    ],
-}
-_METADATA = {
-    "name": "imdb-gru",
-    "versions": ["4"],
-    "platform": "pytorch_safetensors",
-    "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
-    "outputs": [
-        {"name": "label", "datatype": "BYTES", "shape": [-1]},
-        {"name": "score", "datatype": "FP32", "shape": [-1]},
-        {"name": "scores", "datatype": "FP32", "shape": [-1, 2]},
-        {"name": "unknown", "datatype": "FP32", "shape": [-1]},
-        {"name": "judgement", "datatype": "BYTES", "shape": [-1]},
-    ],
-}
-_TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [REVIEW]}
-_LENGTH_PARAMETER = {
-    "name": HEADER_LENGTH,
-    "in": "header",
-    "required": False,
-    "description": "Bytes of the JSON, where binary data follows it.",
-    "schema": {"type": "integer", "minimum": 1},
-    "example": 141,
-}
-
-
-def _operation(
-    operation_id: str,
-    summary: str,
-    schema: type[BaseModel],
-    answer: Any,
-    errors: list[Problem],
-    extra: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "tags": ["open inference protocol"],
-        "operation_id": operation_id,
-        "summary": summary,
-        "responses": {
-            200: {"content": {_JSON: {"schema": reference(schema), "example": answer}}},
-            **responses(errors, InferEndpoint.refuse, OpenInferenceError, _JSON),
-        },
-        "openapi_extra": extra or {},
-    }
-
-
-def _path_parameters(versioned: bool) -> list[dict[str, Any]]:
-    named = [("name", "imdb-gru"), ("version", "4")][: 2 if versioned else 1]
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": value}
-        for name, value in named
-    ]
-
-
-def of_model(operation: dict[str, Any], versioned: bool) -> dict[str, Any]:
-    """An operation of a protocol that knows one model, of a model that the path names."""
-    refuse, schema = (
-        (PredictEndpoint.refuse, PredictError)
-        if operation is PREDICT
-        else (HuggingFaceEndpoint.refuse, HuggingFaceError)
-    )
-    extra = operation["openapi_extra"]
-    return {
-        **operation,
-        "operation_id": f"{operation['operation_id']}_model{'_version' if versioned else ''}",
-        "summary": f"{operation['summary']}, of a model by its name",
-        "responses": {**operation["responses"], **responses([UNKNOWN_MODEL], refuse, schema, _JSON)},
-        "openapi_extra": {**extra, "parameters": [*_path_parameters(versioned), *extra["parameters"]]},
-    }
-
-
-SERVER_LIVE = _operation("v2_live", "Whether the process answers", ServerLive, {"live": True}, [])
-SERVER_READY = _operation("v2_ready", "Whether texts would be answered", ServerReady, {"ready": True}, [_NOT_READY])
-SERVER = _operation(
-    "v2_server",
-    "What the server is",
-    ServerMetadata,
-    {"name": "sentiment-service", "version": VERSION, "extensions": ["binary_tensor_data"]},
-    [],
+_INPUTS = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [REVIEW]}]}
+_IDENTIFIED = {"id": "42", **_INPUTS}
+_INFERRED = answer(
+    InferRequest.model_validate(_IDENTIFIED), [Prediction((0.004, 0.996), 15, False)], _LABELS, _MODEL, _VERSION
+)
+_LENGTH_PARAMETER = parameter(
+    HEADER_LENGTH,
+    "Bytes of the JSON, where binary data follows it.",
+    {"type": "integer", "minimum": 1},
+    141,
+    "header",
 )
 
 
-def model_operation(versioned: bool) -> dict[str, Any]:
-    """The metadata of the model."""
-    return _operation(
-        "v2_model_version" if versioned else "v2_model",
-        "What the model takes and gives",
-        ModelMetadata,
-        _METADATA,
-        [UNKNOWN_MODEL, _NOT_READY],
-        {"parameters": _path_parameters(versioned)},
-    )
+def _v2(
+    name: str, summary: str, schema: type[BaseModel], shown: Any, errors: Sequence[Problem] = (), **more: Any
+) -> dict[str, Any]:
+    answered = body(example(shown), reference(schema))
+    return operation("open inference protocol", name, answered, _open_inference(errors), summary=summary, **more)
 
 
-def model_ready_operation(versioned: bool) -> dict[str, Any]:
-    """The readiness of the model."""
-    return _operation(
-        "v2_model_version_ready" if versioned else "v2_model_ready",
-        "Whether the model answers",
-        ModelReady,
-        {"name": "imdb-gru", "ready": True},
-        [UNKNOWN_MODEL, _NOT_READY],
-        {"parameters": _path_parameters(versioned)},
-    )
-
-
-def infer_operation(versioned: bool) -> dict[str, Any]:
-    """Inference."""
-    invalid_tensor = invalid("invalid_request", "inputs.0.shape", "must be [N] or [N, 1]")
-    operation = _operation(
-        "v2_infer_version" if versioned else "v2_infer",
-        "Sentiment of one text or of several, as tensors",
-        InferResponse,
-        _INFER,
-        [UNKNOWN_MODEL, *problems("inputs.0", invalid_tensor)],
-        {
-            "parameters": [*_path_parameters(versioned), TIMEOUT_PARAMETER, _LENGTH_PARAMETER],
-            "requestBody": _body(
-                InferRequest,
-                examples(
-                    json=("As JSON", {"id": "42", "inputs": [_TENSOR]}),
-                    label=("Only the label", {"inputs": [_TENSOR], "outputs": [{"name": "label"}]}),
-                ),
-            ),
-        },
-    )
-    operation["responses"][200]["content"][_BINARY] = {
-        "schema": {"type": "string", "format": "binary"},
-        "example": "the JSON, then the data of the outputs that were asked for as binary_data",
-    }
-    return {**operation, "description": "Tensors may follow the JSON as binary data, in both directions."}
+SERVER = _v2("v2_server", "What the server is", ServerMetadata, SERVER_METADATA)
+SERVER_LIVE = _v2("v2_live", "Whether the process answers", ServerLive, {"live": True})
+SERVER_READY = _v2("v2_ready", "Whether texts would be answered", ServerReady, {"ready": True}, [NOT_READY])
+MODEL = _v2(
+    "v2_model{}",
+    "What the model takes and gives",
+    ModelMetadata,
+    model_metadata(_MODEL, _LABELS, [_VERSION]),
+    [UNKNOWN_MODEL, NOT_READY],
+)
+MODEL_READY = _v2(
+    "v2_model{}_ready",
+    "Whether the model answers",
+    ModelReady,
+    {"name": _MODEL, "ready": True},
+    [UNKNOWN_MODEL, NOT_READY],
+)
+INFER = _v2(
+    "v2_infer{}",
+    "Sentiment of one text or of several, as tensors",
+    InferResponse,
+    orjson.loads(_INFERRED.body),
+    [UNKNOWN_MODEL, *problems("inputs.0", invalid("invalid_request", "inputs.0.shape", "must be [N] or [N, 1]"))],
+    given=body(
+        examples(
+            json=("As JSON", _IDENTIFIED),
+            label=("Only the label", {**_INPUTS, "outputs": [{"name": "label"}]}),
+        ),
+        reference(InferRequest),
+    ),
+    parameters=[TIMEOUT_PARAMETER, _LENGTH_PARAMETER],
+    description="Tensors may follow the JSON as binary data, in both directions.",
+)
+INFER["responses"][200]["content"] |= body(
+    example("the JSON, then the data of the outputs that were asked for as binary_data"),
+    {"type": "string", "format": "binary"},
+    _BINARY,
+)

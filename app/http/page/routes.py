@@ -1,4 +1,4 @@
-"""Serves the page at ``/`` and its parts below ``/page/``, out of memory."""
+"""Serves the page at ``/``, its parts below ``/page/``, out of memory, and the documentation at ``/docs``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import hashlib
 from importlib import resources
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from app import report
 from app.http.openapi.texts import PAGE
 
 _FOLDER = Path(__file__).parent
-DOCS = _FOLDER / "docs.html"
+_DOCS = _FOLDER / "docs.html"
 """The page around Swagger UI, which is answered at ``/docs``."""
+_SWAGGER = "fastapi_offline"
+"""The installed package with Swagger UI, which sets styles and draws icons by data URLs."""
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 _REPORT_STYLE = "report.css"
 """Of reports, which the page shows too."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -42,7 +49,7 @@ _POLICY = "; ".join(
 def build_page_router() -> APIRouter:
     """Routes of the page; its parts are no part of the API's document."""
     router = APIRouter()
-    files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES and path != DOCS}
+    files = {path.name: _Asset(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES and path != _DOCS}
     files[_REPORT_STYLE] = _Asset(Path(str(resources.files(report) / _REPORT_STYLE)))
 
     @router.get("/", **PAGE)
@@ -56,6 +63,17 @@ def build_page_router() -> APIRouter:
         return files[name].respond(request)
 
     return router
+
+
+def add_docs(app: FastAPI) -> None:
+    """Add Swagger UI at ``/docs``, out of an installed package, to an application that serves ``/openapi.json``, which
+    it asks for with the key of whoever reads it. What the service is for is open in it, everything else folded."""
+    content = _DOCS.read_bytes()
+    app.mount("/docs/assets", StaticFiles(directory=str(resources.files(_SWAGGER) / "static")))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(content, media_type="text/html", headers={"Content-Security-Policy": _DOCS_POLICY})
 
 
 class _Asset:

@@ -15,11 +15,10 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app import metrics
 from app.errors import DataError
 from app.files.reading import open_table
 from app.files.table import NoTextColumnError, Table, header_of, plain_text
-from app.http.body import ClientGoneError, respond_and_discard
+from app.http.body import ClientGoneError, refuse
 from app.http.problems import Problem
 from app.http.uploads.file_request import FileRequest, invalid_file, parse_file_request
 from app.http.uploads.files import NAME
@@ -56,11 +55,7 @@ class FileColumnsEndpoint:
             except DataError as error:
                 raise invalid_file(error) from error
         except Problem as problem:
-            metrics.REJECTED.labels(problem.code).inc()
-            if upload.complete:
-                await problem.response()(scope, receive, send)
-            else:
-                await respond_and_discard(problem.response(), scope, upload, send)
+            await refuse(problem, scope, upload, send, unread=not upload.complete)
         except ClientGoneError:
             pass
         else:

@@ -11,10 +11,8 @@ from typing import Any
 
 from app.files.layout import WORKBOOK_TYPE
 from app.files.table import Table, header_of
-from app.report.columns import check_groups
 from app.report.findings import Findings, Wanted
 from app.report.page import add_sheets, page_of
-from app.report.times import check_time_format
 
 HTML = "html"
 WORKBOOK = "report-xlsx"
@@ -53,9 +51,7 @@ def report_request(output: str, groups: Sequence[str], fields: dict[str, str]) -
     """
     time_column, time_format = fields.pop("time_column", None), fields.pop("time_format", None)
     name, model = fields.pop("name", ""), fields.pop("scored_by", "")
-    if time_format is not None:
-        check_time_format(time_format)
-    wanted = Wanted(check_groups(groups), time_column, time_format)
+    wanted = Wanted(groups, time_column, time_format)
     return ReportRequest(wanted, name[:_LONGEST_NAME] or _USUAL_NAME, model[:_LONGEST_NAME] or None, output)
 
 

@@ -15,7 +15,7 @@ from starlette.types import Scope
 from app.errors import DataError, OptionError
 from app.files.layout import WORKBOOK_TYPE, Format, Layout
 from app.files.options import OnBadRow, Quoting, ReadOptions
-from app.http.problems import Problem
+from app.http.problems import Problem, invalid
 from app.http.uploads.file_report import REPORTS, ReportRequest, report_request
 
 FILES_PATH = "/files"
@@ -176,5 +176,4 @@ def _unsupported(detail: str) -> Problem:
 
 
 def _invalid(name: str, message: str) -> Problem:
-    name = name[:200]
-    return Problem(422, "invalid_request", f"{name}: {message}", [{"field": name, "message": message}], _CLOSE)
+    return invalid("invalid_request", name[:200], message, _CLOSE)

@@ -11,7 +11,8 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TypeVar
 from urllib.parse import quote
@@ -20,20 +21,19 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import metrics
 from app.errors import DataError, EngineUnavailableError, OverloadedError, ServiceError
-from app.files.layout import WHOLE_FILES, Format
+from app.files.layout import WHOLE_FILES
 from app.files.reading import Survey, open_table
 from app.files.results import ResultColumns
 from app.files.table import Table, texts_of
-from app.files.writing import Style, encoder_for
+from app.files.writing import Encoder, Style, encoder_for
 from app.http.auth.meter import Meter, meter_of
-from app.http.body import ClientGoneError, respond_and_discard
-from app.http.problems import Problem, problem_of
+from app.http.body import ClientGoneError, disconnected, refuse
+from app.http.problems import Problem
 from app.http.uploads.file_places import Transfers, Turns
 from app.http.uploads.file_report import REPORTS, ReportRequest, report_steps
 from app.http.uploads.file_request import ANSWERS, FileRequest, invalid_file, parse_file_request
 from app.http.uploads.piecewise import BrokenOffError, Piecewise
 from app.http.uploads.spool import SlowClient, TooSlowError, Upload, spool_body
-from app.http.uploads.whole_answer import WholeAnswer
 from app.serving.classifier import Classifier
 from app.serving.versions import FurtherVersions
 from app.settings import Settings
@@ -81,13 +81,8 @@ class FilesEndpoint:
                 await self._answer(scope, upload, send)
             outcome = "done"
         except (Problem, ServiceError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            metrics.REJECTED.labels(problem.code).inc()
             outcome = "refused"
-            if upload.complete:
-                await problem.response()(scope, receive, send)
-            else:
-                await respond_and_discard(problem.response(), scope, upload, send)
+            await refuse(error, scope, upload, send, unread=not upload.complete)
         except ClientGoneError:
             outcome = "abandoned"
         except BrokenOffError as error:
@@ -115,7 +110,7 @@ class FilesEndpoint:
             except OSError as error:
                 logger.exception("no file can be kept")
                 raise OverloadedError("there is no room for files", _RETRY_SECONDS) from error
-            gone = asyncio.create_task(_disconnected(upload))
+            gone = asyncio.create_task(disconnected(upload))
             try:
                 table = await self._open(file, request, gone)
                 if request.report is not None:
@@ -171,9 +166,10 @@ class FilesEndpoint:
         # Rows of a file are not asked for again: they would only push everybody else's out of the cache.
         limited = meter.within(longest_window)
         piecewise = Piecewise(classifier.without_cache(), patience, gone, limited)
-        await send(_start(request.answer, table, columns, classifier.model.reference))
+        named = {"x-model": classifier.model.reference, "x-result-columns": ",".join(columns.names.values())}
+        await send(_head(ANSWERS[request.answer], table, named))
         client = SlowClient(self._settings.file_stall, self._settings.file_transfer, "took")
-        whole = WholeAnswer(encoder, self._settings.file_folder) if request.answer in WHOLE_FILES else None
+        whole = _WholeAnswer(encoder, self._settings.file_folder) if request.answer in WHOLE_FILES else None
 
         async def give(data: bytes) -> None:
             await (_send(send, data, gone, client) if whole is None else asyncio.to_thread(whole.take, data))
@@ -201,6 +197,41 @@ class FilesEndpoint:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class _WholeAnswer:
+    """Takes what an encoder gives, then gives the file that it makes of it, such as a workbook, which is complete only
+    in the end. Blocking; gone when it is closed.
+
+    Args:
+        encoder: makes the file.
+        folder: where it lies meanwhile; None: where the system keeps such files.
+    """
+
+    def __init__(self, encoder: Encoder, folder: Path | None) -> None:
+        self._encoder = encoder
+        self._folder = tempfile.TemporaryDirectory(dir=folder)
+        self._partial = Path(self._folder.name) / "partial"
+        self._file = self._partial.open("wb")
+
+    def take(self, data: bytes) -> None:
+        """Keep a part of what was encoded."""
+        self._file.write(data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The file, when all is there."""
+        self._file.close()
+        out = self._partial.with_name("out")
+        self._encoder.finish(self._partial, out)
+        with out.open("rb") as file:
+            while piece := file.read(_SENT_BYTES):
+                yield piece
+
+    def close(self) -> None:
+        """Leave nothing on the disk."""
+        with suppress(OSError):  # there may be no room for what was not written yet
+            self._file.close()
+        self._folder.cleanup()
+
+
 async def _send(send: Send, data: bytes, gone: asyncio.Task[None], client: SlowClient) -> None:
     """Send a part of the response, waiting within bounds for a client that reads slowly."""
     for start in range(0, len(data), _SENT_BYTES):
@@ -219,10 +250,6 @@ async def _next(steps: Iterator[_Item]) -> _Item | None:
     return await asyncio.to_thread(next, steps, None)
 
 
-def _start(answer: Format, table: Table, columns: ResultColumns, model: str) -> Message:
-    return _head(ANSWERS[answer], table, {"x-model": model, "x-result-columns": ",".join(columns.names.values())})
-
-
 def _head(media_type: str, table: Table, more: Mapping[str, str] = MappingProxyType({})) -> Message:
     headers = {
         "content-type": media_type,
@@ -234,8 +261,3 @@ def _head(media_type: str, table: Table, more: Mapping[str, str] = MappingProxyT
     }
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {"type": "http.response.start", "status": 200, "headers": pairs}
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from app.errors import DeadlineError, EngineUnavailableError, OverloadedError, ServiceError
-from app.files.scorer import refusal
+from app.files.scorer import cut, refusal
 from app.http.auth.meter import Meter, RateLimitedError
 from app.http.body import ClientGoneError
 from app.sentiment import Outcome
@@ -67,15 +67,15 @@ class Piecewise:
             ClientGoneError: nobody waits for them.
             BrokenOffError: the service was full, or its engine away, for too long.
         """
-        outcomes: list[Outcome | None] = [refusal(text) for text in texts]
-        wanted = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        for piece in _pieces(wanted, texts):
+        refused = [refusal(text) for text in texts]
+        wanted = [str(text) for text, error in zip(texts, refused, strict=True) if error is None]
+        found: list[Outcome] = []
+        for piece in cut(wanted, _PIECE_TEXTS, _PIECE_CHARACTERS):
             started = time.monotonic()
-            found = await self._piece([str(texts[index]) for index in piece])
-            await self._give_way(time.monotonic() - started, _PIECE_COST + sum(len(str(texts[i])) for i in piece))
-            for index, outcome in zip(piece, found, strict=True):
-                outcomes[index] = outcome
-        return [outcome for outcome in outcomes if outcome is not None]
+            found += await self._piece(piece)
+            await self._give_way(time.monotonic() - started, _PIECE_COST + sum(map(len, piece)))
+        left = iter(found)
+        return [error or next(left) for error in refused]
 
     async def _piece(self, texts: Sequence[str]) -> list[Outcome]:
         until = time.monotonic() + self._patience
@@ -122,17 +122,3 @@ class Piecewise:
             if not work.done():
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
-
-
-def _pieces(indices: Sequence[int], texts: Sequence[object]) -> Iterator[list[int]]:
-    piece: list[int] = []
-    characters = 0
-    for index in indices:
-        length = len(str(texts[index]))
-        if piece and (len(piece) >= _PIECE_TEXTS or characters + length > _PIECE_CHARACTERS):
-            yield piece
-            piece, characters = [], 0
-        piece.append(index)
-        characters += length
-    if piece:
-        yield piece

@@ -216,12 +216,8 @@ class Generator:
         return GeneratedText(text, target)
 
     def _filled(self, pattern: str) -> str:
-        """A pattern with a random word in each of its places; places may hold places."""
-        while "{" in pattern:
-            before, _, rest = pattern.partition("{")
-            place, _, after = rest.partition("}")
-            pattern = before + self._word(place) + after
-        return pattern
+        """A pattern with random words."""
+        return behaviour.filled(pattern, self._word)
 
     def _word(self, place: str) -> str:
         share, wide = self._wide.get(place, (0.0, ()))

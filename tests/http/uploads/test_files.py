@@ -27,7 +27,6 @@ from app.errors import DeadlineError, OverloadedError
 from app.files import workbook as workbooks
 from app.files.lines import OLD_MARK
 from app.http.body import ClientGoneError
-from app.http.uploads import whole_answer
 from app.http.uploads.file_places import Turns
 from app.http.uploads.files import FilesEndpoint
 from app.report.findings import Findings, Wanted
@@ -475,7 +474,7 @@ async def test_a_disk_that_is_full_before_the_answer_is_there(
             super().__init__(dir=tmp_path)
             (Path(self.name) / "partial").symlink_to("/dev/full")
 
-    monkeypatch.setattr(whole_answer, "TemporaryDirectory", Full)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Full)
     sent: list[Message] = []
     await exchange(FakeClassifier(), [UPLOADED], sent, form=b"csv&output=xlsx")
     assert all(message["more_body"] for message in sent[1:])

@@ -1,4 +1,4 @@
-"""What a training run knows about itself beside its tensors."""
+"""Which stored version a training run became, as its folder says, so that it is not stored twice."""
 
 from __future__ import annotations
 
@@ -10,35 +10,6 @@ from app.errors import CheckpointError
 from app.store import ModelStore, StoredModel
 
 _STORED_FILE = "stored.json"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Figures of one pass over the training split."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-    tokens_per_second: float
-
-
-@dataclass
-class Progress:
-    """Where a run stands; everything beside tensors that a resumed run must know."""
-
-    epoch: int = 0
-    step: int = 0
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best_merit: float = 0.0
-    best_epoch: int = -1
 
 
 @dataclass(frozen=True)

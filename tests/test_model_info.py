@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from app.model_info import set_model_info
-from app.reference import Reference, read_reference
+from app.model_info import Reference, read_reference, set_model_info
 from app.store import METRICS_FILE, ModelStore, StoredModel
 
 ROOT = Path(__file__).parent.parent
