@@ -36,7 +36,6 @@ from app.store import CONFIG_FILE, METRICS_FILE, ModelStore, read_config
 def build_router(
     classifier: Callable[[], Classifier | None],
     settings: Settings,
-    classify: ASGIApp,
     files: ASGIApp,
     further: FurtherVersions,
     switch: ModelSwitch | None = None,
@@ -47,8 +46,7 @@ def build_router(
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: limits and the model store.
-        classify: the ASGI application behind ``POST /classify``.
-        files: the one behind ``POST /files``.
+        files: the ASGI application behind ``POST /files``.
         further: what is loaded beside what the classifier classifies with.
         switch: who can have another model served; None: nobody here.
         page_opened: called when somebody opens the page who may ask.
@@ -58,7 +56,7 @@ def build_router(
     @router.post("/classify", **CLASSIFY)
     async def classify_operation() -> Response:
         """Sentiment of one text or of several."""
-        return Delegated(classify)
+        raise NotImplementedError  # it never comes here: see ``ClassifyLayer``
 
     @router.post(FILES_PATH, **FILES)
     async def files_operation() -> Response:
