@@ -1,8 +1,9 @@
 """``POST /classify``, the operation that everything else is for: from a request's head and body to its answer.
 
 One text that is not in the cache costs no task: its exchange is told when it is computed. Whatever has to be waited for
-longer (several texts, explanations, a canary, a rate limit that Redis counts) is a task. Requests come from the
-protocol, past ASGI (``server.protocol``), and where the server's flow control has to be at work by ASGI (``asgi``).
+longer is a task: several texts, explanations, a canary, a trace that is recorded, a rate limit that Redis counts.
+Requests come from the protocol, past ASGI (``server.protocol``), and by ASGI where the server's flow control has to be
+at work (``asgi``).
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ class ClassifyHandler:
             texts = [text] if text is not None else request.texts or ()
             return partial(self._answerer.count_and_answer, Asked(exchange, request, texts, len(body), served))
         version, canary = self._answerer.version(exchange, request, text, served)
-        if not canary:
+        if not canary and exchange.span is None:
             classifier = exchange.classifier = served if version is None else version.classifier
             started = classifier.start(text)
             if isinstance(started, PendingText):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app import metrics
+from app import metrics, tracing
 from app.errors import ServiceError, TextError
 from app.http.auth.meter import Caller
 from app.http.middleware import SECURITY_HEADERS, RequestRecorder
@@ -108,6 +108,7 @@ class Exchange:
         head: of the request.
         kind: what is asked for, once that is known; see ``RequestRecorder.record``.
         classifier: what answers; None until that is known.
+        span: of its trace, where that is recorded.
         standing: lines of the response's head that say what is left of the rate limit.
         response_complete: whether it is over.
         keep_alive: what uvicorn sets when the server stops; the protocol knows that already.
@@ -130,6 +131,7 @@ class Exchange:
         "keep_alive",
         "kind",
         "response_complete",
+        "span",
         "standing",
     )
 
@@ -142,6 +144,7 @@ class Exchange:
         self.kind = "other"
         self.classifier: Classifier | None = None
         self.standing = b""
+        self.span = tracing.start("POST", head.headers)
         self._started = time.perf_counter()
         self._pending: PendingText | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -184,13 +187,14 @@ class Exchange:
 
     async def _run(self, work: Work) -> None:
         request_id.set(self._id)
-        try:
-            answer = await work()
-        except Exception as error:
-            self.refuse(error)
-        else:
-            if answer is not None:
-                self.answer(answer)
+        with tracing.within(self.span):
+            try:
+                answer = await work()
+            except Exception as error:
+                self.refuse(error)
+            else:
+                if answer is not None:
+                    self.answer(answer)
 
     def set(self) -> None:
         """Uvicorn's event: the client may be gone, and then nobody needs the answer."""
@@ -241,6 +245,14 @@ class Exchange:
     def _over(self, status: int) -> None:
         self.response_complete = True
         metrics.buffered.count(metrics.REQUESTS_IN_FLIGHT, -1)
+        if self.span is None:
+            self._record(status)
+            return
+        with tracing.within(self.span):
+            self._record(status)
+        tracing.end(self.span, CLASSIFY_PATH, "POST", status)
+
+    def _record(self, status: int) -> None:
         seconds = time.perf_counter() - self._started
         names = None if self.classifier is None else self.classifier.named
         self._recorder.record(
