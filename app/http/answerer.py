@@ -13,7 +13,7 @@ from app import metrics
 from app.errors import OverloadedError, ServiceError
 from app.http.answers import BatchAnswer, single_answer
 from app.http.explain import check_bounds, classify_and_explain
-from app.http.http_exchange import Exchange
+from app.http.http_exchange import Exchange, Headers
 from app.http.load_shedding import LoadShedder
 from app.http.problems import Problem
 from app.http.schemas import ClassifyRequest
@@ -69,7 +69,7 @@ class Answerer:
         self._further = further
 
     def version(
-        self, exchange: Exchange, request: ClassifyRequest, text: str, served: Classifier
+        self, headers: Headers, request: ClassifyRequest, text: str, served: Classifier
     ) -> tuple[Version | None, bool]:
         """Which further version answers, and whether it does so as the canary; None: what is served.
 
@@ -80,7 +80,7 @@ class Answerer:
             return self._further.find(request.model, served.model), False
         if self._further.canary is None:
             return None, False
-        version = self._further.divided(exchange.head.headers, text)
+        version = self._further.divided(headers, text)
         return version, version is not None
 
     async def count_and_answer(self, asked: Asked) -> bytes:
@@ -91,7 +91,7 @@ class Answerer:
         """
         exchange = asked.exchange
         await count(exchange, len(asked.texts))
-        version, canary = self.version(exchange, asked.request, asked.texts[0], asked.served)
+        version, canary = self.version(exchange.head.headers, asked.request, asked.texts[0], asked.served)
         return await self.answer(asked, version, canary=canary)
 
     async def answer(self, asked: Asked, version: Version | None, *, canary: bool) -> bytes:

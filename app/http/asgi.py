@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
 from app.http.handler import ClassifyHandler
-from app.http.http_exchange import CLASSIFY_PATH
+from app.http.http_exchange import CLASSIFY_PATH, Exchange
+from app.http.problems import Problem
 from app.http.routing import route_of
 
 
@@ -29,36 +30,34 @@ class ClassifyLayer:
         if scope["type"] != "http" or scope["method"] != "POST" or route_of(scope["path"]) != CLASSIFY_PATH:
             await self._app(scope, receive, send)
             return
-        connection, head = _AsgiConnection(), self._handler.head(scope["headers"])
-        exchange = self._handler.open(connection, head)
+        connection = _AsgiConnection()
+        exchange = self._handler.open(connection, self._handler.head(scope["headers"]))
         try:
-            refused = await self._handler.admit(exchange)
-            body = b"" if refused is not None else await self._read(scope, receive)
-        except ClientGoneError:
-            exchange.leave()
-            return
-        except Exception as error:
-            refused = error
-        if refused is not None:
-            exchange.refuse(refused)
-        else:
-            self._handler.start(exchange, body)
-        try:
+            refused = await self._begin(exchange, scope, receive)
             response = await while_connected(connection.response, receive)
         except ClientGoneError:
-            exchange.leave()
             return
-        except asyncio.CancelledError:
+        finally:
             exchange.leave()
-            raise
         if isinstance(refused, BodyTooLargeError) and refused.unread:
             await respond_and_discard(response, scope, receive, send)
         else:
             await response(scope, receive, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+    async def _begin(self, exchange: Exchange, scope: Scope, receive: Receive) -> Exception | None:
+        """Read a body and start with it; why it is refused, if it is."""
         limits = self._handler.settings
-        return await read_json_body(scope, receive, limits.max_body, compressed=limits.compressed_bodies)
+        refused = await self._handler.admit(exchange)
+        if refused is None:
+            try:
+                body = await read_json_body(scope, receive, limits.max_body, compressed=limits.compressed_bodies)
+            except Problem as problem:
+                refused = problem
+            else:
+                self._handler.start(exchange, body)
+                return None
+        exchange.refuse(refused)
+        return refused
 
 
 class _AsgiConnection:

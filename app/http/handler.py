@@ -84,12 +84,12 @@ class ClassifyHandler:
     ) -> None:
         self.load_shedder = LoadShedder(classifier, settings)
         self.settings = settings
+        self.max_plain = min(MAX_BODY, settings.max_body)
         self._classifier = classifier
         self._recorder = recorder
         self._access = access
         self._origins = origins
         self._answerer = Answerer(settings, self.load_shedder, explanations, further or FurtherVersions())
-        self.max_plain = min(MAX_BODY, settings.max_body)
         self._deadlines = Deadlines(settings.timeout)
 
     @property
@@ -168,7 +168,7 @@ class ClassifyHandler:
         if text is None or request.explain is not None:
             texts = [text] if text is not None else request.texts or ()
             return partial(self._answerer.count_and_answer, Asked(exchange, request, texts, len(body), served))
-        version, canary = self._answerer.version(exchange, request, text, served)
+        version, canary = self._answerer.version(exchange.head.headers, request, text, served)
         if not canary and exchange.span is None:
             classifier = exchange.classifier = served if version is None else version.classifier
             started = classifier.start(text)

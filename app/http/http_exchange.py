@@ -198,13 +198,17 @@ class Exchange:
 
     def set(self) -> None:
         """Uvicorn's event: the client may be gone, and then nobody needs the answer."""
-        if self.disconnected and not self.response_complete:
+        if self.disconnected:
             self.leave()
 
     def leave(self) -> None:
-        """Nobody waits any more."""
-        if self._task is not None:
-            self._task.cancel()
+        """Nobody waits for the response any more, if there is none yet."""
+        if self.response_complete:
+            return
+        # Kept, a cancelled task would be garbage in a cycle: its error knows its frames, and these know the exchange.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
         if (pending := self._give_up()) is not None:
             pending.batch.ticket.remove_done_callback(self.complete)
             assert self.classifier is not None  # noqa: S101 - it has the text

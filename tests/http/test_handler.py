@@ -232,6 +232,26 @@ async def test_a_client_that_leaves_while_sending_is_forgotten() -> None:
     assert not classifier.timeouts
 
 
+async def test_a_request_that_is_given_up_while_it_is_sent_is_counted() -> None:
+    """By a server that ends; nothing is in flight any more."""
+    before = sample("sentiment_requests_in_flight")
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    request = asyncio.create_task(application(FakeClassifier())(dict(SCOPE), receive, send))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    await asyncio.sleep(0)
+    assert sample("sentiment_requests_in_flight") == before
+
+
 async def test_a_slow_answer_reaches_a_client_that_stays() -> None:
     """Watching for a disconnection neither loses the answer nor leaves its watcher behind."""
     gate = asyncio.Event()

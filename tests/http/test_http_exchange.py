@@ -204,8 +204,11 @@ def kept() -> Iterator[Callable[[type], int]]:
         gc.enable()
 
 
+@pytest.mark.parametrize("body", [BODY, b'{"texts": ["a good film", "a bad film"]}'], ids=["one text", "several"])
 @pytest.mark.parametrize("end", ["answered", "left", "reset"])
-async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[type], int], end: str) -> None:
+async def test_a_request_that_is_over_is_gone(
+    setting: Setting, kept: Callable[[type], int], end: str, body: bytes
+) -> None:
     """Garbage is looked for seldom, so neither the request nor its connection may need that."""
     before = kept(Exchange), kept(ServiceProtocol)
     loop, config = asyncio.get_running_loop(), uvicorn.Config(never, log_config=None)
@@ -216,7 +219,7 @@ async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[
     )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(wire.request(body=BODY))
+        writer.write(wire.request(body=body))
         await until(lambda: bool(setting.engine.waiting))
         assert kept(Exchange) == before[0] + 1
         if end != "left":
