@@ -292,7 +292,7 @@ def run_server(app: FastAPI, settings: Settings, listener: int, pulse: int | Non
     """Serve an application on an inherited socket until SIGTERM or ``RETIRE_SIGNAL``, then drain."""
     protocol = partial(
         ServiceProtocol,
-        fast_path=app.state.fast_path,
+        handler=app.state.handler,
         limits=_connection_limits(settings),
         root_path=settings.root_path,
     )
@@ -310,7 +310,7 @@ def run_server(app: FastAPI, settings: Settings, listener: int, pulse: int | Non
         backlog=2048,
     )
     retired = (lambda: None) if pulse is None else partial(say_retired, pulse)
-    server = DrainingServer(config, lambda: app.state.fast_path.draining, retired)
+    server = DrainingServer(config, lambda: app.state.handler.draining, retired)
     signal.signal(RETIRE_SIGNAL, lambda *_: server.retire())
     # Not uvicorn's ``fd``, which takes every socket for a Unix one and so leaves Nagle's algorithm on.
     server.run(sockets=[socket.socket(fileno=listener)])

@@ -82,6 +82,9 @@ class FakeClassifier(Classifier):
         if isinstance(self.error, OverloadedError):
             raise self.error
 
+    def start(self, text: str) -> None:
+        """Only ``classify`` can tell."""
+
     async def classify(
         self, texts: Sequence[str], *, timeout: float | None = None, early: Listener | None = None
     ) -> list[Outcome]:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace.sampling import Decision
 
 from app import tracing
 from tests.service import Service, serving
@@ -66,10 +67,12 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def service(tiny_store: Path, collector: Collector) -> Iterator[Service]:
-    """One worker and an engine that export to the collector."""
+    """One worker and an engine that export to the collector what callers record."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        patch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+        patch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
         with serving(tiny_store, workers="1", log_level="debug", log_format="json") as running:
             yield running
 
@@ -109,6 +112,30 @@ def test_several_texts_share_their_spans(service: Service, collector: Collector,
     assert not any("secret" in str(span) for span in collector.spans)
 
 
+def test_a_refusal_is_traced_too(service: Service, collector: Collector) -> None:
+    """With its status."""
+    trace = "3" * 32
+    headers = {"traceparent": f"00-{trace}-{PARENT}-01"}
+    assert httpx.post(f"{service.url}/classify", content=b"{", headers=headers).status_code == 422
+    span = collector.of_trace(trace, 1)["POST /classify"]
+    assert {item.key: item.value.int_value for item in span.attributes}["http.response.status_code"] == 422
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_what_is_not_sampled_leaves_nothing(service: Service, collector: Collector, number: int) -> None:
+    """Not a span of its own for the cache or the forward pass either, whether the caller or the sampler decides."""
+    texts = [f"an unseen film {number} {word}" for word in range(number)]
+    body = {"texts": texts} if number > 1 else {"text": texts[0]}
+    for headers in ({}, {"traceparent": f"00-{'4' * 32}-{PARENT}-00"}):
+        httpx.post(f"{service.url}/classify", json=body, headers=headers).raise_for_status()
+    last = f"{number + 5_000:032}"
+    classify(service, last, f"a film that is seen {number}")
+    collector.of_trace(last, 5)  # what came before it would be here too
+    begun = [span for span in collector.spans if not span.parent_span_id]
+    assert not begun
+    assert not any(span.trace_id.hex() == "4" * 32 for span in collector.spans)
+
+
 def test_log_lines_name_the_trace(service: Service) -> None:
     """A request's log line carries its own id, that of its trace, and the model's version."""
     trace = "2" * 32
@@ -145,10 +172,49 @@ def test_the_standard_variables_decide(
     assert tracing.asked_for() == asked
 
 
+@pytest.mark.parametrize(
+    ("sampler", "ratio", "flags", "recorded"),
+    [
+        ("parentbased_traceidratio", "0", None, False),
+        ("parentbased_traceidratio", "0", "00", False),
+        ("parentbased_traceidratio", "0", "01", True),
+        ("parentbased_traceidratio", "1", None, True),
+        ("parentbased_traceidratio", "1", "00", False),
+        ("traceidratio", "0", "01", False),
+        ("always_on", "", "00", True),
+        ("always_off", "", "01", False),
+    ],
+)
+def test_the_sampler_decides(
+    monkeypatch: pytest.MonkeyPatch, sampler: str, ratio: str, flags: str | None, recorded: bool
+) -> None:
+    """The one that the standard variables name, with the caller's decision before it."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", ratio)
+    headers = [] if flags is None else [(b"traceparent", f"00-{TRACE}-{PARENT}-{flags}".encode())]
+    span = tracing.RequestTracer("test").start("POST", headers)
+    assert (span is not None) == recorded
+    if span is not None and flags is not None:
+        assert f"{span.get_span_context().trace_id:032x}" == TRACE
+
+
+def test_a_share_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the traces that begin here, by their ids, so that every service would choose the same ones."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+    tracer = tracing.RequestTracer("test")
+    spans = [span for _ in range(400) if (span := tracer.start("POST", [(b"traceparent", b"odd")])) is not None]
+    assert 40 < len(spans) < 160
+    traces = [span.get_span_context().trace_id for span in spans]
+    assert len(set(traces)) == len(traces)
+    asked = tracer.provider.sampler.should_sample
+    assert {asked(None, trace, "").decision for trace in traces} == {Decision.RECORD_AND_SAMPLE}
+
+
 def test_off_nothing_is_recorded() -> None:
     """Without configuration every call is a no-op."""
-    assert not tracing.enabled()
-    with tracing.request_span("GET", []) as span, tracing.span("cache", 1):
-        assert span is None
+    assert tracing.start("GET", []) is None
+    with tracing.within(None), tracing.span("cache", 1):
+        assert not tracing.recorded()
     tracing.past_span("queue", 0, 1, 1)
     tracing.shut_down()

@@ -13,15 +13,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import SentimentError, ServiceError
 from app.http.admin import ModelSwitch
-from app.http.fast_path import FastPath
+from app.http.asgi import ClassifyLayer
 from app.http.feedback import FEEDBACK_PATH
-from app.http.handler import CLASSIFY_PATH, ClassifyEndpoint
+from app.http.handler import ClassifyHandler
 from app.http.headers import BrowserHeaders
-from app.http.load_shedding import LoadShedder
 from app.http.middleware import RequestMiddleware, RequestRecorder
 from app.http.openapi.document import document_of
 from app.http.openapi.texts import DESCRIPTION, TAGS, TITLE
@@ -84,15 +82,15 @@ def build_application(
             ServiceError: _service_error,
         },
     )
-    recorder, load_shedder = RequestRecorder(), LoadShedder(CLASSIFY_PATH, classifier, settings)
+    recorder = RequestRecorder()
     access = _access(settings, counters)
     cors = None if settings.cors_origins is None else cors_options(settings.cors_origins, settings.canary_header)
     origins = None if cors is None else OriginHeaders(cors)
     further = further or FurtherVersions()
-    app.state.fast_path = FastPath(classifier, recorder, settings, load_shedder, access, origins, further)
-    endpoint = ClassifyEndpoint(classifier, settings, explanations, load_shedder, further)
+    handler = ClassifyHandler(classifier, recorder, settings, explanations, access, origins, further)
+    app.state.handler = handler
     files = FilesEndpoint(classifier, settings, further)
-    router = build_router(classifier, settings, endpoint, files, further, switch, _warmer(explanations))
+    router = build_router(classifier, settings, files, further, switch, _warmer(explanations))
     app.state.inference_routes = _posts_of(router)
     app.include_router(router)
     if app.openapi_url:
@@ -102,9 +100,9 @@ def build_application(
         app.add_route(settings.root_path, _to_page, include_in_schema=False)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BrowserHeaders)
-    app.add_middleware(_ShortCut, path=CLASSIFY_PATH, endpoint=endpoint)
     _add_access(app, cors, access)
     app.add_middleware(RequestMiddleware, recorder=recorder)
+    app.add_middleware(ClassifyLayer, handler=handler)
     app.openapi = lambda: document_of(app, settings)  # type: ignore[method-assign]
     return app
 
@@ -150,22 +148,6 @@ def _add_access(app: FastAPI, cors: dict[str, Any] | None, access: Access | None
         app.add_middleware(Guard, access=access)
     if cors is not None:
         app.add_middleware(CORSMiddleware, **cors)
-
-
-class _ShortCut:
-    """Takes the one hot operation past routing and dependency machinery, which would cost more than its cache hits."""
-
-    def __init__(self, app: ASGIApp, path: str, endpoint: ASGIApp) -> None:
-        self._app = app
-        self._path = path
-        self._endpoint = endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == self._path and scope["method"] == "POST":
-            scope["template"] = self._path
-            await self._endpoint(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 async def _to_page(request: Request) -> Response:

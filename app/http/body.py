@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -157,6 +157,17 @@ def _check_headers(scope: Scope, limit: int, types: Sequence[bytes], *, compress
                 raise _unsupported_encoding(compressed=compressed)
             coding = given
     return coding
+
+
+def check_types(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse a body that is said to be something else than JSON.
+
+    Raises:
+        Problem: 415.
+    """
+    for name, value in headers:
+        if name == b"content-type" and value != b"application/json":
+            _check_type(value, _JSON_TYPES)
 
 
 def _check_type(value: bytes, types: Sequence[bytes]) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from pydantic import BaseModel, Field
-from starlette.responses import Response
 
 from app.errors import ExplainerUnavailableError, ServiceError
-from app.http.problems import invalid, problem_of
+from app.http.problems import invalid
 from app.sentiment import ExplanationKind, Outcome, Prediction
 from app.serving.classifier import Classifier
 from app.serving.explanations import ExplanationRequest, Explanations
 from app.settings import Settings
-from app.store import StoredModel
 
 
 class Part(BaseModel):
@@ -167,40 +165,3 @@ async def classify_and_explain(
         if failed is not None:
             outcomes[index] = failed
     return outcomes, found
-
-
-def explained_answer(
-    model: StoredModel,
-    outcomes: Sequence[Outcome],
-    entries: Sequence[dict[str, Any]],
-    explanations: Sequence[orjson.Fragment | None],
-    *,
-    single: bool,
-) -> Response:
-    """The response to a request with ``explain``.
-
-    Args:
-        model: what answers.
-        outcomes: of the texts.
-        entries: the same as the plain answer has them.
-        explanations: of the texts, None where there is none.
-        single: whether the request had ``text`` instead of ``texts``.
-
-    Raises:
-        Problem: the only text has no prediction.
-        ServiceError: none of several texts has one, all for the same reason.
-    """
-    for entry, explanation in zip(entries, explanations, strict=True):
-        if explanation is not None:
-            entry["explanation"] = explanation
-    identity = {"model": model.name, "version": model.version}
-    first = outcomes[0]
-    if single:
-        if not isinstance(first, Prediction):
-            raise problem_of(first)
-        document = {**entries[0], **identity}
-    elif isinstance(first, ServiceError) and all(type(outcome) is type(first) for outcome in outcomes):
-        raise first
-    else:
-        document = {**identity, "results": entries}
-    return Response(orjson.dumps(document), media_type="application/json")

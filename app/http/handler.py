@@ -1,255 +1,186 @@
-"""``POST /classify``, the operation that everything else is for. A plain ASGI application: nothing stands between the
-server and the classifier but reading, checking and writing JSON."""
+"""``POST /classify``, the operation that everything else is for: from a request's head and body to its answer.
+
+One text that is not in the cache costs no task: its exchange is told when it is computed. Whatever has to be waited for
+longer is a task: several texts, explanations, a canary, a trace that is recorded, a rate limit that Redis counts.
+Requests come from the protocol, past ASGI (``server.protocol``), and by ASGI where the server's flow control has to be
+at work (``asgi``).
+"""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Sequence
-from http import HTTPStatus
-from typing import Any
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
-import orjson
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
-from app import metrics
-from app.errors import EngineUnavailableError, OverloadedError, ServiceError
-from app.http.auth.meter import meter_of
-from app.http.body import BodyTooLargeError, ClientGoneError, read_json_body, respond_and_discard, while_connected
-from app.http.explain import check_bounds, classify_and_explain, explained_answer
+from app.errors import EngineUnavailableError
+from app.http.answerer import Answerer, Asked, count
+from app.http.answers import single_answer
+from app.http.body import check_types
 from app.http.headers import timeout_of
+from app.http.http_exchange import CLASSIFY_PATH, Connection, Deadlines, Exchange, Head, Headers, Work
 from app.http.json_body import parse_request
 from app.http.load_shedding import LoadShedder
-from app.http.problems import Problem, entry_of, problem_of
-from app.http.schemas import ClassifyRequest
-from app.sentiment import Outcome, Prediction
+from app.http.middleware import RequestRecorder
+from app.http.origins import OriginHeaders, at_once
+from app.http.problems import Problem
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
-from app.serving.versions import FurtherVersions, Version
+from app.serving.pending import PendingText
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
-from app.store import StoredModel
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from app.http.auth.guard import Access
 
-CLASSIFY_PATH = "/classify"
-_LEAST_SECONDS = 0.001
+_URL = CLASSIFY_PATH.encode()
+MAX_BODY = 65_536
+"""Longest body, in bytes, that comes past ASGI; beyond it uvicorn's flow control has to be at work."""
+
+_STREAMED = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
+"""Headers of requests whose body may be longer than they say, or not come at all."""
 
 
-class ClassifyEndpoint:
-    """Answers ``POST /classify``.
+def plain_length(method: bytes, url: bytes, headers: Headers) -> int | None:
+    """Length of the body of a ``POST /classify`` that is sent plainly; None for every other request."""
+    if url != _URL or method != b"POST":
+        return None
+    length = 0
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value) if len(value) < 18 else sys.maxsize
+        elif name in _STREAMED:
+            return None
+    return length
+
+
+class ClassifyHandler:
+    """Answers ``POST /classify`` on all connections of a process.
 
     Args:
         classifier: gives the classifier, or None while there is none.
+        recorder: shared with the middleware.
         settings: limits.
         explanations: gives what explains, or None while there is none.
-        load_shedder: is told what is refused; None makes one that nobody asks.
-        further: what is loaded beside what the classifier classifies with; None: nothing.
+        access: decides who may call; None for everybody.
+        origins: know what is said to pages of other origins; None for nothing.
+        further: what is loaded beside what the classifier classifies with; None for nothing.
+
+    Attributes:
+        load_shedder: says what is refused unread.
+        settings: limits.
+        max_plain: longest body, in bytes, of what comes past ASGI.
     """
 
     def __init__(
         self,
         classifier: Callable[[], Classifier | None],
+        recorder: RequestRecorder,
         settings: Settings,
         explanations: Callable[[], Explanations | None] = lambda: None,
-        load_shedder: LoadShedder | None = None,
+        access: Access | None = None,
+        origins: OriginHeaders | None = None,
         further: FurtherVersions | None = None,
     ) -> None:
+        self.load_shedder = LoadShedder(classifier, settings)
+        self.settings = settings
+        self.max_plain = min(MAX_BODY, settings.max_body)
         self._classifier = classifier
-        self._load_shedder = load_shedder or LoadShedder(CLASSIFY_PATH, classifier, settings)
-        self._explanations = explanations
-        self._further = further or FurtherVersions()
-        self._settings = settings
+        self._recorder = recorder
+        self._access = access
+        self._origins = origins
+        self._answerer = Answerer(settings, self.load_shedder, explanations, further or FurtherVersions())
+        self._deadlines = Deadlines(settings.timeout)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            response = await self._respond(scope, receive)
-        except Problem as problem:
-            metrics.REJECTED.labels(problem.code).inc()
-            response = problem.response()
-            if isinstance(problem, BodyTooLargeError) and problem.unread:
-                await respond_and_discard(response, scope, receive, send)
-                return
-        except ServiceError as error:
-            metrics.REJECTED.labels(error.code).inc()
-            response = problem_of(error).response()
-        except ClientGoneError as gone:
-            response = gone.response()
-        await response(scope, receive, send)
-
-    async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        timeout = timeout_of(scope["headers"])
-        limits = self._settings
-        body = await read_json_body(scope, receive, limits.max_body, compressed=limits.compressed_bodies)
-        request = parse_request(body, self._settings.max_texts)
+    @property
+    def draining(self) -> bool:
+        """Whether clients should be told to connect anew, because the end is near."""
         classifier = self._classifier()
-        if classifier is None:
-            raise EngineUnavailableError("the service is starting", retry_after=1.0)
-        texts = request.texts if request.texts is not None else [request.text or ""]
-        scope["kind"] = "explanation" if request.explain is not None else "text" if request.texts is None else "texts"
-        await meter_of(scope).request(len(texts))
-        if request.model is not None:
-            found = self._further.find(request.model, classifier.model)
-            if found is not None:
-                return await self._ask(found, request, texts, scope, timeout, receive)
-        elif self._further.canary is not None:
-            answered, timeout = await self._divide(request, texts, scope, timeout, receive)
-            if answered is not None:
-                return answered
-        if request.explain is not None:
-            return await self._explain(request, texts, classifier, self._explanations(), timeout, receive)
-        full = self._load_shedder.full(len(body), texts)
-        answer = _BatchAnswer(classifier.model, len(texts), foreign=request.foreign)
-        try:
-            work = classifier.classify(texts, timeout=timeout, early=answer.add)
-            outcomes = await while_connected(work, receive)
-        except OverloadedError:
-            self._load_shedder.refused(len(body))
-            raise
-        if full:
-            self._load_shedder.answered(len(body))
-        return self._answered(request, outcomes, answer, classifier)
+        return classifier is not None and classifier.draining
 
-    async def _ask(
-        self,
-        version: Version,
-        request: ClassifyRequest,
-        texts: Sequence[str],
-        scope: Scope,
-        timeout: float | None,
-        receive: Receive,
-        *,
-        canary: bool = False,
-    ) -> Response:
-        """Have another version answer than the one that is served; of a canary every failure is one of the request."""
-        classifier = version.classifier
-        scope["answered_by"] = classifier.named
-        with version:
-            if request.explain is not None:
-                return await self._explain(request, texts, classifier, version.explanations, timeout, receive)
-            answer = _BatchAnswer(classifier.model, len(texts), foreign=request.foreign)
-            work = classifier.classify(texts, timeout=timeout, early=answer.add)
-            outcomes = await while_connected(work, receive)
-        return self._answered(request, outcomes, answer, classifier, canary=canary)
-
-    async def _divide(
-        self, request: ClassifyRequest, texts: Sequence[str], scope: Scope, timeout: float | None, receive: Receive
-    ) -> tuple[Response | None, float | None]:
-        """The canary's answer, where the request is of its share, and it has one in half of the time; else None, and
-        how long what is served may take.
-        """
-        version = self._further.divided(scope["headers"], texts[0])
-        if version is None:
-            return None, timeout
-        seconds, started = min(timeout or self._settings.timeout, self._settings.timeout), time.monotonic()
+    def head(self, headers: Headers) -> Head:
+        """What the head of a request says, and whether the request is refused for it."""
+        head = Head(headers, self.settings.timeout)
+        if self._origins is not None:
+            head.lines = self._origins.lines(next((value for name, value in headers if name == b"origin"), None))
         try:
-            asked = self._ask(version, request, texts, scope, seconds / 2, receive, canary=True)
-            answered = await version.unless_away(asked)
-        except ClientGoneError:
-            raise
+            if self._access is not None:
+                head.caller = self._access.caller(CLASSIFY_PATH, "POST", headers)
+            head.timeout = min(timeout_of(headers) or head.timeout, head.timeout)
+            check_types(headers)
+        except Problem as problem:
+            head.problem = problem
+        return head
+
+    def open(self, connection: Connection, head: Head) -> Exchange:
+        """A request has come, which is to be handed to ``handle`` once."""
+        return Exchange(self._recorder, self._deadlines, connection, head)
+
+    def handle(self, exchange: Exchange, body: bytes) -> None:
+        """Answer a request, or start it, when all of it is here."""
+        caller = exchange.head.caller
+        if caller is None or caller.meter is None:
+            self._start_or_refuse(exchange, body, exchange.head.problem)
+        elif caller.waits:
+            exchange.run(partial(self._admit_and_start, exchange, body))
+        else:
+            self._start_or_refuse(exchange, body, at_once(self.admit(exchange)))
+
+    async def admit(self, exchange: Exchange) -> Exception | None:
+        """Count a request against the rate limit of its key; why it is refused, if it is."""
+        try:
+            await count(exchange)
         except Exception as error:
-            if isinstance(error, Problem) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise  # the text is at fault
-            if not isinstance(error, Problem | ServiceError):
-                logger.exception("the canary failed")
-            metrics.CANARY_REQUESTS.labels("fallback").inc()
-            del scope["answered_by"]
-            return None, max(_LEAST_SECONDS, seconds - (time.monotonic() - started))
-        metrics.CANARY_REQUESTS.labels("answered").inc()
-        return answered, None
+            return error
+        return exchange.head.problem
 
-    @staticmethod
-    def _answered(
-        request: ClassifyRequest,
-        outcomes: Sequence[Outcome],
-        answer: _BatchAnswer,
-        classifier: Classifier,
-        *,
-        canary: bool = False,
-    ) -> Response:
-        if canary and (failed := next((it for it in outcomes if isinstance(it, ServiceError)), None)) is not None:
-            raise failed
-        if request.texts is None:
-            single = single_answer(outcomes[0], classifier, foreign=request.foreign)
-            return Response(single, media_type="application/json")
-        first = outcomes[0]
-        if isinstance(first, ServiceError) and all(type(outcome) is type(first) for outcome in outcomes):
-            raise first
-        return Response(answer.render(outcomes), media_type="application/json")
+    async def _admit_and_start(self, exchange: Exchange, body: bytes) -> None:
+        self._start_or_refuse(exchange, body, await self.admit(exchange))
 
-    async def _explain(
-        self,
-        request: ClassifyRequest,
-        texts: Sequence[str],
-        classifier: Classifier,
-        explanations: Explanations | None,
-        timeout: float | None,
-        receive: Receive,
-    ) -> Response:
-        check_bounds(texts, "text" if request.texts is None else "texts", self._settings)
-        seconds = min(timeout or self._settings.timeout, self._settings.timeout)
-        kinds = list(dict.fromkeys(request.explain or ()))
-        work = classify_and_explain(classifier, explanations, texts, kinds, seconds, request.aspects or ())
-        outcomes, found = await while_connected(work, receive)
-        entries = [_entry(outcome, classifier.model.config.labels, foreign=request.foreign) for outcome in outcomes]
-        return explained_answer(classifier.model, outcomes, entries, found, single=request.texts is None)
+    def _start_or_refuse(self, exchange: Exchange, body: bytes, refused: Exception | None) -> None:
+        if refused is None:
+            self.start(exchange, body)
+        else:
+            exchange.refuse(refused)
 
+    def start(self, exchange: Exchange, body: bytes) -> None:
+        """Answer a request that is admitted, or start it."""
+        try:
+            work = self._start(exchange, body)
+        except Exception as error:
+            exchange.refuse(error)
+        else:
+            if work is not None:
+                exchange.run(work)
 
-class _BatchAnswer:
-    """The answer to a request with several texts, written as they are done: the last is not to wait for the others.
+    def _start(self, exchange: Exchange, body: bytes) -> Work | None:
+        """Answer one text, or wait for it, where that needs no task; else what there is to do.
 
-    Args:
-        model: what classifies them.
-        texts: how many.
-        foreign: see ``ClassifyRequest.foreign``.
-    """
-
-    def __init__(self, model: StoredModel, texts: int, *, foreign: bool) -> None:
-        self._model = model
-        self._foreign = foreign
-        self._entries: list[orjson.Fragment | None] = [None] * texts
-
-    def add(self, found: Sequence[tuple[int, Outcome]]) -> None:
-        """Write the entries of some texts, whose places are given."""
-        labels = self._model.config.labels
-        for index, outcome in found:
-            entry = _entry(outcome, labels, foreign=self._foreign)
-            self._entries[index] = orjson.Fragment(orjson.dumps(entry))
-
-    def render(self, outcomes: Sequence[Outcome]) -> bytes:
-        """The JSON, with the entries of all texts."""
-        self.add([(index, outcome) for index, outcome in enumerate(outcomes) if self._entries[index] is None])
-        model = self._model
-        return orjson.dumps({"model": model.name, "version": model.version, "results": self._entries})
+        Raises:
+            Problem, ServiceError: why there is no answer.
+        """
+        request = parse_request(body, self.settings.max_texts)
+        served = self._classifier()
+        if served is None:
+            raise EngineUnavailableError("the service is starting", retry_after=1.0)
+        text = request.text
+        exchange.kind = "explanation" if request.explain is not None else "texts" if text is None else "text"
+        if text is None or request.explain is not None:
+            texts = [text] if text is not None else request.texts or ()
+            return partial(self._answerer.count_and_answer, Asked(exchange, request, texts, len(body), served))
+        version, canary = self._answerer.version(exchange.head.headers, request, text, served)
+        if not canary and exchange.span is None:
+            classifier = exchange.classifier = served if version is None else version.classifier
+            started = classifier.start(text)
+            if isinstance(started, PendingText):
+                exchange.wait(started, partial(_finish, classifier, request.foreign))
+                return None
+            if started is not None:
+                exchange.answer(single_answer(started, classifier.model, foreign=request.foreign))
+                return None
+        asked = Asked(exchange, request, [text], len(body), served)
+        return partial(self._answerer.answer, asked, version, canary=canary)
 
 
-def single_answer(outcome: Outcome, classifier: Classifier, *, foreign: bool = False) -> bytes:
-    """The JSON that answers a request with one text.
-
-    Raises:
-        Problem: the text has no prediction.
-    """
-    if not isinstance(outcome, Prediction):
-        raise problem_of(outcome)
-    model = classifier.model
-    entry = _entry(outcome, model.config.labels, foreign=foreign)
-    entry["model"], entry["version"] = model.name, model.version
-    return orjson.dumps(entry)
-
-
-def _entry(outcome: Outcome, labels: Sequence[str], *, foreign: bool) -> dict[str, Any]:
-    if not isinstance(outcome, Prediction):
-        return entry_of(outcome)
-    label, score = outcome.best(labels)
-    entry: dict[str, Any] = {
-        "label": label,
-        "score": score,
-        "scores": dict(zip(labels, outcome.probabilities, strict=True)),
-        "tokens": outcome.tokens,
-        "truncated": outcome.truncated,
-        "cached": outcome.cached,
-    }
-    if outcome.rating is not None:
-        entry["rating"] = outcome.rating
-    entry["unknown"], entry["judgement"] = outcome.unknown, "unreadable" if foreign else outcome.judgement
-    return entry
+def _finish(classifier: Classifier, foreign: bool, pending: PendingText) -> bytes:
+    return single_answer(classifier.finish(pending), classifier.model, foreign=foreign)

@@ -24,8 +24,6 @@ MIN_BEGINNING = 1_024
 
 _LOOKED_AT = 16_384
 """Most bytes of it that are looked at."""
-_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
-"""Headers of requests whose body may be longer than they say, or not come at all."""
 _WORTH_READING = 0.05
 """Requests are read although there is no room for them where more than this share is answered all the same."""
 _READ_EVERY = 16
@@ -52,16 +50,14 @@ class _Size:
 
 
 class LoadShedder:
-    """What an operation refuses unread.
+    """What ``POST /classify`` refuses unread.
 
     Args:
-        path: of the operation, a POST.
         classifier: gives the classifier, or None while there is none.
         settings: limits.
     """
 
-    def __init__(self, path: str, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
-        self._url = path.encode()
+    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
         self._classifier = classifier
         self._max_body = settings.max_body
         # Who may call is asked in a layer of the application, before anything is said about the service. And of a
@@ -72,24 +68,16 @@ class LoadShedder:
         self._sizes: dict[int, _Size] = {}
         self._promised_texts = self._promised_tokens = 0
 
-    def suspects(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
-        """The length of the body where requests like the one with this head were refused, and it is to be judged by
-        the beginning of its body; 0 where it has to be read."""
-        if not self._sizes or url != self._url or method != b"POST" or self._closed:
-            return 0
-        length = 0
-        for name, value in headers:
-            if name in _SPECIAL:
-                return 0
-            if name == b"content-length" and value.isdigit() and len(value) < 18:
-                length = int(value)
-        return length if MIN_BODY <= length <= self._max_body and length.bit_length() in self._sizes else 0
+    def suspects(self, length: int) -> bool:
+        """Whether bodies of about this length were refused, so that this one is to be judged by its beginning."""
+        known = bool(self._sizes) and not self._closed and length.bit_length() in self._sizes
+        return known and MIN_BODY <= length <= self._max_body
 
     def refusal(self, length: int, beginning: bytes) -> ServiceError | None:
         """Why a request is refused; None where it has to be read to say.
 
         Args:
-            length: of its body, as ``suspects`` said.
+            length: of its body, which ``suspects`` suspects.
             beginning: of its body.
         """
         size, classifier = self._sizes.get(length.bit_length()), self._classifier()

@@ -140,7 +140,8 @@ class RequestMiddleware:
             await send(message)
 
         metrics.REQUESTS_IN_FLIGHT.inc()
-        with tracing.request_span(scope["method"], scope["headers"]) as span:
+        span = tracing.start(scope["method"], scope["headers"])
+        with tracing.within(span):
             try:
                 # No path has line ends and the like: to a router's pattern they can be the end of another path.
                 app = self._app if scope["path"].isprintable() else _unprintable
@@ -157,7 +158,7 @@ class RequestMiddleware:
                 method = scope["method"]
                 self._recorder.record(template, method, status or 499, seconds, current, kind=kind, names=names)
                 if span is not None:
-                    tracing.describe(span, template, scope["method"], status or 499)
+                    tracing.end(span, template, scope["method"], status or 499)
                 request_id.reset(token)
 
 

@@ -11,13 +11,14 @@ import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
 from app.errors import CheckpointError, EngineUnavailableError
 from app.http.admin import ModelSwitch, add_admin_routes
 from app.http.compat.routes import add_compat_routes
 from app.http.feedback import FEEDBACK_PATH, FeedbackEndpoint, takes_feedback
+from app.http.http_exchange import CLASSIFY_PATH
 from app.http.openapi.file_texts import FILE_COLUMNS, FILES
 from app.http.openapi.texts import CLASSIFY, FEEDBACK, LIVE, METRICS, MODELS, READY
 from app.http.page.routes import PAGE_HEADER, build_page_router
@@ -35,7 +36,6 @@ from app.store import CONFIG_FILE, METRICS_FILE, ModelConfig, ModelStore, read_c
 def build_router(
     classifier: Callable[[], Classifier | None],
     settings: Settings,
-    classify: ASGIApp,
     files: ASGIApp,
     further: FurtherVersions,
     switch: ModelSwitch | None = None,
@@ -46,15 +46,15 @@ def build_router(
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: limits and the model store.
-        classify: the ASGI application behind ``POST /classify``.
-        files: the one behind ``POST /files``.
+        files: the ASGI application behind ``POST /files``.
         further: what is loaded beside what the classifier classifies with.
         switch: who can have another model served; None: nobody here.
         page_opened: called when somebody opens the page who may ask.
     """
     router = APIRouter()
 
-    delegate(router, ["POST"], "/classify", classify, **CLASSIFY)
+    # For the document and the scopes: requests are answered before they come to a route, see ``ClassifyLayer``.
+    delegate(router, ["POST"], CLASSIFY_PATH, _unreachable, **CLASSIFY)
     delegate(router, ["POST"], FILES_PATH, files, **FILES)
     delegate(router, ["POST"], COLUMNS_PATH, FileColumnsEndpoint(settings), **FILE_COLUMNS)
     delegate(router, ["POST"], FEEDBACK_PATH, FeedbackEndpoint(classifier, settings), **FEEDBACK)
@@ -156,3 +156,7 @@ def _test_accuracy(path: Path) -> float | None:
         return float(orjson.loads(path.read_bytes())["test"]["accuracy"])
     except (OSError, ValueError, TypeError, LookupError):
         return None
+
+
+async def _unreachable(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotImplementedError

@@ -236,7 +236,7 @@ class Classifier:
         try:
             await self._dispatcher.dispatch(request)
             await wait_for_all([batch.ticket for batch in request.batches], deadline)
-            if tracing.enabled():
+            if tracing.recorded():
                 trace_request(request, started)
             request.fill_in()
         finally:

@@ -17,8 +17,8 @@ from app.errors import (
     NoWordsError,
     OverloadedError,
 )
-from app.http.fast_path import FastPath
-from app.http.fast_request import Head
+from app.http.handler import ClassifyHandler
+from app.http.http_exchange import Head
 from app.http.middleware import RequestRecorder
 from app.sentiment import Outcome, Prediction
 from app.serving.cache import MemoryCache
@@ -31,6 +31,7 @@ from tests.checkpoints import add_checkpoint
 from tests.fakes import MODEL, FakeClassifier, FakeExplainer, HandEngine, application, client_of, versions_of
 from tests.http.shapes import assert_problem, sample
 from tests.http.test_named_models import Recording
+from tests.waiting import until
 
 CANDIDATE = replace(MODEL, version=2)
 
@@ -157,24 +158,28 @@ async def test_other_ways_of_asking_are_not_divided() -> None:
     assert candidate.timeouts == []
 
 
-async def test_the_fast_path_answers_what_is_not_the_canarys(tiny_model: StoredModel) -> None:
-    """By what is served; the canary's share is left to the application."""
+async def test_every_text_is_answered_by_the_one_whose_share_it_is(tiny_model: StoredModel) -> None:
+    """By what is served at once; by the canary in a task, as what is served may have to make it good."""
     engines = HandEngine(), HandEngine()
+    for engine in engines:
+        engine.automatic = True
     limits = ClassifierLimits(max_characters=1000, max_texts_in_flight=1000, timeout=5.0)
     served, second = (
         Classifier(replace(tiny_model, version=version), load_tokenizer(tiny_model), engine, limits)
         for version, engine in enumerate(engines, start=1)
     )
     further = versions(second, percent=50)
-    path = FastPath(lambda: served, RequestRecorder(), Settings(), further=further)
+    handler = ClassifyHandler(lambda: served, RequestRecorder(), Settings(), further=further)
     texts = [f"a good film {number}" for number in range(200)]
     for text in texts:
         connection = Recording()
-        request = path.begin(connection, Head([], 5.0), b'{"text": "%b"}' % text.encode())
-        assert (request is None) == (further.divided([], text) is not None)
-        engines[0].compute()
-        assert (b'"version":1}' in connection.body) == (request is not None)
-    assert engines[1].texts == []
+        exchange = handler.open(connection, Head([], 5.0))
+        handler.handle(exchange, b'{"text": "%b"}' % text.encode())
+        canary = further.divided([], text) is not None
+        assert exchange.response_complete == (not canary)
+        await until(lambda exchange=exchange: exchange.response_complete)  # type: ignore[misc]
+        assert b'"version":%d}' % (1 + canary) in connection.body
+    assert all(30 < len(engine.texts) < 170 for engine in engines)
 
 
 async def test_versions_never_answer_out_of_each_others_cache(tmp_path: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ from app.errors import (
     OverloadedError,
     ServiceError,
 )
+from app.http.handler import plain_length
 from app.sentiment import Prediction
+from app.settings import Settings
 from tests.fakes import FakeClassifier, application, client_of
 from tests.http.shapes import SCOPE, assert_problem, sample
 
@@ -36,6 +39,32 @@ IDENTITY = {"model": "tiny", "version": 1}
 async def post(classifier: FakeClassifier | None, document: Any, **headers: str) -> httpx.Response:
     async with client_of(application(classifier)) as client:
         return await client.post("/classify", json=document, headers=headers)
+
+
+JSON, LENGTH = (b"content-type", b"application/json"), (b"content-length", b"10")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers", "length"),
+    [
+        (b"POST", b"/classify", [JSON, LENGTH], 10),
+        (b"POST", b"/classify", [LENGTH, (b"content-type", b"text/plain"), (b"x-timeout-seconds", b"soon")], 10),
+        (b"POST", b"/classify", [JSON], 0),
+        (b"POST", b"/classify", [JSON, (b"content-length", b"9" * 30)], sys.maxsize),
+        (b"POST", b"/classify", [JSON, (b"transfer-encoding", b"chunked")], None),
+        (b"POST", b"/classify", [JSON, LENGTH, (b"content-encoding", b"gzip")], None),
+        (b"POST", b"/classify", [JSON, (b"content-encoding", b"gzip"), LENGTH], None),
+        (b"POST", b"/classify", [JSON, LENGTH, (b"expect", b"100-continue")], None),
+        (b"POST", b"/classify?a=b", [JSON, LENGTH], None),
+        (b"GET", b"/classify", [JSON, LENGTH], None),
+        (b"POST", b"/models", [JSON, LENGTH], None),
+    ],
+)
+def test_which_requests_need_no_asgi(
+    method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], length: int | None
+) -> None:
+    """Those for POST /classify whose body comes as long as it says, whatever else their head says."""
+    assert plain_length(method, url, headers) == length
 
 
 async def test_one_text_gets_one_object() -> None:
@@ -154,11 +183,11 @@ async def test_a_defect_says_nothing_about_itself(caplog: pytest.LogCaptureFixtu
 
 
 async def test_the_deadline_reaches_the_classifier() -> None:
-    """``X-Timeout-Seconds`` is passed on; without it the service's own limit holds."""
+    """``X-Timeout-Seconds`` is passed on; without it the service's own limit holds, and no request gets more."""
     classifier = FakeClassifier()
-    await post(classifier, {"text": "a"}, **{"x-timeout-seconds": "0.25"})
-    await post(classifier, {"text": "a"})
-    assert classifier.timeouts == [0.25, None]
+    for given in ({"x-timeout-seconds": "0.25"}, {}, {"x-timeout-seconds": "1e6"}):
+        await post(classifier, {"text": "a"}, **given)
+    assert classifier.timeouts == [0.25, Settings().timeout, Settings().timeout]
 
 
 async def test_a_client_that_leaves_cancels_its_work() -> None:
@@ -183,23 +212,44 @@ async def test_a_client_that_leaves_cancels_its_work() -> None:
 
 
 async def test_a_client_that_leaves_while_sending_is_forgotten() -> None:
-    """Nothing is classified, nothing fails."""
+    """Nothing is classified, nothing fails; the request counts as 499."""
     classifier = FakeClassifier()
+    before = sample("sentiment_requests_total", route="/classify", method="POST", status="499")
     messages: list[Message] = [
         {"type": "http.disconnect"},
         {"type": "http.request", "body": b'{"text": "a', "more_body": True},
     ]
-    sent: list[Message] = []
 
     async def receive() -> Message:
         return messages.pop()
 
-    async def send(message: Message) -> None:
-        sent.append(message)
+    async def send(_: Message) -> None:
+        raise AssertionError
 
     await application(classifier)(dict(SCOPE), receive, send)
-    assert sent[0]["status"] == 499
+    await asyncio.sleep(0)  # a turn of the event loop is counted together
+    assert sample("sentiment_requests_total", route="/classify", method="POST", status="499") == before + 1
     assert not classifier.timeouts
+
+
+async def test_a_request_that_is_given_up_while_it_is_sent_is_counted() -> None:
+    """By a server that ends; nothing is in flight any more."""
+    before = sample("sentiment_requests_in_flight")
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    request = asyncio.create_task(application(FakeClassifier())(dict(SCOPE), receive, send))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    await asyncio.sleep(0)
+    assert sample("sentiment_requests_in_flight") == before
 
 
 async def test_a_slow_answer_reaches_a_client_that_stays() -> None:

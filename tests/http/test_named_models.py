@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.http.fast_path import FastPath
-from app.http.fast_request import Head
+from app.http.handler import ClassifyHandler
+from app.http.http_exchange import Exchange, Head
 from app.http.middleware import RequestRecorder
 from app.sentiment import Prediction
 from app.serving.classifier import Classifier, ClassifierLimits
@@ -171,21 +171,29 @@ class Recording:
         self.body = body
 
 
-async def test_the_fast_path_knows_all_versions(tiny_model: StoredModel) -> None:
-    """What is not loaded is left to the application, which says so."""
+async def test_one_text_is_for_any_version(tiny_model: StoredModel) -> None:
+    """Without a task; and that one is not loaded is said at once."""
     engines = [HandEngine(), HandEngine()]
     limits = ClassifierLimits(max_characters=1000, max_texts_in_flight=10, timeout=5.0)
     served, second = (
         Classifier(replace(tiny_model, version=version), load_tokenizer(tiny_model), engine, limits)
         for version, engine in enumerate(engines, start=1)
     )
-    path = FastPath(lambda: served, RequestRecorder(), Settings(), further=versions_of(second))
-    for named, answers in (("", 1), (', "model": "tiny"', 1), (', "model": "tiny/2"', 2)):
+    handler = ClassifyHandler(lambda: served, RequestRecorder(), Settings(), further=versions_of(second))
+
+    def ask(named: bytes) -> tuple[Exchange, Recording]:
         connection = Recording()
-        request = path.begin(connection, Head([], 5.0), b'{"text": "a good film"%b}' % named.encode())
-        assert request is not None
+        exchange = handler.open(connection, Head([], 5.0))
+        handler.handle(exchange, b'{"text": "a good film"%b}' % named)
+        return exchange, connection
+
+    for named, answers in ((b"", 1), (b', "model": "tiny"', 1), (b', "model": "tiny/2"', 2)):
+        exchange, connection = ask(named)
+        assert not exchange.response_complete
         assert [len(engine.waiting) for engine in engines] == [answers == 1, answers == 2]
         engines[answers - 1].compute()
         assert b'"version":%d}' % answers in connection.body
-    assert path.begin(Recording(), Head([], 5.0), b'{"text": "a", "model": "tiny/3"}') is None
-    assert path.begin(Recording(), Head([], 5.0), b'{"text": "a", "model": null}') is None
+    for named, code in ((b', "model": "tiny/3"', b"unknown_model"), (b', "model": null', b"invalid_request")):
+        exchange, connection = ask(named)
+        assert exchange.response_complete
+        assert code in connection.body

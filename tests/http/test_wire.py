@@ -164,7 +164,7 @@ def test_head_is_answered_wherever_get_is(service: Service) -> None:
         (closing(start=b"GET /health/live HTTP/1.1"), 200),
         (b"rubbish\r\n\r\n", 400),
     ],
-    ids=["fast path", "application", "refused text", "unknown path", "probe", "no request"],
+    ids=["one text", "deadline", "refused text", "unknown path", "probe", "no request"],
 )
 def test_every_answer_says_when(service: Service, data: bytes, status: int) -> None:
     """Once, as RFC 9110 (sections 5.6.7 and 6.6.1) asks of a server with a clock, and by that clock."""

@@ -76,7 +76,7 @@ class Pair:
         return sample(name, **pair, **labels)
 
     def judge(self, text: str) -> Prediction:
-        """One text, as the fast path has it."""
+        """One text, as a request without a task has it."""
         pending = self.served.start(text)
         assert isinstance(pending, PendingText)
         self.engine.compute()

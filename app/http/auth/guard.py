@@ -11,7 +11,7 @@ from limits import RateLimitItem, parse_many
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
-from app.http.auth.meter import CALLER, KEY_NAME, KEY_SCOPES, METER, Caller, RateLimitedError, meter_of
+from app.http.auth.meter import KEY_NAME, KEY_SCOPES, METER, Caller, RateLimitedError, meter_of
 from app.http.auth.rate_counters import RateCounters
 from app.http.auth.scopes import Policy, UnknownRouteError
 from app.http.problems import Problem, invalid
@@ -20,7 +20,7 @@ from app.settings import Settings
 
 
 class Access:
-    """Decides who may call, for the ``Guard`` and for the fast path.
+    """Decides who may call, for the ``Guard`` and for ``POST /classify``.
 
     Args:
         settings: who may read metrics and documentation, and the rate limit.
@@ -96,14 +96,13 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
-        # The fast path may have asked already, and left the request alone for another reason.
-        caller = scope.get(CALLER) or self._access.caller(scope["path"], scope["method"], scope["headers"])
+        caller = self._access.caller(scope["path"], scope["method"], scope["headers"])
         if caller is None:
             return
         scope[KEY_NAME], scope[KEY_SCOPES] = caller.name, caller.scopes
         if caller.meter is not None:
             scope[METER] = caller.meter
-            await caller.count()
+            await caller.meter.count(1)
         if not caller.known:
             raise Problem(404, "not_found", "Not Found")
 

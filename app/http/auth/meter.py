@@ -21,9 +21,6 @@ KEY_NAME = "sentiment.key"
 KEY_SCOPES = "sentiment.scopes"
 """Likewise the scopes of that key."""
 
-CALLER = "sentiment.caller"
-"""Where the fast path has asked who calls, the scope has the ``Caller`` under this name."""
-
 
 class RateLimitedError(Problem):
     """The limit is reached.
@@ -90,29 +87,18 @@ class Caller:
         known: whether what is asked for is there.
     """
 
-    __slots__ = ("_counted", "known", "meter", "name", "scopes")
+    __slots__ = ("known", "meter", "name", "scopes")
 
     def __init__(self, name: str, scopes: frozenset[str], meter: Meter | None, *, known: bool = True) -> None:
         self.name = name
         self.scopes = scopes
         self.meter = meter
         self.known = known
-        self._counted = False
 
     @property
     def waits(self) -> bool:
         """Whether counting has to be waited for."""
         return self.meter is not None and self.meter.waits
-
-    async def count(self) -> None:
-        """Count the request as one text, unless that was done.
-
-        Raises:
-            RateLimitedError: the limit is reached; it is not counted.
-        """
-        if self.meter is not None and not self._counted:
-            await self.meter.count(1)
-            self._counted = True
 
     async def lines(self) -> bytes:
         """What ``Meter.standing`` says, as it goes over the wire."""

@@ -1,33 +1,33 @@
-"""The HTTP/1.1 protocol: uvicorn's, with bounds and deadlines (``connection``), and a fast path past ASGI."""
+"""The HTTP/1.1 protocol: uvicorn's, with bounds and deadlines (``connection``), which hands ``POST /classify`` to its
+handler past ASGI wherever uvicorn's flow control has nothing to do."""
 
 from __future__ import annotations
 
 import fcntl
 import sys
 import termios
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from app.errors import ServiceError
-from app.http.auth.meter import CALLER
-from app.http.fast_path import FastPath
-from app.http.fast_request import Head
+from app.http.handler import ClassifyHandler, plain_length
+from app.http.http_exchange import Head
 from app.http.server.connection import BoundedHttpProtocol
 
 
 class ServiceProtocol(BoundedHttpProtocol):
-    """Offers requests to the fast path.
+    """Hands requests to the handler.
 
     Args:
-        fast_path: asked before the application.
+        handler: of ``POST /classify``.
         arguments: of ``BoundedHttpProtocol``.
     """
 
-    def __init__(self, *arguments: Any, fast_path: FastPath, **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, handler: ClassifyHandler, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._fast_path = fast_path
-        # A request that the application does not know of: collected for the fast path, or to be refused.
+        self._handler = handler
+        # A request that the application does not know of: collected for the handler, or to be refused unread.
         self._plain = False
         self._head: Head | None = None
         # Length of a body whose beginning will say whether the request is refused unread, and that it is.
@@ -37,25 +37,30 @@ class ServiceProtocol(BoundedHttpProtocol):
         self._stopping = False
 
     def take_head(self) -> None:
-        # A client that does not read its answers is the application's business too: it waits for it.
-        busy = self.flow.write_paused or self.busy() or self.surplus
-        # That the connection will be closed is said by uvicorn alone.
-        plain = not busy and CLOSE_HEADER not in self.server_state.default_headers
-        self._head = None
-        if plain:
-            method = self.parser.get_method()
-            self._suspected = self._suspect(method)
-            self._head = self._fast_path.takes(method, self.url, self.headers)
-            plain = self._suspected > 0 or self._head is not None
-        self._plain = plain
-        self._body = b""
+        self._head, self._suspected, self._body = None, 0, b""
+        length = plain_length(self.parser.get_method(), self.url, self.headers)
+        if length is not None and self._unhindered():
+            if self._handler.load_shedder.suspects(length):
+                self._suspected = length
+            if length <= self._handler.max_plain:
+                self._head = self._handler.head(self.headers)
+        self._plain = self._suspected > 0 or self._head is not None
         if not self._plain:
             super().take_head()
+
+    def _unhindered(self) -> bool:
+        """Whether the request that was just read can be answered past uvicorn, and others can follow it."""
+        # A client that does not read its answers is uvicorn's business: it waits for it.
+        if self.flow.write_paused or self.busy() or self.surplus:
+            return False
+        # That the connection will be closed is said by uvicorn alone.
+        lasts = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        return lasts and CLOSE_HEADER not in self.server_state.default_headers
 
     def take_body(self, body: bytes) -> None:
         if self._suspected:
             length, self._suspected = self._suspected, 0
-            self._refused = self._fast_path.load_shedder.refusal(length, body)
+            self._refused = self._handler.load_shedder.refusal(length, body)
             if not (self._refused or self._head):
                 self._give_to_application()
         if self._refused is not None:
@@ -66,25 +71,20 @@ class ServiceProtocol(BoundedHttpProtocol):
             super().take_body(body)
 
     def take_end(self) -> None:
-        refused, self._refused = self._refused, None
-        if refused is not None:
-            self._plain = False
-            if self._fast_path.refuse(self, self._head or Head(self.headers), refused) is None:
-                self.transport.close()
+        if not self._plain:
+            super().take_end()
             return
-        if self._plain:
-            if self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive():
-                head = self._head
-                request = None if head is None else self._fast_path.begin(self, head, self._body)
-                if request is not None:
-                    self._plain = False
-                    if not request.response_complete:
-                        self.cycle = request  # type: ignore[assignment]  # to uvicorn it is one
-                        self.run(request)
-                    return
-            self._give_to_application()
-            super().take_body(self._body)
-        super().take_end()
+        self._plain = False
+        head, refused = self._head or Head(self.headers), self._refused
+        self._refused = None
+        exchange = self._handler.open(self, head)
+        if refused is not None:
+            exchange.refuse(refused)
+            return
+        self._handler.handle(exchange, self._body)
+        if not exchange.response_complete:
+            self.cycle = exchange  # type: ignore[assignment]  # to uvicorn it is one
+            self.run(exchange)
 
     def withdraw(self) -> bool:
         self._suspected, self._refused = 0, None
@@ -104,17 +104,9 @@ class ServiceProtocol(BoundedHttpProtocol):
         waiting = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
         return int.from_bytes(waiting, sys.byteorder)
 
-    def _suspect(self, method: bytes) -> int:
-        """See ``LoadShedder.suspects``; the last request on a connection is not worth it."""
-        length = self._fast_path.load_shedder.suspects(method, self.url, self.headers)
-        reusable = length and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        return length if reusable else 0
-
     def _give_to_application(self) -> None:
-        """The application gets the request as it would have come, and is told who calls, where that is known."""
+        """The application gets the request as it would have come."""
         self._plain = False
-        if self._head is not None and self._head.caller is not None:
-            cast("dict[str, object]", self.scope)[CALLER] = self._head.caller
         super().take_head()
         self.cycle.keep_alive &= not self._stopping
 
@@ -124,7 +116,7 @@ class ServiceProtocol(BoundedHttpProtocol):
         super().connection_lost(exc)
 
     def respond(self, head: bytes, body: bytes) -> None:
-        """See ``fast_path.Connection``."""
+        """See ``http_exchange.Connection``."""
         if self.transport.is_closing():
             return
         closing = b"connection: close\r\n" if self._stopping else b""

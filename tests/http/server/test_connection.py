@@ -143,7 +143,7 @@ def test_a_slow_head(hasty: Service, data: bytes, dripping: bool) -> None:
     [("/classify", b"Content-Length: 80"), ("/classify", b"Transfer-Encoding: chunked")],
 )
 def test_a_slow_body(hasty: Service, path: str, announced: bytes, dripping: bool) -> None:
-    """So is a body, in every framing, on the fast path too."""
+    """So is a body, in every framing, past ASGI too."""
     with connect(hasty) as connection:
         connection.sendall(request(announced, start=f"POST {path} HTTP/1.1".encode(), length=False))
         if dripping:

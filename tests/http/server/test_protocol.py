@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.server import ServerState
 
-from app.http.fast_path import FastPath
+from app.http.handler import ClassifyHandler
 from app.http.middleware import RequestRecorder
 from app.http.server.protocol import ServiceProtocol
 from app.settings import Settings
@@ -25,8 +25,8 @@ async def test_a_request_that_arrives_at_the_last_moment_is_answered(arrived: by
     """It is in the kernel's hands when the connection, idle until then, is to be closed."""
     loop, config = asyncio.get_running_loop(), uvicorn.Config(PlainTextResponse("done"), log_config=None)
     config.load()
-    state, path = ServerState(), FastPath(lambda: None, RequestRecorder(), Settings())
-    server = await loop.create_server(lambda: ServiceProtocol(config, state, {}, fast_path=path), "127.0.0.1", 0)
+    state, path = ServerState(), ClassifyHandler(lambda: None, RequestRecorder(), Settings())
+    server = await loop.create_server(lambda: ServiceProtocol(config, state, {}, handler=path), "127.0.0.1", 0)
     async with server:
         with socket.create_connection(server.sockets[0].getsockname()) as client:
             client.setblocking(False)

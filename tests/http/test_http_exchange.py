@@ -1,4 +1,4 @@
-"""The fast path: which requests it takes, that it answers them as the application would, and what ends them."""
+"""Requests past ASGI: which ones come so, that one text needs no task, and what ends an exchange."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app.errors import EngineUnavailableError
-from app.http.fast_path import MAX_BODY, FastPath
-from app.http.fast_request import FastRequest, Head
+from app.http.handler import ClassifyHandler
+from app.http.http_exchange import Exchange, Head
 from app.http.middleware import RequestRecorder
 from app.http.server.protocol import ServiceProtocol
 from app.sentiment import Scores
@@ -37,7 +37,6 @@ from tests.serving.test_cache import redis_cache
 from tests.waiting import until
 
 BODY = b'{"text": "a good film"}'
-JSON = (b"content-type", b"application/json")
 
 
 class Recording:
@@ -52,7 +51,7 @@ class Recording:
 
 
 class Setting:
-    """A fast path in front of a real classifier and an engine that computes by hand."""
+    """The handler in front of a real classifier and an engine that computes by hand."""
 
     def __init__(
         self,
@@ -68,13 +67,14 @@ class Setting:
         limits = ClassifierLimits(max_characters=100, max_texts_in_flight=most, timeout=timeout)
         memory = MemoryCache(10) if cache else None
         self.classifier = Classifier(model, load_tokenizer(model), self.engine, limits, memory, shared)
-        self.path = FastPath(lambda: self.classifier, RequestRecorder(), Settings(timeout=timeout))
+        self.handler = ClassifyHandler(lambda: self.classifier, RequestRecorder(), Settings(timeout=timeout))
         self.connection = Recording()
 
-    def begin(self, body: bytes = BODY, number: bytes = b"abc") -> FastRequest | None:
+    def begin(self, body: bytes = BODY, number: bytes = b"abc") -> Exchange:
         self.connection = Recording()
-        head = Head([(b"x-request-id", number)], self.timeout)
-        return self.path.begin(self.connection, head, body)
+        exchange = self.handler.open(self.connection, Head([(b"x-request-id", number)], self.timeout))
+        self.handler.handle(exchange, body)
+        return exchange
 
 
 @pytest.fixture
@@ -82,65 +82,67 @@ def setting(tiny_model: StoredModel) -> Setting:
     return Setting(tiny_model)
 
 
-def length(size: int) -> tuple[bytes, bytes]:
-    return (b"content-length", b"%d" % size)
-
-
 @pytest.mark.parametrize(
-    ("method", "url", "headers", "taken"),
+    ("body", "code"),
     [
-        (b"POST", b"/classify", [JSON, length(10)], True),
-        (b"POST", b"/classify", [length(10), (b"accept", b"*/*"), (b"x-request-id", b"a")], True),
-        (b"POST", b"/classify", [JSON, length(MAX_BODY)], True),
-        (b"POST", b"/classify", [JSON, length(MAX_BODY + 1)], False),
-        (b"POST", b"/classify", [JSON, length(0)], False),
-        (b"POST", b"/classify", [JSON], False),
-        (b"POST", b"/classify", [JSON, (b"content-length", b"9" * 30)], False),
-        (b"POST", b"/classify", [JSON, (b"transfer-encoding", b"chunked")], False),
-        (b"POST", b"/classify", [JSON, length(10), (b"content-encoding", b"gzip")], False),
-        (b"POST", b"/classify", [JSON, length(10), (b"expect", b"100-continue")], False),
-        (b"POST", b"/classify", [JSON, length(10), (b"x-timeout-seconds", b"1")], True),
-        (b"POST", b"/classify", [JSON, length(10), (b"x-timeout-seconds", b"soon")], False),
-        (b"POST", b"/classify", [(b"content-type", b"text/plain"), length(10)], False),
-        (b"POST", b"/classify?a=b", [JSON, length(10)], False),
-        (b"GET", b"/classify", [JSON, length(10)], False),
-        (b"POST", b"/models", [JSON, length(10)], False),
+        (b"", "invalid_json"),
+        (b"{", "invalid_json"),
+        (b"[]", "invalid_request"),
+        (b'{"text": 1}', "invalid_request"),
+        (b'{"text": "a", "text": "b"}', "invalid_request"),
+        (b'{"text": "a", "more": 1}', "invalid_request"),
+        (b'{"text": ""}', "blank_text"),
+        (b'{"text": "..."}', "no_words"),
+        (b'{"text": "' + b"long " * 50 + b'"}', "text_too_long"),
     ],
 )
-async def test_only_plain_requests_are_taken(
-    setting: Setting, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], taken: bool
-) -> None:
-    """A plain JSON body of known, moderate length for POST /classify, and nothing that asks for special treatment."""
-    assert (setting.path.takes(method, url, headers) is not None) == taken
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'{"text": 1}',
-        b'{"texts": ["a good film"]}',
-        b'{"text": "a", "text": "b"}',
-        b'{"text": "a", "more": 1}',
-        b'{"text": ""}',
-        b'{"text": "..."}',
-        b'{"text": "a good film", "language": "de"}',
-        b'{"text": "' + b"long " * 50 + b'"}',
-    ],
-)
-async def test_the_uncommon_is_left_alone(setting: Setting, body: bytes) -> None:
-    """Whatever needs an explanation or more than one answer is the application's: nothing is written or started."""
-    assert setting.begin(body) is None
-    assert not setting.connection.head
+async def test_mistakes_are_explained(setting: Setting, body: bytes, code: str) -> None:
+    """Past ASGI as by ASGI; nothing is started."""
+    await complete(setting.begin(body))
+    assert setting.connection.head.startswith(b"HTTP/1.1 422 ")
+    assert json.loads(setting.connection.body)["code"] == code
     assert not setting.engine.texts
+
+
+@pytest.mark.parametrize("name", [b"content-type", b"x-timeout-seconds"])
+async def test_a_head_with_a_mistake_is_explained_unparsed(setting: Setting, name: bytes) -> None:
+    """Whatever its body is."""
+    head = setting.handler.head([(name, b"soon")])
+    setting.handler.handle(setting.handler.open(setting.connection, head), b"{")
+    code = json.loads(setting.connection.body)["code"]
+    assert code == {b"content-type": "unsupported_media_type", b"x-timeout-seconds": "invalid_header"}[name]
+
+
+async def test_several_texts_are_a_task(setting: Setting) -> None:
+    """Which is cancelled when the client leaves, and their texts are given up."""
+    setting.engine.automatic = True
+    request = setting.begin(b'{"texts": ["a good film", "", "a bad film"]}')
+    await complete(request)
+    assert [entry.get("label") for entry in json.loads(setting.connection.body)["results"]][1] is None
+    setting.engine.automatic = False
+    gone = setting.begin(b'{"texts": ["another film", "and another"]}')
+    await until(lambda: bool(setting.engine.waiting))
+    gone.disconnected = True
+    gone.set()
+    assert gone.response_complete
+    await until(lambda: next(iter(setting.engine.waiting)).cancelled())
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    assert not setting.connection.head
+
+
+async def test_a_client_that_leaves_at_once_is_forgotten(setting: Setting) -> None:
+    """Before its task has begun."""
+    request = setting.begin(b'{"texts": ["a good film"]}')
+    request.disconnected = True
+    request.set()
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    assert not setting.engine.texts
+    assert setting.classifier.idle
 
 
 async def test_a_text_is_answered_when_it_has_landed(setting: Setting) -> None:
     """The answer carries the request's id, and from then on comes out of the cache at once."""
     request = setting.begin()
-    assert request is not None
     assert not request.response_complete
     assert not setting.connection.head
     setting.engine.compute()
@@ -150,7 +152,6 @@ async def test_a_text_is_answered_when_it_has_landed(setting: Setting) -> None:
     assert b"x-request-id: abc\r\n" in setting.connection.head
     first = json.loads(setting.connection.body)
     again = setting.begin()
-    assert again is not None
     assert again.response_complete
     assert json.loads(setting.connection.body) == {**first, "cached": True}
 
@@ -162,7 +163,6 @@ async def test_with_a_shared_cache_too(tiny_model: StoredModel) -> None:
         setting.engine.automatic = True
         for body, status in ((BODY, 200), (b'{"text": "..."}', 422)):
             request = setting.begin(body)
-            assert request is not None
             assert not request.response_complete
             await complete(request)
             assert setting.connection.head.startswith(b"HTTP/1.1 %d " % status)
@@ -172,8 +172,6 @@ async def test_with_a_shared_cache_too(tiny_model: StoredModel) -> None:
 async def test_identical_texts_are_computed_once(setting: Setting) -> None:
     """Two requests, one computed text; one of the clients may leave."""
     first, second = setting.begin(), setting.begin()
-    assert first is not None
-    assert second is not None
     assert len(setting.engine.texts) == 1
     first.disconnected = True
     first.set()
@@ -187,7 +185,6 @@ async def test_identical_texts_are_computed_once(setting: Setting) -> None:
 async def test_a_client_that_leaves_takes_its_text_along(setting: Setting) -> None:
     """Nobody waits for the text any more, so the engine is told, and nothing is written."""
     request = setting.begin()
-    assert request is not None
     request.disconnected = True
     request.set()
     assert next(iter(setting.engine.waiting)).cancelled()
@@ -207,21 +204,24 @@ def kept() -> Iterator[Callable[[type], int]]:
         gc.enable()
 
 
+@pytest.mark.parametrize("body", [BODY, b'{"texts": ["a good film", "a bad film"]}'], ids=["one text", "several"])
 @pytest.mark.parametrize("end", ["answered", "left", "reset"])
-async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[type], int], end: str) -> None:
+async def test_a_request_that_is_over_is_gone(
+    setting: Setting, kept: Callable[[type], int], end: str, body: bytes
+) -> None:
     """Garbage is looked for seldom, so neither the request nor its connection may need that."""
-    before = kept(FastRequest), kept(ServiceProtocol)
+    before = kept(Exchange), kept(ServiceProtocol)
     loop, config = asyncio.get_running_loop(), uvicorn.Config(never, log_config=None)
     config.load()
     state = ServerState()
     server = await loop.create_server(
-        lambda: ServiceProtocol(config, state, {}, fast_path=setting.path), "127.0.0.1", 0
+        lambda: ServiceProtocol(config, state, {}, handler=setting.handler), "127.0.0.1", 0
     )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(wire.request(body=BODY))
+        writer.write(wire.request(body=body))
         await until(lambda: bool(setting.engine.waiting))
-        assert kept(FastRequest) == before[0] + 1
+        assert kept(Exchange) == before[0] + 1
         if end != "left":
             setting.engine.compute()
             assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
@@ -233,7 +233,7 @@ async def test_a_request_that_is_over_is_gone(setting: Setting, kept: Callable[[
     del reader, writer
     await asyncio.sleep(0)
     setting.engine.waiting.clear()
-    assert (kept(FastRequest), kept(ServiceProtocol)) == before
+    assert (kept(Exchange), kept(ServiceProtocol)) == before
 
 
 async def never(scope: Scope, receive: Receive, send: Send) -> None:
@@ -241,7 +241,7 @@ async def never(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError
 
 
-async def complete(request: FastRequest) -> None:
+async def complete(request: Exchange) -> None:
     """Wait until it is over."""
     await until(lambda: request.response_complete)
 
@@ -254,8 +254,6 @@ async def test_the_deadline_is_kept(tiny_model: StoredModel) -> None:
     late, setting.connection = setting.connection, Recording()
     began = time.monotonic()
     second = setting.begin(b'{"text": "another film"}')
-    assert first is not None
-    assert second is not None
     await complete(first)
     assert late.head.startswith(b"HTTP/1.1 504 ")
     assert json.loads(late.body)["code"] == "deadline_exceeded"
@@ -299,16 +297,13 @@ async def test_log_lines_name_the_request(setting: Setting, caplog: pytest.LogCa
 async def test_places_are_given_back(tiny_model: StoredModel) -> None:
     """A full classifier takes no more, until somebody has been answered or has left."""
     setting = Setting(tiny_model, cache=False, most=2)
-    first, second = setting.begin(), setting.begin()
-    assert second is not None
+    first, _ = setting.begin(), setting.begin()
     refused = setting.begin()
-    assert refused is not None
     assert refused.response_complete
     assert setting.connection.head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"retry-after: 1\r\n" in setting.connection.head
     assert b"content-type: application/problem+json\r\n" in setting.connection.head
     assert json.loads(setting.connection.body)["code"] == "overloaded"
-    assert first is not None
     first.disconnected = True
     first.set()
     assert setting.begin() is not None
@@ -327,7 +322,7 @@ def service(tiny_store: Path) -> Iterator[Service]:
 
 
 def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
-    """Requests sent without waiting for answers, on the fast path and off it, keep their order."""
+    """Requests sent without waiting for answers, one text or several, keep their order."""
     texts = ["good", "bad", "a very good film", "a very bad film"]
     parts = []
     for number, text in enumerate(texts):

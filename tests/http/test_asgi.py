@@ -1,4 +1,4 @@
-"""The fast path and the application answer byte for byte alike, whatever of production is switched on."""
+"""Past ASGI and by ASGI the answers are byte for byte alike, whatever of production is switched on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from uvicorn.server import ServerState
 
 from app.http.application import build_application
 from app.http.auth.rate_counters import RateCounters
-from app.http.fast_path import FastPath
-from app.http.fast_request import FastRequest
+from app.http.handler import ClassifyHandler
+from app.http.http_exchange import Connection, Exchange, Head
 from app.http.server.protocol import ServiceProtocol
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.serving.cache import MemoryCache
@@ -37,48 +37,43 @@ OPERATOR, OPERATOR_KEPT = new_key("operator", [ADMIN])
 KEY = b"Authorization: Bearer %b" % USER.encode()
 ALLOWED, FOREIGN = b"Origin: https://a.example", b"Origin: https://b.example"
 WORDLESS = "..."
-"""What the application has to explain once the fast path, and the rate limit, have looked at it."""
+"""What has an error that is found late."""
 LIMIT = 9
 
-FAST, LASTING, SLOW = b"/classify", b"/v1/classify", b"/classify?"
-"""An empty query is the same path, and nothing that the fast path takes."""
+PLAIN, LASTING, BY_ASGI = b"/classify", b"/v1/classify", b"/classify?"
+"""An empty query is the same path, and nothing that the protocol knows."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, and whether the fast path answers it where there are keys, and where there are none."""
+    """One request, and whether the engine computes its text."""
 
     headers: tuple[bytes, ...] = ()
-    text: str = "a good film"
+    text: str | list[str] = "a good film"
     computed: bool = True
-    fast: bool = True
-    free: bool = True
 
 
-@dataclass(frozen=True)
-class Answered:
-    """Everything of the answers, and which of them the fast path gave."""
-
-    answers: list[tuple[bytes, list[bytes], bytes]] = field(default_factory=list)
-    fast: list[bool] = field(default_factory=list)
-
+Answered = list[tuple[bytes, list[bytes], bytes]]
+"""Everything of the answers."""
 
 ASKED = [
     Asked((KEY,)),
     Asked((KEY,)),
-    Asked((), fast=False),
+    Asked(()),
     Asked((b"X-API-Key: %b" % USER.encode(),)),
-    Asked((b"Authorization: Bearer wrong",), fast=False),
-    Asked((b"Authorization: Bearer %b" % OPERATOR.encode(),), fast=False),
-    Asked((KEY,), WORDLESS, fast=False, free=False),
+    Asked((b"Authorization: Bearer wrong",)),
+    Asked((b"Authorization: Bearer %b" % OPERATOR.encode(),)),
+    Asked((KEY,), WORDLESS),
+    Asked((KEY,), ["a good film", "a bad one"]),
     Asked((KEY, ALLOWED), "another film"),
     Asked((KEY, FOREIGN), "another film"),
-    Asked((FOREIGN, b"X-API-Key: wrong"), fast=False),
+    Asked((FOREIGN, b"X-API-Key: wrong")),
     Asked((KEY, ALLOWED, b"X-Timeout-Seconds: 5"), "a film in time"),
     Asked((KEY, ALLOWED, b"X-Timeout-Seconds: 0.01"), "a late film", computed=False),
-    Asked((KEY, ALLOWED, b"X-Timeout-Seconds: soon"), fast=False, free=False),
+    Asked((KEY, ALLOWED, b"X-Timeout-Seconds: soon")),
+    Asked((KEY, b"Content-Type: text/plain")),
     Asked((KEY, ALLOWED, b"X-Timeout-Seconds: 5"), "over the limit"),
-    Asked((ALLOWED, b"X-Timeout-Seconds: 5"), fast=False),
+    Asked((ALLOWED, b"X-Timeout-Seconds: 5")),
 ]
 
 
@@ -101,15 +96,14 @@ def redis(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RedisServe
     server.stop()
 
 
-class Watched(FastPath):
-    """Remembers whether it answered the last request."""
+class Watched(ClassifyHandler):
+    """Remembers which of the requests came past ASGI."""
 
-    answered = False
+    past_asgi: list[bool]
 
-    def begin(self, *arguments: Any) -> FastRequest | None:
-        request = super().begin(*arguments)
-        self.answered = request is not None
-        return request
+    def open(self, connection: Connection, head: Head) -> Exchange:
+        self.past_asgi.append(isinstance(connection, ServiceProtocol))
+        return super().open(connection, head)
 
 
 @asynccontextmanager
@@ -126,16 +120,18 @@ async def serving(
     given = Settings(timeout=5.0, **settings)
     counters = RateCounters(given) if given.rate_limit else None
     app = build_application(given, no_lifespan, lambda: classifier, counters=counters)
-    path: Watched = app.state.fast_path
-    path.__class__ = Watched
+    handler: Watched = app.state.handler
+    handler.__class__, handler.past_asgi = Watched, []
     config, state = uvicorn.Config(app, log_config=None, lifespan="off"), ServerState()
     state.default_headers = [(b"date", b"then")]
     config.load()
     server = await asyncio.get_running_loop().create_server(
-        lambda: ServiceProtocol(config, state, {}, fast_path=path, root_path=settings.get("root_path")), "127.0.0.1", 0
+        lambda: ServiceProtocol(config, state, {}, handler=handler, root_path=settings.get("root_path")),
+        "127.0.0.1",
+        0,
     )
     async with server:
-        yield engine, path, server.sockets[0].getsockname()
+        yield engine, handler, server.sockets[0].getsockname()
     for opened in (shared, counters):
         if opened is not None:
             await opened.close()
@@ -143,13 +139,13 @@ async def serving(
 
 async def ask_all(model: StoredModel, redis: RedisServer | None, settings: dict[str, Any], target: bytes) -> Answered:
     """Send all requests, one after the other on one connection, as a client that keeps it does."""
-    found = Answered()
-    async with serving(model, redis, settings) as (engine, path, address):
+    found: Answered = []
+    async with serving(model, redis, settings) as (engine, handler, address):
         reader, writer = await asyncio.open_connection(*address)
         start = b"POST %b%b HTTP/1.1" % ((settings.get("root_path") or "").encode(), target)
         for number, asked in enumerate(ASKED):
-            engine.automatic, path.answered = asked.computed, False
-            body = json.dumps({"text": asked.text}).encode()
+            engine.automatic = asked.computed
+            body = json.dumps({"text" if isinstance(asked.text, str) else "texts": asked.text}).encode()
             writer.write(wire.request(b"X-Request-Id: %d" % number, *asked.headers, start=start, body=body))
             head = (await reader.readuntil(b"\r\n\r\n")).rstrip()
             status, *headers = head.split(b"\r\n")
@@ -158,23 +154,11 @@ async def ask_all(model: StoredModel, redis: RedisServer | None, settings: dict[
             if redis is not None:
                 # It has a clock of its own.
                 headers = [re.sub(rb"^(retry-after): \d+$|(?<=;t=)\d+", rb"\1", line) for line in headers]
-            found.answers.append((status, sorted(headers), content))
-            found.fast.append(path.answered)
+            found.append((status, sorted(headers), content))
             engine.waiting.clear()
         writer.close()
+        assert handler.past_asgi == [target != BY_ASGI] * len(ASKED)
     return found
-
-
-def taken(*, keys: bool, limit: bool, redis: bool) -> list[bool]:
-    """Which requests the fast path should have answered: all that may pass and have a usual answer."""
-    counted, expected = 0, []
-    for asked in ASKED:
-        counted += KEY in asked.headers or asked.headers[:1] == (b"X-API-Key: %b" % USER.encode(),)
-        usual = asked.fast if keys else asked.free
-        # Before Redis has answered nobody looks for words, or knows that the limit is reached.
-        usual = usual or (redis and asked.text == WORDLESS)
-        expected.append(usual and not (limit and counted > LIMIT and not redis))
-    return expected
 
 
 @pytest.mark.parametrize("redis", [False, pytest.param(True, marks=pytest.mark.extra)], indirect=True)
@@ -182,8 +166,7 @@ def taken(*, keys: bool, limit: bool, redis: bool) -> list[bool]:
 async def test_both_ways_answer_alike(
     tiny_model: StoredModel, keys: Path, redis: RedisServer | None, switched_on: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Status, every header and the body; refusals, deadlines and answers out of a cache too. And the fast path is the
-    way of all that may pass, not only of a service without keys; under both paths."""
+    """Status, every header and the body; refusals, deadlines and answers out of a cache too; under both paths."""
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)  # by which it is said when a limit lets more texts pass
     on = switched_on.split()
@@ -196,12 +179,9 @@ async def test_both_ways_answer_alike(
         settings["cors_origins"] = "*" if "any" in on else "https://a.example,https://c.example"
     if "root" in on:
         settings["root_path"] = "/sentiment"
-    fast = await ask_all(tiny_model, redis, settings, FAST)
-    slow = await ask_all(tiny_model, redis, settings, SLOW)
-    assert fast.answers == slow.answers
-    assert await ask_all(tiny_model, redis, settings, LASTING) == fast
-    assert not any(slow.fast)
-    assert fast.fast == taken(keys=guarded, limit=limited, redis=redis is not None)
-    statuses = {answer[0].split()[1] for answer in fast.answers}
-    assert statuses >= ({b"200", b"401", b"403"} if guarded else {b"200", b"504", b"422"})
+    answers = await ask_all(tiny_model, redis, settings, PLAIN)
+    assert await ask_all(tiny_model, redis, settings, BY_ASGI) == answers
+    assert await ask_all(tiny_model, redis, settings, LASTING) == answers
+    statuses = {answer[0].split()[1] for answer in answers}
+    assert statuses >= ({b"200", b"401", b"403"} if guarded else {b"200", b"504", b"422", b"415"})
     assert (b"429" in statuses) == limited
