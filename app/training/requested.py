@@ -72,6 +72,8 @@ class ReviewOptions:
     development: tuple[str, ...]
     peers: tuple[str, ...]
     start: str
+    large: str | None
+    students: int
     average: str | None
     store: Path
     run: Path
@@ -88,7 +90,20 @@ class ReviewOptions:
             parts += ["--peer", peer]
         if self.average:
             parts += ["--average", self.average]
-        parts += ["--start", self.start, "--name", self.name, "--seed", str(self.seed), "--threads", str(self.threads)]
+        if self.large:
+            parts += ["--large", self.large]
+        parts += [
+            "--start",
+            self.start,
+            "--students",
+            str(self.students),
+            "--name",
+            self.name,
+            "--seed",
+            str(self.seed),
+            "--threads",
+            str(self.threads),
+        ]
         return shlex.join(part for part in parts if part)
 
 

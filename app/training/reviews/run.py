@@ -118,7 +118,8 @@ def taught_texts(run: Run) -> TaughtTexts:
     examples = [source.examples for source in run.sources]
     of_films = [review.text for review in run.corpus.train]
     of_sources = [text for of in examples for text in of.texts]
-    films = [review.text for review in run.corpus.unsup]
+    # A recipe without parts of texts learns from labelled and generated ones alone.
+    films = [review.text for review in run.corpus.unsup] if run.recipe.crops else []
     crops = draw_crops([*of_films, *films], run.recipe.crops, _CROP_SEED)
     long = [text for text in of_sources if len(text) > _LONG]
     sentences = [
