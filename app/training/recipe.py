@@ -233,6 +233,7 @@ def reviews_large(architecture: Architecture) -> Recipe:
         fragments=0,
         crops=0,
         generated=60_000,
+        reads=1_000,
         preset="reviews-large",
     )
 
