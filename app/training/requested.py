@@ -75,6 +75,7 @@ class ReviewOptions:
     large: str | None
     students: int
     average: str | None
+    words: str | None
     store: Path
     run: Path
     seed: int
@@ -88,8 +89,8 @@ class ReviewOptions:
         parts += ["--dev", *(argument.rpartition("/")[2] for argument in self.development)]
         for peer in self.peers:
             parts += ["--peer", peer]
-        if self.average:
-            parts += ["--average", self.average]
+        for flag, model in (("--average", self.average), ("--words", self.words)):
+            parts += [flag, model] if model else []
         if self.large:
             parts += ["--large", self.large]
         parts += [

@@ -62,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="stored model of an earlier run over the same texts, whose weights count for half of the new ones",
     )
+    parser.add_argument(
+        "--words", metavar="MODEL", help="stored model whose vocabulary is taken (default: of the training texts)"
+    )
     parser.add_argument("--name", default="reviews-gru", help="name in the model store (default: %(default)s)")
     add_store_argument(parser, writes=True)
     parser.add_argument(
@@ -96,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
         large=pinned(store, args.large) if args.large else None,
         students=1 if args.large else max(1, args.students),
         average=pinned(store, args.average) if args.average else args.average,
+        # There is no mean of networks with other words.
+        words=pinned(store, args.words or args.average) if args.words or args.average else None,
         store=args.store,
         run=args.folder or Path("runs") / args.name,
         seed=args.seed,

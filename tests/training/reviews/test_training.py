@@ -186,7 +186,12 @@ def test_a_version_of_another_size_and_what_learns_from_it(root: Path, monkeypat
     store = ModelStore(root / "store")
     add_checkpoint(root / "store", "wide-films", rating=True, pooling=("last", "mean", "max"), hidden_size=24)
     assert (
-        run(command, *arguments(root, "--run", str(root / "large"), "--large", "wide-films", "--name", "wide-small"))
+        run(
+            command,
+            *arguments(
+                root, "--run", str(root / "large"), "--large", "wide-films", "--words", "small", "--name", "wide-small"
+            ),
+        )
         == 0
     )
     wide = store.open("wide-small/1")
