@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
 _LARGE_SIZES = MixtureSizes(generated=60_000, unreadable=12_000, phrases=24_000, flipped=24_000)
-_FURTHER_EPOCHS, _FURTHER_RATE = 2, 0.5
-"""What a student does that starts from a model of three classes, and the share of the rate at which it does."""
+_FURTHER_EPOCHS, _FURTHER_RATE = 1, 0.5
+"""What a student does that starts from a model of three classes: passes, and the share of the rate."""
 _SURE = 0.95
 """Probability of the class that a film review's stars name."""
 

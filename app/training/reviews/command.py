@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start",
         metavar="MODEL",
         default="imdb-gru/4",
-        help="stored model to start from (default: %(default)s); from one of three classes the network goes on for two "
-        "epochs at half the rate",
+        help="stored model to start from (default: %(default)s); from one of three classes the network goes on for one "
+        "epoch at half the rate",
     )
     parser.add_argument(
         "--large",
