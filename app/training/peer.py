@@ -20,7 +20,7 @@ from app.training.batches import predict_sorted
 
 
 def soft_labels_of(model: StoredModel, texts: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
-    """Probabilities (N,) of the second class of N texts.
+    """Probabilities (N, C) that a teacher gives N texts.
 
     Args:
         model: the teacher.
@@ -35,7 +35,7 @@ def soft_labels_of(model: StoredModel, texts: Sequence[str], labels: tuple[str, 
         raise DataError(f"{model.reference}: labels {', '.join(model.config.labels)}, the data has {', '.join(labels)}")
     tokenizer, predictor = load_tokenizer(model), load_predictor(model)
     scores = predict_sorted(predictor, [tokenizer.encode(text).ids for text in texts])
-    return np.asarray([score.probabilities[1] for score in scores])
+    return np.asarray([score.probabilities for score in scores])
 
 
 def adopt_word_vectors(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel) -> None:

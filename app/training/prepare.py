@@ -90,7 +90,7 @@ def prepare_lesson(splits: Splits, recipe: Recipe, folder: Path, store: ModelSto
     if recipe.peers:
         started = time.monotonic()
         judged = [*splits.unlabelled, *fragments.texts]
-        said = [soft_labels_of(store.open(peer), judged, splits.labels) for peer in recipe.peers]
+        said = [soft_labels_of(store.open(peer), judged, splits.labels)[:, 1] for peer in recipe.peers]
         of_texts, heard = np.split(np.mean(said, axis=0), [len(splits.unlabelled)])
         soft_labels = SoftLabels(soft_labels.labelled, (soft_labels.unlabelled + of_texts) / 2)
         seconds += time.monotonic() - started

@@ -72,7 +72,10 @@ class ReviewOptions:
     development: tuple[str, ...]
     peers: tuple[str, ...]
     start: str
+    large: str | None
+    students: int
     average: str | None
+    words: str | None
     store: Path
     run: Path
     seed: int
@@ -86,9 +89,22 @@ class ReviewOptions:
         parts += ["--dev", *(argument.rpartition("/")[2] for argument in self.development)]
         for peer in self.peers:
             parts += ["--peer", peer]
-        if self.average:
-            parts += ["--average", self.average]
-        parts += ["--start", self.start, "--name", self.name, "--seed", str(self.seed), "--threads", str(self.threads)]
+        for flag, model in (("--average", self.average), ("--words", self.words)):
+            parts += [flag, model] if model else []
+        if self.large:
+            parts += ["--large", self.large]
+        parts += [
+            "--start",
+            self.start,
+            "--students",
+            str(self.students),
+            "--name",
+            self.name,
+            "--seed",
+            str(self.seed),
+            "--threads",
+            str(self.threads),
+        ]
         return shlex.join(part for part in parts if part)
 
 

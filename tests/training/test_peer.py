@@ -32,7 +32,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> StoredModel:
 def test_soft_labels_are_in_the_order_of_the_texts(peer: StoredModel) -> None:
     """However long the texts are, which are judged shortest first."""
     texts = ["great lovely film " * 5, "awful", "brilliant", "the film was dull and boring"]
-    assert (soft_labels_of(peer, texts, LABELS) > 0.5).tolist() == [True, False, True, False]
+    assert (soft_labels_of(peer, texts, LABELS)[:, 1] > 0.5).tolist() == [True, False, True, False]
 
 
 def test_a_teacher_with_other_labels_is_refused(peer: StoredModel) -> None:

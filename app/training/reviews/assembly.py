@@ -21,7 +21,7 @@ from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits
 from app.training.loop import Trainer
 from app.training.model_version import TrainingRecord, WrittenVersion, write_version
 from app.training.peer import soft_labels_of
-from app.training.recipe import reviews
+from app.training.recipe import reviews, reviews_large
 from app.training.recurrence import TrainingNetwork
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix
 from app.training.reviews.run import Run, TaughtTexts, prepared, taught_texts
@@ -29,6 +29,7 @@ from app.training.reviews.sources import LABELS, Source
 from app.training.reviews.teachers import (
     blended,
     fresh_network,
+    geometric_mean,
     network_labels,
     regression_labels,
     reversed_texts,
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
-_STUDENTS = 2
+_LARGE_SIZES = MixtureSizes(generated=60_000, unreadable=12_000, phrases=24_000, flipped=24_000)
+_FURTHER_EPOCHS, _FURTHER_RATE = 1, 0.5
+"""What a student does that starts from a model of three classes: passes, and the share of the rate."""
 _SURE = 0.95
 """Probability of the class that a film review's stars name."""
 
@@ -61,19 +64,27 @@ def film_target(positive: float) -> tuple[float, float, float]:
 
 
 def film_peers_labels(run: Run, films: Sequence[str]) -> np.ndarray:
-    """Targets (N, 3) by stored two-class models of films, for N whole film reviews; their mean.
+    """Targets (N, 3) by stored two-class models of films, for N whole film reviews; their mean."""
+    heard = np.zeros(len(films))
+    peers, _ = stored_teachers(run)
+    for peer in peers:
+        said = run.kept(f"peer-{peer.digest[:8]}", partial(soft_labels_of, peer, films, CORPUS_LABELS))
+        heard += said[:, 1] / len(peers)
+    return np.asarray([film_target(positive) for positive in heard.tolist()])
+
+
+def stored_teachers(run: Run) -> tuple[list[StoredModel], list[StoredModel]]:
+    """Stored models that are teachers: those of films, and those of reviews of any kind.
 
     Raises:
-        DataError: such a model has other labels.
+        DataError: one has other labels.
     """
-    heard = np.zeros(len(films))
-    for reference in run.recipe.peers:
-        peer = run.store.open(reference)
-        if peer.config.labels != CORPUS_LABELS:
-            raise DataError(f"{peer.reference}: a teacher of film reviews must tell negative and positive apart")
-        said = run.kept(f"peer-{peer.digest[:8]}", partial(soft_labels_of, peer, films, CORPUS_LABELS))
-        heard += said / len(run.recipe.peers)
-    return np.asarray([film_target(positive) for positive in heard.tolist()])
+    peers = [run.store.open(reference) for reference in run.recipe.peers]
+    for peer in peers:
+        if peer.config.labels not in (CORPUS_LABELS, LABELS):
+            wanted = f"{' and '.join(CORPUS_LABELS)} apart, or {', '.join(LABELS)}"
+            raise DataError(f"{peer.reference}: a teacher must tell {wanted}")
+    return [it for it in peers if it.config.labels == CORPUS_LABELS], [it for it in peers if it.config.labels == LABELS]
 
 
 def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel, *, recurrent: bool = True) -> None:
@@ -117,24 +128,28 @@ def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredMod
 def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     """Train, evaluate and store one version: the mean of networks that started from the same weights.
 
-    These are the forward teacher and two students of different seeds; their mean is better than each of them
-    (Wortsman et al. 2022, "Model soups"). A stored version that started there too may count for half. Everything that
-    takes long is kept in the run's folder, and the same command goes on from there.
+    These are students of different seeds and, where it started there too, the forward teacher; their mean is better
+    than each of them (Wortsman et al. 2022, "Model soups"). A stored version that started there too may count for half.
+    Everything that takes long is kept in the run's folder, and the same command goes on from there.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the state is kept.
         SentimentError: the data or the run is not as it should be.
     """
     torch.set_num_threads(options.threads)
-    run = prepared(options, reviews("gru"), store)
+    run = prepared(options, (reviews_large if options.large else reviews)("gru"), store)
     recipe, tokenizer = run.recipe, run.tokenizer
     # Read first: hours later is no time to say that it has other sizes.
     others = [stored_network(run, store.open(options.average))] if options.average else []
+    stored_teachers(run)
     texts = taught_texts(run)
     said = soft_labels(run, texts)
-    students = [student(run, options.seed + number, texts, said) for number in range(_STUDENTS)]
+    students = [student(run, options.seed + number, texts, said) for number in range(options.students)]
     teacher = teacher_trainer(run, backwards=False)
-    network = averaged([teacher.network, *(trainer.network for trainer in students)])
+    networks = [trainer.network for trainer in students]
+    if options.large is None and not _goes_on(run):
+        networks.insert(0, teacher.network)
+    network = averaged(networks)
     for other in others:
         network = averaged([network, other])
     share_vectors(network, tokenizer)
@@ -158,10 +173,18 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
 
 def student(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) -> Trainer:
     """A trainer that has trained a network on labels and on what the teachers say."""
-    network = fresh_network(run.recipe, len(run.tokenizer), seed)
-    start_from(network, run.tokenizer, run.store.open(run.options.start))
+    recipe = run.recipe
+    if _goes_on(run):
+        recipe = replace(recipe, epochs=_FURTHER_EPOCHS, learning_rate=recipe.learning_rate * _FURTHER_RATE)
+    network = fresh_network(recipe, len(run.tokenizer), seed)
+    start_from(network, run.tokenizer, run.store.open(run.options.large or run.options.start))
     train = training_texts(run, seed, texts, said)
-    return trained(network, run.recipe, train, run.validation, seed, run.options.run / f"student-{seed}")
+    return trained(network, recipe, train, run.validation, seed, run.options.run / f"student-{seed}")
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether students start from a model of the same classes."""
+    return run.store.open(run.options.large or run.options.start).config.labels == LABELS
 
 
 def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:
@@ -200,11 +223,12 @@ def training_texts(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) ->
     """What a student is trained on: labelled, generated and unlabelled texts, with what the teachers say of them."""
     soft = dict(zip(texts.labelled, said, strict=False))
     films = film_mixture(run.corpus)
-    mixture = mix(run.sources, MixtureSizes(generated=run.recipe.generated), seed)
+    sizes = _LARGE_SIZES if run.options.large else MixtureSizes(generated=run.recipe.generated)
+    mixture = mix(run.sources, sizes, seed)
     for labelled in (films, mixture):
         soften(labelled, soft, run.recipe.teacher)
     without_label = said[len(texts.labelled) :].copy()
-    if run.recipe.peers:
+    if texts.films and stored_teachers(run)[0]:
         # Of whole film reviews, those who know nothing else know most.
         known = without_label[: len(texts.films)]
         known[:] = (known + film_peers_labels(run, texts.films)) / 2
@@ -227,7 +251,11 @@ def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
     regression = run.kept(
         "regression", lambda: np.concatenate(regression_labels(texts.labelled, texts.labels, unlabelled))
     )
-    return blended(networks, regression)
+    said = blended(networks, regression)
+    for peer in stored_teachers(run)[1]:
+        theirs = run.kept(f"of-all-{peer.digest[:8]}", partial(soft_labels_of, peer, everything, LABELS))
+        said = geometric_mean([(said, 0.5), (theirs, 0.5)])
+    return said
 
 
 def teacher_labels(run: Run, texts: Sequence[str], *, backwards: bool) -> np.ndarray:
@@ -237,8 +265,8 @@ def teacher_labels(run: Run, texts: Sequence[str], *, backwards: bool) -> np.nda
 
 
 def teacher_trainer(run: Run, *, backwards: bool) -> Trainer:
-    """A trainer that has trained a network on labels alone, forwards or backwards."""
-    recipe, tokenizer = run.recipe, run.tokenizer
+    """A trainer that has trained a network on labels alone, forwards or backwards; a small one in every run."""
+    recipe, tokenizer = reviews("gru"), run.tokenizer
     seed = _BACKWARD_SEED if backwards else _FORWARD_SEED
     mixture = mix(run.sources, MixtureSizes(generated=recipe.generated), seed)
     train = encoded(film_mixture(run.corpus), tokenizer, seed) + encoded(mixture, tokenizer, seed)

@@ -38,15 +38,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         action="append",
         default=[],
-        help="a stored model of films as a teacher of film reviews without a label; several count alike",
+        help="a stored model as a teacher: one of two classes, of film reviews without a label, where several count "
+        "alike; one of three classes, of all texts, where it counts for half",
     )
     parser.add_argument(
-        "--start", metavar="MODEL", default="imdb-gru/4", help="stored model to start from (default: %(default)s)"
+        "--start",
+        metavar="MODEL",
+        default="imdb-gru/4",
+        help="stored model to start from (default: %(default)s); from one of three classes the network goes on for one "
+        "epoch at half the rate",
+    )
+    parser.add_argument(
+        "--large",
+        metavar="MODEL",
+        help="train a network of 640 units, on labelled and generated texts, that starts from this stored one; the "
+        "teachers start from --start",
+    )
+    parser.add_argument(
+        "--students", type=int, default=2, help="networks to take the mean of; only one is large (default: %(default)s)"
     )
     parser.add_argument(
         "--average",
         metavar="MODEL",
         help="stored model of an earlier run over the same texts, whose weights count for half of the new ones",
+    )
+    parser.add_argument(
+        "--words", metavar="MODEL", help="stored model whose vocabulary is taken (default: of the training texts)"
     )
     parser.add_argument("--name", default="reviews-gru", help="name in the model store (default: %(default)s)")
     add_store_argument(parser, writes=True)
@@ -79,7 +96,11 @@ def run(args: argparse.Namespace) -> int:
         development=tuple(args.dev),
         peers=tuple(pinned(store, peer) for peer in args.peer),
         start=pinned(store, args.start),
+        large=pinned(store, args.large) if args.large else None,
+        students=1 if args.large else max(1, args.students),
         average=pinned(store, args.average) if args.average else args.average,
+        # There is no mean of networks with other words.
+        words=pinned(store, args.words or args.average) if args.words or args.average else None,
         store=args.store,
         run=args.folder or Path("runs") / args.name,
         seed=args.seed,

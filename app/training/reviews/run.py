@@ -55,18 +55,17 @@ class Run:
         for reviews_of in (self.corpus.train, self.corpus.validation, self.corpus.unsup):
             for review in reviews_of:
                 found.update(f"{review.label} {review.stars} {review.text}".encode())
-        for reference in filter(None, (self.options.start, self.options.average)):
+        for reference in filter(None, (self.options.start, self.options.words)):
             found.update(self.store.open(reference).digest.encode())
         return found.hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of all training texts; of the version that is averaged with, where there is one."""
+        """The tokenizer of all training texts, or of a stored version."""
         network = self.recipe.network
         limits = (network["max_tokens"], network["head_tokens"])
-        if self.options.average:
-            # There is no mean of networks with other words.
-            return load_tokenizer(self.store.open(self.options.average)).with_limits(*limits)
+        if self.options.words:
+            return load_tokenizer(self.store.open(self.options.words)).with_limits(*limits)
         path = self.options.run / f"tokenizer-{self.digest}.json"
         if path.exists():
             return Tokenizer.load(path, *limits)
@@ -118,7 +117,8 @@ def taught_texts(run: Run) -> TaughtTexts:
     examples = [source.examples for source in run.sources]
     of_films = [review.text for review in run.corpus.train]
     of_sources = [text for of in examples for text in of.texts]
-    films = [review.text for review in run.corpus.unsup]
+    # A recipe without parts of texts learns from labelled and generated ones alone.
+    films = [review.text for review in run.corpus.unsup] if run.recipe.crops else []
     crops = draw_crops([*of_films, *films], run.recipe.crops, _CROP_SEED)
     long = [text for text in of_sources if len(text) > _LONG]
     sentences = [

@@ -107,8 +107,12 @@ def _grams(text: str) -> list[str]:
 def blended(networks: Sequence[np.ndarray], regression: np.ndarray) -> np.ndarray:
     """The weighted geometric mean (N, 3) of what networks and regression say."""
     share = (1 - _REGRESSION_SHARE) / len(networks)
-    logs = sum(share * np.log(said + _FLOOR) for said in networks) + _REGRESSION_SHARE * np.log(regression + _FLOOR)
-    mean = np.exp(logs)
+    return geometric_mean([*((said, share) for said in networks), (regression, _REGRESSION_SHARE)])
+
+
+def geometric_mean(said: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+    """The mean (N, 3) of probabilities (N, 3) with their weights, which add up to 1."""
+    mean = np.exp(sum(weight * np.log(probabilities + _FLOOR) for probabilities, weight in said))
     return np.asarray(mean / mean.sum(-1, keepdims=True))
 
 

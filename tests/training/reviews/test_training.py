@@ -29,7 +29,7 @@ from app.training.reviews.assembly import averaged, start_from
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import MixtureSizes
 from app.training.reviews.sources import LABELS
-from app.training.reviews.teachers import fresh_network
+from app.training.reviews.teachers import fresh_network, geometric_mean, trained
 from tests.checkpoints import add_checkpoint
 from tests.training.synthetic import BLAME, PRAISE, tiny_recipe, write_corpus
 
@@ -125,7 +125,7 @@ def test_a_version_is_written_and_can_be_evaluated(root: Path, capsys: pytest.Ca
     metrics = model.metrics
     assert metrics["command"] == (
         "python -m app train-reviews --corpus aclImdb --data shops.tsv:2 hotels.tsv --dev dev.tsv --peer films "
-        "--start films/1 --name small --seed 1 --threads 1"
+        "--start films/1 --students 2 --name small --seed 1 --threads 1"
     )
     assert metrics["data"]["sizes"] == {"train": 54 + 72, "validation": 15 + 8, "test": 40, "unlabelled": 10}
     assert metrics["sources"]["dev"]["texts"] == 15
@@ -175,6 +175,52 @@ def test_a_stored_version_may_count_for_half(root: Path) -> None:
         run(command, *arguments(root, "--run", str(folder), "--average", "films"))
 
 
+@pytest.mark.usefixtures("figures_left_out")
+def test_a_version_of_another_size_and_what_learns_from_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large network starts from a large one and learns no texts without a label; then it teaches one that goes on
+    from a stored version, at half the rate and alone."""
+    large = replace(small_recipe("gru"), crops=0, fragments=0, preset="reviews-large")
+    large = replace(large, network={**large.network, "hidden_size": 24})
+    monkeypatch.setattr(assembly, "reviews_large", lambda architecture: large)
+    monkeypatch.setattr(assembly, "_LARGE_SIZES", MixtureSizes(generated=40, unreadable=10, phrases=5, flipped=5))
+    store = ModelStore(root / "store")
+    add_checkpoint(root / "store", "wide-films", rating=True, pooling=("last", "mean", "max"), hidden_size=24)
+    assert (
+        run(
+            command,
+            *arguments(
+                root, "--run", str(root / "large"), "--large", "wide-films", "--words", "small", "--name", "wide-small"
+            ),
+        )
+        == 0
+    )
+    wide = store.open("wide-small/1")
+    assert (wide.config.hidden_size, wide.metrics["recipe"]["preset"]) == (24, "reviews-large")
+    assert "--large wide-films --start films/1 --students 1" in wide.metrics["command"]
+
+    taught: list[np.ndarray] = []
+
+    def noted(*given: Any) -> np.ndarray:
+        taught.append(geometric_mean(*given))
+        return taught[-1]
+
+    rates: list[float] = []
+
+    def noting(network: Any, recipe: Recipe, *given: Any) -> Trainer:
+        rates.append(recipe.learning_rate)
+        return trained(network, recipe, *given)
+
+    monkeypatch.setattr(assembly, "geometric_mean", noted)
+    monkeypatch.setattr(assembly, "trained", noting)
+    more = ["--peer", "wide-small", "--start", "small", "--average", "small", "--students", "1", "--name", "taught"]
+    assert run(command, *arguments(root, "--run", str(root / "taught"), *more)) == 0
+    model = store.open("taught/1")
+    assert model.metrics["recipe"]["peers"] == ["films", "wide-small"]
+    assert model.config.hidden_size == 8
+    assert taught[0].shape[1] == len(LABELS)
+    assert (rates.count(0.005), set(rates)) == (1, {0.005, 0.01})
+
+
 def test_a_mean_is_in_the_middle() -> None:
     """Of each weight."""
     networks = [fresh_network(small_recipe("gru"), 20, seed) for seed in (1, 2)]
@@ -197,7 +243,9 @@ def test_a_model_of_other_sizes_is_no_start_and_of_other_labels_no_teacher(root:
     with pytest.raises(DataError, match=r"wide/1: embeddings of 16, the recipe has others"):
         run(command, *arguments(root, "--run", str(root / "wide"), "--start", "wide"))
     add_checkpoint(root / "store", "moods", labels=("no", "yes"))
-    with pytest.raises(DataError, match=r"moods/1: a teacher of film reviews must tell"):
+    with pytest.raises(
+        DataError, match=r"moods/1: a teacher must tell negative and positive apart, or negative, neutral, positive"
+    ):
         run(command, *arguments(root, "--run", str(root / "moods"), "--peer", "moods"))
 
 
