@@ -1,4 +1,4 @@
-"""The default model against floors, so that no later one gets worse unseen: behaviour, texts that it cannot read."""
+"""The models of reviews against floors, so that no later one gets worse unseen: behaviour, texts they cannot read."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ UNREADABLE = (
 )
 
 
-@pytest.fixture(scope="module")
-def model() -> StoredModel:
-    return ModelStore(STORE).open(Settings().model)
+@pytest.fixture(scope="module", params=["the default", "reviews-gru-large"])
+def model(request: pytest.FixtureRequest) -> StoredModel:
+    return ModelStore(STORE).open(Settings().model if request.param == "the default" else request.param)
 
 
 @pytest.fixture(scope="module")
