@@ -179,12 +179,20 @@ class Succession:
                 other.deadline = min(other.deadline, now)
         self.others.append(generation)
         generation.deadline = now + START_SECONDS
-        for child in generation.children:
-            if child.wake is None:
+        self._start_next(generation)
+
+    def _start_next(self, generation: Generation) -> None:
+        """Start the next process as soon as the one before has given a sign of life: all at once would want all cores,
+        which those that serve need."""
+        always = [child for child in generation.children if child.wake is None]
+        if all(child.beaten for child in always if child.process is not None):
+            unstarted = [child for child in always if child.process is None]
+            for child in unstarted[:1]:
                 self._start(child)
 
     def _prepare(self, generation: Generation, now: float) -> None:
-        dead = next((child for child in generation.children if child.wake is None and not child.alive), None)
+        started = [child for child in generation.children if child.wake is None and child.process is not None]
+        dead = next((child for child in started if not child.alive), None)
         if dead is not None:
             status = dead.process.returncode if dead.process else None
             self._fail(generation, generation.fault() or f"{dead.role} ended with status {status}", now)
@@ -194,6 +202,8 @@ class Succession:
             if generation.ready():
                 generation.serves()
                 generation.live.set_result(None)
+            else:
+                self._start_next(generation)
         elif all(child.beaten for child in generation.children if child.heartbeat is not None):
             before, self.serving = self.serving, generation
             self.others[self.others.index(generation)] = before
@@ -203,6 +213,8 @@ class Succession:
             generation.serves()
             before.retires()
             before.end(before.workers, RETIRE_SIGNAL)
+        else:
+            self._start_next(generation)
 
     def _handed_over(self) -> bool:
         retiring = [child for other in self.others if other.stage is Stage.RETIRING for child in other.workers]

@@ -73,8 +73,8 @@ class House:
         """One that has taken over."""
         generation = self.taking_over(name)
         for child in generation.children:
-            child.beaten = child.wake is None
-        self.pass_time()
+            child.beaten = child.alive
+            self.pass_time()
         return generation
 
 
@@ -87,9 +87,10 @@ def test_it_serves_when_all_of_its_processes_live(house: House) -> None:
     """Then the workers before retire, and only when they take no new connections it is said to be live."""
     second = house.taking_over()
     engine, explainer, *workers = house.processes(second)
+    for child in (engine, workers[0]):
+        child.beaten = True
+        house.pass_time()
     assert explainer.process is None
-    engine.beaten = workers[0].beaten = True
-    house.pass_time()
     assert house.succession.serving is house.first
     workers[1].beaten = True
     house.pass_time()
@@ -104,6 +105,20 @@ def test_it_serves_when_all_of_its_processes_live(house: House) -> None:
     old[3].die(0)
     house.pass_time()
     assert second.live.result(0) is None
+
+
+def test_its_processes_start_one_after_the_other(house: House) -> None:
+    """Each when the one before has given a sign of life, so that those that serve do not want for cores."""
+    second = house.taking_over()
+    engine, explainer, *workers = house.processes(second)
+    always = [engine, *workers]
+    for number, child in enumerate(always):
+        house.pass_time()
+        assert [it.process is not None for it in always] == [place <= number for place in range(len(always))]
+        child.beaten = True
+    house.pass_time()
+    assert house.succession.serving is second
+    assert explainer.process is None
 
 
 def test_the_engine_before_ends_when_its_workers_have(house: House) -> None:
@@ -154,15 +169,17 @@ def test_a_third_generation_does_not_wait_for_the_first(house: House) -> None:
 def test_one_that_dies_before_it_serves_changes_nothing(house: House, fault: str | None, told: str) -> None:
     """It says why, is not started again, and nothing of it is left; the one that serves is not touched."""
     second = house.taking_over(fault=fault)
-    engine, _, *workers = house.processes(second)
+    engine, _, worker, unstarted = house.processes(second)
+    engine.beaten = True
+    house.pass_time()
     engine.die(78)
     assert not house.succession.keeps(engine)
     house.pass_time()
     with pytest.raises(SuccessionError, match=told):
         second.live.result(0)
-    assert workers[0].sent == [signal.SIGKILL]
-    for worker in workers:
-        worker.die(-9)
+    assert worker.sent == [signal.SIGKILL]
+    assert unstarted.process is None
+    worker.die(-9)
     house.pass_time()
     assert house.happened == ["one serves", "two ends"]
     assert house.succession.serving is house.first
