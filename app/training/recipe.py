@@ -221,7 +221,7 @@ def reviews(architecture: Architecture) -> Recipe:
 
 
 def reviews_large(architecture: Architecture) -> Recipe:
-    """``reviews`` for accuracy at some ten times the cost: more units, and what they learn is labelled or generated."""
+    """``reviews`` for accuracy at some 25 times the cost: more units, and what they learn is labelled or generated."""
     recipe = reviews(architecture)
     return replace(
         recipe,
