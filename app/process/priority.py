@@ -28,13 +28,16 @@ _TURN_SECONDS = 0.0005
 """Half of what a plain request takes: shorter turns gain nothing, and each end costs a microsecond or two."""
 
 
-def yield_to_events() -> None:
+def yield_to_events(niceness: int = _THREAD_NICENESS) -> None:
     """Lower the priority of a computing thread, where threads have their own (Linux).
 
     A batch that takes a little longer is noticed by nobody; an event loop that waits for a core delays everybody.
+
+    Args:
+        niceness: how much nicer than its process it is to be.
     """
     if sys.platform == "linux":
-        priority = os.getpriority(os.PRIO_PROCESS, 0) + _THREAD_NICENESS
+        priority = os.getpriority(os.PRIO_PROCESS, 0) + niceness
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), priority)
 
 
@@ -47,9 +50,8 @@ def gently(work: Callable[[], T]) -> T:
     done: Future[T] = Future()
 
     def run() -> None:
-        if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GENTLE_NICENESS)
         try:
+            yield_to_events(_GENTLE_NICENESS)
             done.set_result(work())
         except BaseException as error:  # raised where somebody waits for it
             done.set_exception(error)

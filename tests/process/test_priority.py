@@ -101,3 +101,17 @@ def test_gentle_work_has_a_low_priority_and_nobody_else() -> None:
     assert niceness() == before
     with pytest.raises(ZeroDivisionError):
         gently(lambda: 1 // 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_gentle_work_in_a_process_of_low_priority() -> None:
+    """No thread may raise its priority, so it lowers that of its process further."""
+    program = """
+import os, threading
+from app.process.priority import gently
+
+os.nice(15)
+print(gently(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "19\n"
