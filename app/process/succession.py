@@ -71,6 +71,11 @@ class Generation:
     deadline: float = math.inf
 
     @property
+    def always(self) -> list[Child]:
+        """Those that run all the time, in the order of their start."""
+        return [child for child in self.children if child.wake is None]
+
+    @property
     def workers(self) -> list[Child]:
         """Those whom clients talk to."""
         return [child for child in self.children if child.drains]
@@ -184,37 +189,37 @@ class Succession:
     def _start_next(self, generation: Generation) -> None:
         """Start the next process as soon as the one before has given a sign of life: all at once would want all cores,
         which those that serve need."""
-        always = [child for child in generation.children if child.wake is None]
-        if all(child.beaten for child in always if child.process is not None):
-            unstarted = [child for child in always if child.process is None]
-            for child in unstarted[:1]:
+        for child in generation.always:
+            if child.process is None:
                 self._start(child)
+            if not child.beaten:
+                break
 
     def _prepare(self, generation: Generation, now: float) -> None:
-        started = [child for child in generation.children if child.wake is None and child.process is not None]
+        started = [child for child in generation.always if child.process is not None]
         dead = next((child for child in started if not child.alive), None)
         if dead is not None:
             status = dead.process.returncode if dead.process else None
             self._fail(generation, generation.fault() or f"{dead.role} ended with status {status}", now)
         elif now > generation.deadline:
             self._fail(generation, f"not ready after {START_SECONDS:.0f} s", now)
-        elif generation.stage is Stage.BESIDE:
-            if generation.ready():
-                generation.serves()
-                generation.live.set_result(None)
-            else:
-                self._start_next(generation)
-        elif all(child.beaten for child in generation.children if child.heartbeat is not None):
-            before, self.serving = self.serving, generation
-            self.others[self.others.index(generation)] = before
-            generation.stage, before.stage = Stage.SERVING, Stage.RETIRING
-            generation.deadline = now + HAND_OVER_SECONDS
-            before.deadline = now + self._longest_request
+        elif generation.stage is Stage.BESIDE and generation.ready():
             generation.serves()
-            before.retires()
-            before.end(before.workers, RETIRE_SIGNAL)
+            generation.live.set_result(None)
+        elif generation.stage is Stage.PREPARING and all(child.beaten for child in generation.always):
+            self._hand_over(generation, now)
         else:
             self._start_next(generation)
+
+    def _hand_over(self, generation: Generation, now: float) -> None:
+        before, self.serving = self.serving, generation
+        self.others[self.others.index(generation)] = before
+        generation.stage, before.stage = Stage.SERVING, Stage.RETIRING
+        generation.deadline = now + HAND_OVER_SECONDS
+        before.deadline = now + self._longest_request
+        generation.serves()
+        before.retires()
+        before.end(before.workers, RETIRE_SIGNAL)
 
     def _handed_over(self) -> bool:
         retiring = [child for other in self.others if other.stage is Stage.RETIRING for child in other.workers]
