@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
-_LARGE_SIZES = MixtureSizes(generated=60_000, unreadable=12_000, phrases=24_000, flipped=24_000)
+_LARGE_MADE = {"unreadable": 12_000, "phrases": 24_000, "flipped": 24_000}
+"""How many texts of each made kind a large network learns, which has fewer generated ones."""
 _FURTHER_EPOCHS, _FURTHER_RATE = 1, 0.5
 """What a student does that starts from a model of three classes: passes, and the share of the rate."""
 _SURE = 0.95
@@ -66,25 +67,10 @@ def film_target(positive: float) -> tuple[float, float, float]:
 def film_peers_labels(run: Run, films: Sequence[str]) -> np.ndarray:
     """Targets (N, 3) by stored two-class models of films, for N whole film reviews; their mean."""
     heard = np.zeros(len(films))
-    peers, _ = stored_teachers(run)
-    for peer in peers:
+    for peer in run.film_teachers:
         said = run.kept(f"peer-{peer.digest[:8]}", partial(soft_labels_of, peer, films, CORPUS_LABELS))
-        heard += said[:, 1] / len(peers)
+        heard += said[:, 1] / len(run.film_teachers)
     return np.asarray([film_target(positive) for positive in heard.tolist()])
-
-
-def stored_teachers(run: Run) -> tuple[list[StoredModel], list[StoredModel]]:
-    """Stored models that are teachers: those of films, and those of reviews of any kind.
-
-    Raises:
-        DataError: one has other labels.
-    """
-    peers = [run.store.open(reference) for reference in run.recipe.peers]
-    for peer in peers:
-        if peer.config.labels not in (CORPUS_LABELS, LABELS):
-            wanted = f"{' and '.join(CORPUS_LABELS)} apart, or {', '.join(LABELS)}"
-            raise DataError(f"{peer.reference}: a teacher must tell {wanted}")
-    return [it for it in peers if it.config.labels == CORPUS_LABELS], [it for it in peers if it.config.labels == LABELS]
 
 
 def start_from(network: SentimentNetwork, tokenizer: Tokenizer, model: StoredModel, *, recurrent: bool = True) -> None:
@@ -141,13 +127,12 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     recipe, tokenizer = run.recipe, run.tokenizer
     # Read first: hours later is no time to say that it has other sizes.
     others = [stored_network(run, store.open(options.average))] if options.average else []
-    stored_teachers(run)
     texts = taught_texts(run)
     said = soft_labels(run, texts)
     students = [student(run, options.seed + number, texts, said) for number in range(options.students)]
     teacher = teacher_trainer(run, backwards=False)
     networks = [trainer.network for trainer in students]
-    if options.large is None and not _goes_on(run):
+    if options.large is None and not run.goes_on:
         networks.insert(0, teacher.network)
     network = averaged(networks)
     for other in others:
@@ -174,17 +159,12 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
 def student(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) -> Trainer:
     """A trainer that has trained a network on labels and on what the teachers say."""
     recipe = run.recipe
-    if _goes_on(run):
+    if run.goes_on:
         recipe = replace(recipe, epochs=_FURTHER_EPOCHS, learning_rate=recipe.learning_rate * _FURTHER_RATE)
     network = fresh_network(recipe, len(run.tokenizer), seed)
-    start_from(network, run.tokenizer, run.store.open(run.options.large or run.options.start))
+    start_from(network, run.tokenizer, run.start)
     train = training_texts(run, seed, texts, said)
     return trained(network, recipe, train, run.validation, seed, run.options.run / f"student-{seed}")
-
-
-def _goes_on(run: Run) -> bool:
-    """Whether students start from a model of the same classes."""
-    return run.store.open(run.options.large or run.options.start).config.labels == LABELS
 
 
 def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:
@@ -223,12 +203,12 @@ def training_texts(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) ->
     """What a student is trained on: labelled, generated and unlabelled texts, with what the teachers say of them."""
     soft = dict(zip(texts.labelled, said, strict=False))
     films = film_mixture(run.corpus)
-    sizes = _LARGE_SIZES if run.options.large else MixtureSizes(generated=run.recipe.generated)
+    sizes = MixtureSizes(generated=run.recipe.generated, **(_LARGE_MADE if run.options.large else {}))
     mixture = mix(run.sources, sizes, seed)
     for labelled in (films, mixture):
         soften(labelled, soft, run.recipe.teacher)
     without_label = said[len(texts.labelled) :].copy()
-    if texts.films and stored_teachers(run)[0]:
+    if texts.films and run.film_teachers:
         # Of whole film reviews, those who know nothing else know most.
         known = without_label[: len(texts.films)]
         known[:] = (known + film_peers_labels(run, texts.films)) / 2
@@ -252,7 +232,7 @@ def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
         "regression", lambda: np.concatenate(regression_labels(texts.labelled, texts.labels, unlabelled))
     )
     said = blended(networks, regression)
-    for peer in stored_teachers(run)[1]:
+    for peer in run.review_teachers:
         theirs = run.kept(f"of-all-{peer.digest[:8]}", partial(soft_labels_of, peer, everything, LABELS))
         said = geometric_mean([(said, 0.5), (theirs, 0.5)])
     return said

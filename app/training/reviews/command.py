@@ -55,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "teachers start from --start",
     )
     parser.add_argument(
-        "--students", type=int, default=2, help="networks to take the mean of; only one is large (default: %(default)s)"
+        "--students",
+        type=int,
+        choices=range(1, 9),
+        metavar="N",
+        default=2,
+        help="networks to take the mean of, 1 to 8; only one is large (default: %(default)s)",
     )
     parser.add_argument(
         "--average",
@@ -97,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         peers=tuple(pinned(store, peer) for peer in args.peer),
         start=pinned(store, args.start),
         large=pinned(store, args.large) if args.large else None,
-        students=1 if args.large else max(1, args.students),
+        students=1 if args.large else args.students,
         average=pinned(store, args.average) if args.average else args.average,
         # There is no mean of networks with other words.
         words=pinned(store, args.words or args.average) if args.words or args.average else None,

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.errors import NoWordsError
-from app.store import ModelStore
+from app.errors import DataError, NoWordsError
+from app.store import ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset
 from app.training.fragments import draw_crops, draw_fragments
+from app.training.labelled import CORPUS_LABELS
 from app.training.recipe import Recipe
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import Mixture, encoded, one_hot_target
-from app.training.reviews.sources import Source, parse_sources, read_source
+from app.training.reviews.sources import LABELS, Source, parse_sources, read_source
 from app.training.reviews.vocabulary import build_tokenizer
 from app.training.reviews.wordlists import emoji_sentiment, sentiment_words
 
@@ -42,6 +43,7 @@ class Run:
     options: ReviewOptions
     recipe: Recipe
     store: ModelStore
+    peers: Sequence[StoredModel]
     corpus: Corpus
     sources: Sequence[Source]
     development: Sequence[Source]
@@ -77,6 +79,26 @@ class Run:
         self.options.run.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
         return tokenizer
+
+    @cached_property
+    def start(self) -> StoredModel:
+        """Where students start."""
+        return self.store.open(self.options.large or self.options.start)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether students start from a model of the same classes."""
+        return self.start.config.labels == LABELS
+
+    @property
+    def film_teachers(self) -> list[StoredModel]:
+        """Stored models that teach what film reviews without a label are."""
+        return [peer for peer in self.peers if peer.config.labels == CORPUS_LABELS]
+
+    @property
+    def review_teachers(self) -> list[StoredModel]:
+        """Stored models that teach of all texts."""
+        return [peer for peer in self.peers if peer.config.labels == LABELS]
 
     @cached_property
     def validation(self) -> Dataset:
@@ -150,12 +172,19 @@ def prepared(options: ReviewOptions, recipe: Recipe, store: ModelStore) -> Run:
     """A run with its texts read.
 
     Raises:
-        DataError: a file is not as it should be.
+        CheckpointError: a stored teacher cannot be read.
+        DataError: a file is not as it should be, or a stored teacher has other labels.
     """
+    peers = [store.open(reference) for reference in options.peers]
+    for peer in peers:
+        if peer.config.labels not in (CORPUS_LABELS, LABELS):
+            wanted = f"{' and '.join(CORPUS_LABELS)} apart, or {', '.join(LABELS)}"
+            raise DataError(f"{peer.reference}: a teacher must tell {wanted}")
     return Run(
         options,
         replace(recipe, peers=options.peers),
         store,
+        peers,
         load_corpus(options.corpus),
         [read_source(path, weight) for path, weight in parse_sources(options.data)],
         [read_source(path) for path, _ in parse_sources(options.development)],

@@ -182,7 +182,7 @@ def test_a_version_of_another_size_and_what_learns_from_it(root: Path, monkeypat
     large = replace(small_recipe("gru"), crops=0, fragments=0, preset="reviews-large")
     large = replace(large, network={**large.network, "hidden_size": 24})
     monkeypatch.setattr(assembly, "reviews_large", lambda architecture: large)
-    monkeypatch.setattr(assembly, "_LARGE_SIZES", MixtureSizes(generated=40, unreadable=10, phrases=5, flipped=5))
+    monkeypatch.setattr(assembly, "_LARGE_MADE", {})
     store = ModelStore(root / "store")
     add_checkpoint(root / "store", "wide-films", rating=True, pooling=("last", "mean", "max"), hidden_size=24)
     assert (
