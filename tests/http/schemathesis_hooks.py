@@ -133,8 +133,8 @@ def _file(case: Any) -> bytes:
         parquet.write_table(pa.table({column: rows}), sink)
         return sink.getvalue()
     if form is Format.XLSX:
-        # Excel knows no control characters, so no column can be named with them either.
-        if ILLEGAL_CHARACTERS_RE.search(column):
+        # Excel knows no control characters, so no column can be named with them either; and an empty cell names none.
+        if not column.strip() or ILLEGAL_CHARACTERS_RE.search(column):
             column = "text"
             case.query = {**query, "text_column": column}
         return workbook([[column], *([row] for row in rows)])
