@@ -19,6 +19,7 @@ from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_o
 from app.files.job import Job, say
 from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
 from app.files.options import OnBadRow, ReadOptions
+from app.files.partial import is_complete
 from app.files.reading import Survey, open_table
 from app.files.results import Summary
 from app.files.scorer import Scorer
@@ -118,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         if _is_folder(args.out):
             Path(args.out).mkdir(parents=True, exist_ok=True)
         for file, survey in zip(files, surveys, strict=True):
-            if len(files) > 1 and not args.overwrite and Path(file.out).exists():
+            if len(files) > 1 and not args.overwrite and is_complete(Path(file.out)):
                 say(f"{file.out}: is there already, and stays as it is")
             else:
                 classify_file(args, options, file, survey, scorer, report)

@@ -21,6 +21,7 @@ SentimentError
 ├── CheckpointError          a stored model is missing, damaged or inconsistent; names the file
 ├── MissingPackageError      an extra of this package is not installed; names it
 ├── DataError                a corpus or data file is not as it should be; names the file
+│   └── BusyFileError          another process is writing that file; it may end
 └── SettingsError            a setting is malformed; names it
     └── OptionError            an option of one command or request is; each interface spells its name its own way
 """
@@ -202,6 +203,10 @@ class DataError(SentimentError):
     def __init__(self, message: str, *options: str) -> None:
         super().__init__(message)
         self.options = options
+
+
+class BusyFileError(DataError):
+    """Another process is writing that file. It may end: later the same may succeed."""
 
 
 class SettingsError(SentimentError):

@@ -2,7 +2,8 @@
 
 What is written is appended to ``OUT.partial``; after each window a journal, ``OUT.journal``, is replaced that says how
 many rows and bytes count. Bytes behind those are from a window whose journal was never written, and are cut off. The
-file gets its name when it is complete.
+file gets its name when it is complete; before that the journal says so, so that what a run leaves that is killed right
+then is known for a remainder and removed by the next one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from app.errors import DataError, told_of
+from app.errors import BusyFileError, DataError, told_of
 from app.files.results import Summary
 from app.files.writing import Encoder
 
 _VERSION = 3
 """Of the journal, and of where windows end: both decide what a run can go on with."""
+
+
+_JOURNAL = ".journal"
+_TRIALS = 10
 
 
 @dataclass
@@ -51,25 +56,22 @@ class PartialFile:
         rows: rows that are safe.
 
     Raises:
-        DataError: ``out`` exists, another run writes it, or an earlier one had other inputs.
+        BusyFileError: another run writes it.
+        DataError: ``out`` exists, or an earlier run had other inputs.
     """
 
     def __init__(self, out: Path, inputs: Mapping[str, Any] | None, *, overwrite: bool) -> None:
         self._out = out
         self._partial = out.with_name(out.name + ".partial")
-        self._journal = out.with_name(out.name + ".journal")
+        self._journal = out.with_name(out.name + _JOURNAL)
         self._new_journal = out.with_name(out.name + ".journal.new")
         self._inputs = json.loads(json.dumps({"version": _VERSION, **(inputs or {})}))
-        if out.exists() and not overwrite:
-            raise DataError(f"{out}: exists already; --overwrite replaces it")
-        with told_of(self._partial, "written"):
-            self._file = self._partial.open("ab")
+        self._file = self._locked()
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise DataError(f"{self._partial}: another run is writing it") from error
-        try:
+            if out.exists() and not overwrite:
+                if self._is_complete() or not self._partial.stat().st_size:
+                    self._remove()
+                raise DataError(f"{out}: exists already; --overwrite replaces it")
             self.progress = Progress() if overwrite or inputs is None else self._resume()
         except DataError:
             self._file.close()
@@ -89,14 +91,12 @@ class PartialFile:
     def append(self, data: bytes) -> None:
         """Write further bytes and make all that was counted in ``progress`` so far count."""
         size = self.progress.size + len(data)
-        document = {"inputs": self._inputs, "size": size, "summary": vars(self.progress.summary)}
         with told_of(self._partial, "written"):
             self._file.write(data)
             self._file.flush()
             # The journal must never promise what the disk does not have.
             os.fsync(self._file.fileno())
-            self._new_journal.write_text(json.dumps(document), encoding="utf-8")
-            self._new_journal.replace(self._journal)
+            self._write_journal(size, complete=False)
         self.progress.size = size
         self.rows = self.progress.summary.rows
 
@@ -108,11 +108,46 @@ class PartialFile:
                 encoder.finish(self._partial, complete)
                 with complete.open("rb") as file:
                     os.fsync(file.fileno())
+                self._write_journal(self.progress.size, complete=True)
                 complete.replace(self._out)
             except BaseException:
                 self._take_back(complete)
                 raise
         self._remove()
+
+    def _locked(self) -> IO[bytes]:
+        """The partial file, for this process alone."""
+        for _ in range(_TRIALS):
+            with told_of(self._partial, "written"):
+                file = self._partial.open("ab")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.close()
+                raise BusyFileError(f"{self._partial}: another run is writing it") from error
+            # The run before may have removed it after it was opened here; then it is locked, but not there.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), self._partial.stat()):
+                    return file
+            file.close()
+        raise BusyFileError(f"{self._partial}: other runs keep writing it")
+
+    def _write_journal(self, size: int, *, complete: bool) -> None:
+        document = {
+            "inputs": self._inputs,
+            "size": size,
+            "complete": complete,
+            "summary": vars(self.progress.summary),
+        }
+        self._new_journal.write_text(json.dumps(document), encoding="utf-8")
+        self._new_journal.replace(self._journal)
+
+    def _is_complete(self) -> bool:
+        """Whether the journal is of a run that had nothing left to do but to remove it."""
+        try:
+            return json.loads(self._journal.read_text(encoding="utf-8"))["complete"] is True
+        except (OSError, ValueError, TypeError, LookupError):
+            return False
 
     def _take_back(self, complete: Path) -> None:
         """Leave nothing but what another run goes on with: the partial file, which may have been moved."""
@@ -132,6 +167,7 @@ class PartialFile:
         try:
             document = json.loads(self._journal.read_text(encoding="utf-8"))
             inputs, summary = document.pop("inputs"), document.pop("summary")
+            document.pop("complete", None)  # a run that is gone on with was not
             for name in ("labels", "errors", "judgements"):
                 summary[name] = Counter(summary[name])
             progress = Progress(**document, summary=Summary(**summary))
@@ -144,3 +180,13 @@ class PartialFile:
         if self._partial.stat().st_size < progress.size:
             raise DataError(f"{self._partial}: shorter than its journal says; --overwrite begins anew")
         return progress
+
+
+def is_complete(out: Path) -> bool:
+    """Whether a file is there under its own name. What a run left beside it that was killed right then is removed."""
+    if not out.exists():
+        return False
+    if out.with_name(out.name + _JOURNAL).exists():
+        with suppress(DataError):
+            PartialFile(out, None, overwrite=False)
+    return True

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 from app.classify import add_place_arguments, classify_file, files_of, survey_of
-from app.errors import DataError, OptionError, SentimentError
+from app.errors import BusyFileError, DataError, OptionError, SentimentError
 from app.files.arguments import add_read_arguments, expanded, explained, read_options
 from app.files.job import say
 from app.files.layout import STANDARD
 from app.files.options import OnBadRow
+from app.files.partial import is_complete
 from app.flags import add_compute_arguments, add_store_argument
 from app.fleet.cluster import add_address_argument, joined
 from app.labels import REFERENCES
 from app.scoring import load_scorer
 from app.settings import default_of
 from app.store import ModelStore
+
+_BUSY_SECONDS = 30.0
+"""A process outlives the node that it was on for a moment, and has its file meanwhile."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     Path(args.out).mkdir(parents=True, exist_ok=True)
     wanted = []
     for number, file in enumerate(files):
-        if not args.overwrite and Path(file.out).exists():
+        if not args.overwrite and is_complete(Path(file.out)):
             say(f"{file.out}: is there already, and stays as it is")
         else:
             wanted.append(number)
@@ -85,14 +90,20 @@ class FileScorer:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Score the file of that number; what is wrong with it is said, and stops no other."""
         file = self._files[row["number"]]
-        # A node may have died when the file was complete, but before anybody was told.
-        if self._args.overwrite or not Path(file.out).exists():
-            options = read_options(self._args)
+        limit = time.monotonic() + _BUSY_SECONDS
+        while True:
             try:
-                classify_file(self._args, options, file, survey_of(file, options, None), self._scorer, None)
+                # A node may have died when the file was complete, but before anybody was told.
+                if self._args.overwrite or not is_complete(Path(file.out)):
+                    options = read_options(self._args)
+                    classify_file(self._args, options, file, survey_of(file, options, None), self._scorer, None)
+                return {**row, "error": ""}
+            except BusyFileError as error:
+                if time.monotonic() > limit:
+                    return {**row, "error": explained(error)}
+                time.sleep(0.5)
             except SentimentError as error:
                 return {**row, "error": explained(error)}
-        return {**row, "error": ""}
 
 
 def _share_out(args: argparse.Namespace, files: list[Any], wanted: list[int], digest: str) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from app.errors import DataError, ServiceError
-from app.files.partial import PartialFile
+from app.errors import BusyFileError, DataError, ServiceError
+from app.files.layout import Format
+from app.files.partial import PartialFile, is_complete
 from app.files.pipeline import score
 from app.files.results import ResultColumns
 from app.files.table import WINDOW_ROWS
@@ -22,12 +25,19 @@ DATA = b"review\n" + b"".join(b"film number %d\n" % row for row in range(ROWS - 
 INPUTS = {"input": 1, "model": "length"}
 
 
-def run(out: Path, scorer: LengthScorer, *, stop_after: int | None = None, overwrite: bool = False) -> None:
+def run(
+    out: Path,
+    scorer: LengthScorer,
+    *,
+    stop_after: int | None = None,
+    overwrite: bool = False,
+    form: Format = CSV.format,
+) -> None:
     """One run; stopped as if it were killed after so many windows."""
     with PartialFile(out, INPUTS, overwrite=overwrite) as partial:
         table = table_of(DATA)
         columns = ResultColumns.beside(table.columns, LABELS, rating=False)
-        encoder = encoder_for(table, columns, Style(CSV.format))
+        encoder = encoder_for(table, columns, Style(form))
         if not partial.progress.size:
             partial.append(encoder.head())
         for number, _ in enumerate(score(table, scorer, columns, encoder, partial.progress.summary, partial.append), 1):
@@ -105,6 +115,57 @@ def test_a_finished_file_is_not_replaced_unasked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="exists already"):
         run(out, LengthScorer())
     run(out, LengthScorer(), overwrite=True)
+
+
+@pytest.mark.parametrize("form", [Format.CSV, Format.PARQUET])
+def test_killed_when_all_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Format) -> None:
+    """The file has its name; what lies beside it is removed by whoever comes next, and nobody's work is."""
+    name = f"scored.{form}"
+    out = tmp_path / name
+
+    def killed(_self: PartialFile) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialFile, "_remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, LengthScorer(), form=form)
+    whole = out.read_bytes()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert f"{name}.journal" in left
+    assert is_complete(out)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert out.read_bytes() == whole
+
+
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    """Put there while a run was stopped: the run's rows stay."""
+    out = tmp_path / "scored.csv"
+    assert not is_complete(out)
+    run(out, LengthScorer(), stop_after=1)
+    out.write_text("mine")
+    assert is_complete(out)
+    assert (tmp_path / "scored.csv.partial").stat().st_size
+    assert (tmp_path / "scored.csv.journal").exists()
+    out.unlink()
+    scorer = LengthScorer()
+    run(out, scorer)
+    assert len(scorer.seen) == ROWS - WINDOW_ROWS
+
+
+def test_removed_while_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a run that ended just then: what is locked is the file that is there."""
+    out = tmp_path / "scored.csv"
+    flock = fcntl.flock
+
+    def late(file: IO[bytes], operation: int) -> None:
+        monkeypatch.undo()
+        (tmp_path / "scored.csv.partial").unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with PartialFile(out, INPUTS, overwrite=False), pytest.raises(BusyFileError):
+        PartialFile(out, INPUTS, overwrite=False)
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from app.classify import files_of
+from app.files.partial import PartialFile
+from app.fleet import classify_command
+from app.store import ModelStore
 from benchmarks.ray_cluster import ROOT, RayCluster, environment
 from tests.pictures import MODEL, STORE
 
@@ -98,3 +104,23 @@ def test_a_file_that_cannot_be_read_stops_no_other(cluster: RayCluster, folder: 
     with classify(folder, "ray-classify", "out", "--address", cluster.address) as process:
         assert "1 of 1: written to" in said_by(process)
     assert len(files_in(folder / "out")) == FILES
+
+
+def test_a_file_whose_last_writer_is_not_gone_yet(tiny_store: Path, tmp_path: Path) -> None:
+    """As on a node that was taken for dead: the file is waited for, and there is one result, with nothing beside it."""
+    parser = argparse.ArgumentParser()
+    classify_command.add_arguments(parser)
+    source, out = tmp_path / "reviews.csv", tmp_path / "out"
+    source.write_text("review\na good film\n")
+    out.mkdir()
+    args = parser.parse_args([str(source), "--out", f"{out}/", "--model", "tiny", "--store", str(tiny_store)])
+    args.report = None
+    scorer = classify_command.FileScorer(args, files_of(args, args.inputs), ModelStore(tiny_store).open("tiny").digest)
+    other = PartialFile(out / "reviews.csv", None, overwrite=False)
+    leaving = threading.Timer(1, other.__exit__)
+    leaving.start()
+    assert scorer({"number": 0}) == {"number": 0, "error": ""}
+    leaving.join()
+    [(name, content)] = files_in(out).items()
+    assert name == "reviews.csv"
+    assert content.startswith(b"review,label,")
