@@ -1,11 +1,11 @@
 """What production costs: requests/s with keys, web origins and Redis, of this tree and of an earlier one, side by side.
 
-``python -m benchmarks.deployed --corpus CORPUS [--tree old=FOLDER] [--rounds 3] [--seconds 5]``
+``python -m benchmarks.deployed --corpus CORPUS [--tree old=FOLDER] [--rounds 15] [--seconds 1]``
 
-Every figure is of a service of its own, started for it as ``python -m app serve`` in its tree, warmed up, loaded by wrk
-with different film reviews over 32 connections (no text comes twice), and ended. Trees and configurations take turns in
-every round; the table has the median of the rounds and their range, and what that is of the same tree's bare figure.
-Needs wrk and, for Redis, redis-server.
+A service of each tree and configuration runs as ``python -m app serve`` in its tree. wrk loads one at a time, with
+film reviews that no cache knows; the others rest. Every interval stands right beside one of the same tree's bare
+service and one of the other tree: the ratios in the table are medians of those of such neighbours, with their middle
+half, so that a machine whose speed changes tells against nobody. Needs wrk and, for Redis, redis-server.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,7 +37,6 @@ from benchmarks import load
 _START_SECONDS = 60.0
 _ORIGIN = "https://shop.example"
 _REDIS_PORT = 16_399
-_WARM_UP_SECONDS = 1.0
 _SCRAPE_SECONDS = 1.0
 
 
@@ -46,7 +46,6 @@ class Configuration:
 
     Attributes:
         name: in the table.
-        connections: of the load.
         keys: whether every request has an API key.
         cors: whether every request comes from a page of another origin.
         redis: whether results are cached, in the process and in Redis; every text is a miss.
@@ -54,22 +53,22 @@ class Configuration:
     """
 
     name: str
-    connections: int = 32
     keys: bool = False
     cors: bool = False
     redis: bool = False
     scraped: bool = False
 
 
-CONFIGURATIONS = (
-    Configuration("bare, 1 connection", 1),
-    Configuration("bare"),
-    Configuration("bare, 128 connections", 128),
+BARE = {"bare, 1 connection": 1, "bare": 32, "bare, 128 connections": 128}
+"""Rows of the table of a service with none of that, and their connections."""
+
+PRODUCTION = (
     Configuration("API keys", keys=True),
     Configuration("CORS", cors=True),
     Configuration("Redis, every text a miss", redis=True),
     Configuration("keys, CORS, Redis, scraped", keys=True, cors=True, redis=True, scraped=True),
 )
+"""Rows over 32 connections."""
 
 
 def settings(configuration: Configuration, model: str, folder: Path, key: str) -> dict[str, str]:
@@ -159,84 +158,157 @@ def scraping(url: str, key: str) -> Iterator[None]:
         thread.join()
 
 
-def measured(tree: Path, configuration: Configuration, model: str, bodies: Path, seconds: float) -> load.Load:
-    """One interval of load on a fresh service.
+@dataclass(frozen=True)
+class Running:
+    """A service that is there to be loaded.
 
-    Raises:
-        RuntimeError: it did not start, or not all requests were answered well.
+    Attributes:
+        configuration: what it is run with.
+        url: its address.
+        headers: what a request must have.
+        key: allows to read metrics.
     """
+
+    configuration: Configuration
+    url: str
+    headers: Mapping[str, str]
+    key: str
+
+    def load(self, bodies: Path, seconds: float, skip: int, connections: int) -> load.Load:
+        """One interval of load. What Redis holds is forgotten before.
+
+        Raises:
+            RuntimeError: not all requests were answered well.
+        """
+        if self.configuration.redis:
+            command = ["redis-cli", "-p", str(_REDIS_PORT), "flushall"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        with scraping(self.url, self.key) if self.configuration.scraped else nullcontext():
+            found = load.run(f"{self.url}/classify", bodies, connections, seconds, skip, self.headers)
+        if found.errors:
+            raise RuntimeError(f"{self.configuration.name}: {found.errors} of {found.requests} requests failed")
+        return found
+
+
+@contextmanager
+def running(tree: Path, configuration: Configuration, model: str) -> Iterator[Running]:
+    """A service of a tree, ended at the end."""
     key = secrets.token_urlsafe(24)
     headers = {"X-API-Key": f"{key}classify"} if configuration.keys else {}
     if configuration.cors:
         headers["Origin"] = _ORIGIN
-    with tempfile.TemporaryDirectory() as folder:
-        environment = settings(configuration, model, Path(folder), key)
-        with serving(tree, environment) as url:
-            target = f"{url}/classify"
-            warmed = load.run(target, bodies, configuration.connections, _WARM_UP_SECONDS, 0, headers)
-            skip = warmed.requests
-            if configuration.scraped:
-                with scraping(url, f"{key}admin"):
-                    found = load.run(target, bodies, configuration.connections, seconds, skip, headers)
-            else:
-                found = load.run(target, bodies, configuration.connections, seconds, skip, headers)
-    if found.errors:
-        raise RuntimeError(f"{configuration.name}: {found.errors} of {found.requests} requests failed")
-    return found
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(tree, settings(configuration, model, Path(folder), key)) as url,
+    ):
+        yield Running(configuration, url, headers, f"{key}admin")
 
 
-def table(rates: Mapping[tuple[str, str], Sequence[float]], trees: Sequence[str]) -> str:
-    """Markdown: a row for each configuration."""
-    lines = ["| configuration |" + "".join(f" {name} | of its bare |" for name in trees)]
-    lines[0] += " new of old |" if len(trees) == 2 else ""
-    lines.append("|---" * (lines[0].count("|") - 1) + "|")
-    medians = {place: statistics.median(found) for place, found in rates.items()}
-    for configuration in CONFIGURATIONS:
-        row = f"| {configuration.name} |"
-        for tree in trees:
-            found, bare = rates[tree, configuration.name], medians[tree, "bare"]
-            middle = medians[tree, configuration.name]
-            row += f" {middle:,.0f} ({min(found):,.0f} to {max(found):,.0f}) |"
-            row += f" {middle / bare:.2f} |" if configuration.connections == 32 else " |"
-        if len(trees) == 2:
-            row += f" {medians[trees[0], configuration.name] / medians[trees[1], configuration.name]:.2f} |"
-        lines.append(row)
-    return "\n".join(lines)
+@dataclass
+class Figures:
+    """What intervals came to.
+
+    Attributes:
+        rates: requests/s by tree and row of the table.
+        of_bare: of an interval of the same tree's bare service right beside it, likewise.
+        of_other: of an interval of the other tree right beside it, by row.
+    """
+
+    rates: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    of_bare: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    of_other: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def table(self, trees: Sequence[str]) -> str:
+        """Markdown: medians and middle halves, a row for each configuration."""
+        lines = ["| configuration |" + "".join(f" {name}, requests/s | of its bare |" for name in trees)]
+        lines[0] += f" {trees[0]} of {trees[1]} |" if len(trees) == 2 else ""
+        lines.append("|---" * (lines[0].count("|") - 1) + "|")
+        for name in (*BARE, *(configuration.name for configuration in PRODUCTION)):
+            cells = [name]
+            for tree in trees:
+                cells += [_middle(self.rates[tree, name], ",.0f"), _middle(self.of_bare.get((tree, name), ()), ".2f")]
+            if len(trees) == 2:
+                cells.append(_middle(self.of_other[name], ".2f"))
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def _middle(found: Sequence[float], form: str) -> str:
+    if len(found) < 2:
+        return "".join(format(value, form) for value in found)
+    low, median, high = statistics.quantiles(found, n=4, method="inclusive")
+    return f"{median:{form}} ({low:{form}} to {high:{form}})"
+
+
+def measure(trees: Mapping[str, Sequence[Running]], bodies: Path, rounds: int, seconds: float) -> Figures:
+    """Load all services in turn.
+
+    Args:
+        trees: services of one tree or two: the bare one, then those of ``PRODUCTION``.
+        bodies: see ``load.run``.
+        rounds: intervals of each, in another order each time.
+        seconds: of each.
+    """
+    figures, texts, skip = Figures(), len(bodies.read_bytes().splitlines()), 0
+
+    def loaded(service: Running, connections: int) -> float:
+        nonlocal skip
+        found = service.load(bodies, seconds, skip, connections)
+        skip = (skip + found.requests) % texts
+        return found.rate
+
+    for services in trees.values():
+        for service in services:
+            loaded(service, 32)
+    for number in range(rounds):
+        chance = random.Random(number)
+        rows: list[tuple[str, int, int]] = [(name, 0, connections) for name, connections in BARE.items()]
+        rows += [(configuration.name, place, 32) for place, configuration in enumerate(PRODUCTION, 1)]
+        for name, place, connections in chance.sample(rows, len(rows)):
+            rates = {}
+            for tree in chance.sample(list(trees), len(trees)):
+                # What is compared is measured back to back: the machine's own speed changes within seconds.
+                sides = chance.sample((0, place), 2) if place else [0]
+                found = {side: loaded(trees[tree][side], connections) for side in sides}
+                rates[tree] = found[place]
+                figures.rates[tree, name].append(found[place])
+                if place:
+                    figures.of_bare[tree, name].append(found[place] / found[0])
+                print(f"round {number + 1}: {name}, {tree}: {found[place]:,.0f}/s", file=sys.stderr, flush=True)
+            if len(rates) == 2:
+                this, other = (rates[tree] for tree in trees)
+                figures.of_other[name].append(this / other)
+    return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="archive or folder of the film reviews")
-    parser.add_argument("--tree", action="append", default=[], metavar="NAME=FOLDER", help="another tree to compare")
+    parser.add_argument("--tree", metavar="NAME=FOLDER", help="another tree to compare")
     parser.add_argument("--model", default="imdb-gru/4", help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=int, default=1)
     options = parser.parse_args()
     for program in ("wrk", "redis-server"):
         if shutil.which(program) is None:
             parser.error(f"{program} is needed")
-    trees = {
-        "this": Path.cwd(),
-        **{name: Path(folder) for name, _, folder in (of.partition("=") for of in options.tree)},
-    }
-    rates: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder, redis_server():
+    trees = {"this": Path.cwd()}
+    if options.tree:
+        name, _, other = options.tree.partition("=")
+        trees[name] = Path(other)
+    with tempfile.TemporaryDirectory() as folder, redis_server(), ExitStack() as stack:
         corpus = load_corpus(options.corpus)
         bodies = Path(folder) / "bodies.jsonl"
         texts = [review.text for review in (*corpus.test, *corpus.train, *corpus.unsup)]
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        for number in range(options.rounds):
-            # In another order each time: a machine that gets slower is not to tell against what comes last.
-            for configuration in random.Random(number).sample(CONFIGURATIONS, len(CONFIGURATIONS)):
-                for name, tree in list(trees.items())[:: 1 if number % 2 == 0 else -1]:
-                    if configuration.redis:
-                        subprocess.run(
-                            ["redis-cli", "-p", str(_REDIS_PORT), "flushall"], check=True, stdout=subprocess.DEVNULL
-                        )
-                    found = measured(tree, configuration, options.model, bodies, options.seconds)
-                    rates.setdefault((name, configuration.name), []).append(found.rate)
-                    print(f"round {number + 1}: {configuration.name}, {name}: {found.rate:,.0f}/s", file=sys.stderr)
-    print(table(rates, list(trees)))
+        services = {
+            name: [
+                stack.enter_context(running(tree, configuration, options.model))
+                for configuration in (Configuration("bare"), *PRODUCTION)
+            ]
+            for name, tree in trees.items()
+        }
+        print(measure(services, bodies, options.rounds, options.seconds).table(list(trees)))
 
 
 if __name__ == "__main__":
