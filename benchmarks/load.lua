@@ -1,7 +1,9 @@
 -- wrk script: POSTs the bodies of a file, one a line, each once before any comes again.
--- Arguments: the file, and how many of its lines to skip at the start.
+-- Arguments: the file, how many of its lines to skip at the start, and the mean rest of a connection between an answer and
+-- its next request, in milliseconds; rests are exponentially distributed, as between requests of many people.
 local requests = {}
 local position = 0
+local rest = 0
 
 function init(args)
    wrk.method = "POST"
@@ -10,6 +12,10 @@ function init(args)
       requests[#requests + 1] = wrk.format(nil, nil, nil, body)
    end
    position = tonumber(args[2]) % #requests
+   rest = tonumber(args[3])
+   if rest > 0 then
+      delay = function() return -rest * math.log(1 - math.random()) end
+   end
 end
 
 function request()

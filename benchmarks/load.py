@@ -47,7 +47,13 @@ def version() -> str:
 
 
 def run(
-    url: str, bodies: Path, connections: int, seconds: float, skip: int, headers: Mapping[str, str] | None = None
+    url: str,
+    bodies: Path,
+    connections: int,
+    seconds: float,
+    skip: int,
+    headers: Mapping[str, str] | None = None,
+    rest: float = 0.0,
 ) -> Load:
     """Load ``url`` through one thread for some seconds.
 
@@ -58,6 +64,7 @@ def run(
         seconds: whole seconds, at least one.
         skip: lines to skip at the start, so that intervals do not repeat each other's texts.
         headers: what every request has besides.
+        rest: mean seconds of a connection between an answer and its next request; 0 for as fast as it can.
 
     Raises:
         RuntimeError: wrk failed; the message says how.
@@ -66,7 +73,17 @@ def run(
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{duration}s"]
     for name, value in (headers or {}).items():
         command += ["--header", f"{name}: {value}"]
-    command += ["--timeout", f"{_TIMEOUT}s", "--script", str(_SCRIPT), url, "--", str(bodies), str(skip)]
+    command += [
+        "--timeout",
+        f"{_TIMEOUT}s",
+        "--script",
+        str(_SCRIPT),
+        url,
+        "--",
+        str(bodies),
+        str(skip),
+        str(rest * 1e3),
+    ]
     try:
         finished = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=duration + _TIMEOUT + 30

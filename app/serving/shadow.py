@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 MOST_WAITING = 256
 """Texts that wait for a quiet moment, in each process; one more is dropped."""
 TOGETHER = 8
-"""Texts that are judged at once. Few, for what is served has its turn between two groups."""
+"""Texts that are judged at once, at most. Few, for what is served has its turn between two groups."""
+TOGETHER_SECONDS = 0.002
+"""How long they may take, by those before: fewer go together where the model is large or there is much to do."""
 PATIENCE_SECONDS = 1.0
 """A text that has waited for so long is dropped: there is no quiet moment."""
 QUIET_SECONDS = 0.002
@@ -79,6 +81,7 @@ class Shadow:
         self._classifier = version.classifier.without_cache()
         self._percent = percent
         self._owed = 0.0
+        self._together = 1
         self._comparison = comparison
         self._kept = kept
         self._waiting: deque[_Judged] = deque()
@@ -96,7 +99,7 @@ class Shadow:
 
     def watch(self, text: str, pending: PendingText) -> None:
         """Take a text that is on its way through the engine, or leave it."""
-        if pending.batch.waiters == 1 and self._takes():
+        if pending.batch.waiters == 1 and self._takes() and self._has_room():
             pending.batch.ticket.add_done_callback(partial(self._judged, text, pending))
 
     def offer(self, texts: Sequence[str], outcomes: Sequence[Outcome]) -> None:
@@ -130,12 +133,17 @@ class Shadow:
         if isinstance(outcome, Prediction) and not outcome.cached:
             self._put(_Judged(text, outcome, time.monotonic()))
 
+    def _has_room(self) -> bool:
+        """Whether one more may wait; if not, it is counted."""
+        if len(self._waiting) < MOST_WAITING:
+            return True
+        metrics.buffered.count(self._full)
+        return False
+
     def _put(self, judged: _Judged) -> None:
-        if len(self._waiting) >= MOST_WAITING:
-            metrics.buffered.count(self._full)
-            return
-        self._waiting.append(judged)
-        self._offered.set()
+        if self._has_room():
+            self._waiting.append(judged)
+            self._offered.set()
 
     async def _run(self) -> None:
         while True:
@@ -147,7 +155,9 @@ class Shadow:
                 rest = 0.0
                 self._drop_late()
                 if self._quiet() and (group := self._next()):
-                    rest = _REST * await self._judge(group)
+                    seconds = await self._judge(group)
+                    self._together = min(TOGETHER, max(1, int(TOGETHER_SECONDS / seconds * len(group))))
+                    rest = _REST * seconds
 
     def _drop_late(self) -> None:
         oldest, late = time.monotonic() - PATIENCE_SECONDS, 0
@@ -162,7 +172,7 @@ class Shadow:
         return self._classifier.ready and served.ready and served.expected_wait() <= QUIET_SECONDS
 
     def _next(self) -> list[_Judged]:
-        return [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
+        return [self._waiting.popleft() for _ in range(min(self._together, len(self._waiting)))]
 
     async def _judge(self, group: Sequence[_Judged]) -> float:
         """Have texts judged, and compare; how many seconds that took."""

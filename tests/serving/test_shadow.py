@@ -191,8 +191,12 @@ async def test_while_there_is_much_to_do_nothing_is_judged(
         assert len(pair.candidate.timeouts) == 1
 
 
-async def test_few_are_under_way_at_a_time(pair_of: Callable[..., Any]) -> None:
-    """The next group begins when the one before is done."""
+@pytest.mark.parametrize(("seconds", "groups"), [(1e9, [1, TOGETHER, 1]), (0.0, [1] * (TOGETHER + 2))])
+async def test_few_are_under_way_at_a_time(
+    pair_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seconds: float, groups: list[int]
+) -> None:
+    """The next group begins when the one before is done, and is as large as can be judged in a moment."""
+    monkeypatch.setattr(room, "TOGETHER_SECONDS", seconds)
     gate = asyncio.Event()
     asked: list[int] = []
 
@@ -207,11 +211,26 @@ async def test_few_are_under_way_at_a_time(pair_of: Callable[..., Any]) -> None:
         await until(lambda: asked)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert asked == [TOGETHER]
+        assert asked == groups[:1]
         assert not pair.version.idle
         gate.set()
         await until(lambda: pair.counted("compared") == TOGETHER + 2)
-        assert asked == [TOGETHER, 2]
+        assert asked == groups
+
+
+async def test_what_finds_no_room_costs_nothing(pair_of: Callable[..., Any]) -> None:
+    """A text is counted as dropped when it comes, and not looked at when it is judged."""
+    async with pair_of() as pair:
+        pair.engine.wait = 1.0
+        for number in range(MOST_WAITING):
+            pair.judge(f"film {number}")
+        pending = pair.served.start("one more film")
+        assert isinstance(pending, PendingText)
+        await until(lambda: pair.counted("dropped_full") == 1)
+        pair.engine.compute()
+        pair.served.finish(pending)
+        await asyncio.sleep(0)
+        assert pair.counted("dropped_full") == 1
 
 
 @pytest.mark.parametrize("error", [EngineUnavailableError("away"), ZeroDivisionError()])
