@@ -239,11 +239,10 @@ def _child(run: Callable[[Settings, argparse.Namespace], int], *modules: str) ->
     status that says so to the supervisor. Where it is to start gently, these modules are imported first."""
 
     def run_child(options: argparse.Namespace) -> int:
-        from app.process.child import CANNOT_SERVE
-        from app.process.priority import gently
-
         try:
             if options.gently:
+                from app.process.priority import gently  # which imports little
+
                 gently(lambda: [importlib.import_module(f"{PACKAGE}.{module}") for module in modules])
             from app.settings import load_settings
 
@@ -254,6 +253,8 @@ def _child(run: Callable[[Settings, argparse.Namespace], int], *modules: str) ->
             fault = str(error)
         except ModuleNotFoundError as error:
             fault = _missing(error)
+        from app.process.child import CANNOT_SERVE
+
         logger.critical("cannot serve: %s", fault)
         _leave_fault(options, fault)
         return CANNOT_SERVE
@@ -274,7 +275,15 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from app.main import run_worker
 
     sockets = (options.listener, options.engine, options.explainer)
-    return run_worker(settings, options.digest, *sockets, options.pulse, options.group, succeeds=options.succeeds)
+    return run_worker(
+        settings,
+        options.digest,
+        *sockets,
+        options.pulse,
+        options.group,
+        succeeds=options.succeeds,
+        starts_gently=options.gently,
+    )
 
 
 def _engine(settings: Settings, options: argparse.Namespace) -> int:

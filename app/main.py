@@ -37,6 +37,7 @@ from app.http.server.server import LINGER_SECONDS, DrainingServer
 from app.model_info import set_model_info
 from app.process.child import DRAIN_SIGNAL, RETIRE_SIGNAL
 from app.process.control import CONTROL_SOCKET, ControlClient
+from app.process.priority import gently
 from app.process.pulse import beat, collect_seldom, end_with_parent, say_retired
 from app.process.succession import HAND_OVER_SECONDS
 from app.serving.classifier import Classifier
@@ -215,6 +216,7 @@ def run_worker(
     group: int,
     *,
     succeeds: bool,
+    starts_gently: bool,
 ) -> int:
     """One HTTP worker process, until SIGTERM. Started by the supervisor.
 
@@ -227,6 +229,7 @@ def run_worker(
         pulse: file descriptor to write signs of life to.
         group: which of the engines has its cores together with this process.
         succeeds: see ``create_app``.
+        starts_gently: whether others answer meanwhile, who need the cores more.
 
     Returns:
         Exit status.
@@ -243,18 +246,22 @@ def run_worker(
         from app.serving.redis_link import refuse_other_modes  # its client takes a while to import
 
         asyncio.run(refuse_other_modes(settings.redis_url))
-    opened = open_model(settings, digest)
-    served = ServedModel(opened[0].reference, digest)
+
+    def prepare() -> FastAPI:
+        opened = open_model(settings, digest)
+        served = ServedModel(opened[0].reference, digest)
+        remote = RemoteEngine(engines, _share(settings, len(engines)), served, group)
+        explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
+        # In the folder that the processes of this service share, and that goes with it.
+        rates, control = explainer.with_name("rates"), ControlClient(explainer.with_name(CONTROL_SOCKET))
+        further = FurtherVersions(StoredLabels(settings.model_store), settings.canary_header.lower().encode())
+        make = partial(further_version, settings, _share(settings, 1), further)
+        patience = min(settings.drain_timeout, HAND_OVER_SECONDS)
+        follower = Follower(control.roster, make, further, patience, settings.shadow_folder)
+        return create_app(settings, remote, explaining, pulse, rates, opened, control, follower, succeeds=succeeds)
+
     metrics.WORKERS.set(settings.workers)
-    remote = RemoteEngine(engines, _share(settings, len(engines)), served, group)
-    explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
-    # In the folder that the processes of this service share, and that goes with it.
-    rates, control = explainer.with_name("rates"), ControlClient(explainer.with_name(CONTROL_SOCKET))
-    further = FurtherVersions(StoredLabels(settings.model_store), settings.canary_header.lower().encode())
-    make = partial(further_version, settings, _share(settings, 1), further)
-    patience = min(settings.drain_timeout, HAND_OVER_SECONDS)
-    follower = Follower(control.roster, make, further, patience, settings.shadow_folder)
-    application = create_app(settings, remote, explaining, pulse, rates, opened, control, follower, succeeds=succeeds)
+    application = gently(prepare) if starts_gently else prepare()
     return run_server(application, settings, listener, pulse)
 
 

@@ -267,6 +267,7 @@ async def rollout(
         }
 
     try:
+        await operator.shown()  # the first request imports for a while
         async with traffic:
             started = time.monotonic()
             await asyncio.sleep(quiet)
