@@ -20,7 +20,7 @@ from app.engine.interface import ServedModel
 from app.engine.queue import BatchLimits
 from app.model_info import set_model_info
 from app.process.cores import usable_cores
-from app.process.priority import gently
+from app.process.priority import gently, wake_first
 from app.process.pulse import beat, collect_seldom, end_with_parent
 from app.sentiment import Predictor
 from app.settings import Settings
@@ -75,6 +75,7 @@ def run_engine(
         SentimentError: another start would not help.
     """
     end_with_parent()
+    wake_first()
     metrics.begin_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, digest, path, packed, pulse, starts_gently=starts_gently))

@@ -37,7 +37,7 @@ from app.http.server.server import LINGER_SECONDS, DrainingServer
 from app.model_info import set_model_info
 from app.process.child import DRAIN_SIGNAL, RETIRE_SIGNAL
 from app.process.control import CONTROL_SOCKET, ControlClient
-from app.process.priority import gently
+from app.process.priority import gently, wake_first
 from app.process.pulse import beat, collect_seldom, end_with_parent, say_retired
 from app.process.succession import HAND_OVER_SECONDS
 from app.serving.classifier import Classifier
@@ -239,6 +239,7 @@ def run_worker(
             a kind that cannot be used.
     """
     end_with_parent()
+    wake_first()
     sys.setswitchinterval(_SWITCH_SECONDS)
     restarted = metrics.begin_process()
     # Only at the start of the service: what becomes of Redis later must not end it.

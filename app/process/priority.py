@@ -1,9 +1,11 @@
-"""Lower priority for threads that compute or load, and the lowest for a process whose work nobody else may feel.
+"""Who gets a core first: event loops, then threads that compute or load, then a process whose work nobody may feel.
 
 Niceness decides on shares of a core: a thread that wakes up would still wait for the rest of a nice process's turn. A
 process of the idle class is put aside at once by whoever wakes up (sched(7)). It can still be chosen where a thread
 that was itself put aside has had its share, and then keeps the core until the next tick of the clock: 4 ms at the usual
 250 Hz, several times what a plain request takes. So the thread that computes also gives the core away by itself, often.
+
+Others keep a core that they have got for a slice, about a millisecond, but not from a thread whose slices are shorter.
 """
 
 from __future__ import annotations
@@ -24,8 +26,49 @@ _THREAD_NICENESS = 5
 _PROCESS_NICENESS = 19
 _GENTLE_NICENESS = 10
 """A tenth of a core where others want all of it: a second of work takes ten then, at most."""
+_SLICE_NANOSECONDS = 100_000
+"""The shortest that there is."""
+_SLICE_CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
+"""Numbers of the system calls sched_setattr and sched_getattr, for which the C library has no functions."""
 _TURN_SECONDS = 0.0005
 """Half of what a plain request takes: shorter turns gain nothing, and each end costs a microsecond or two."""
+
+
+class _SchedulingAttributes(ctypes.Structure):
+    """``struct sched_attr`` of sched_setattr(2), whose ``runtime`` is the length of a slice."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("policy", ctypes.c_uint32),
+        ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32),
+        ("runtime", ctypes.c_uint64),
+        ("deadline", ctypes.c_uint64),
+        ("period", ctypes.c_uint64),
+    )
+
+
+def wake_first() -> None:
+    """Let the event loop, which is to run in this thread, have a core as soon as there is something for it to do.
+
+    Decision 16. Threads that this one starts are like it, until they call ``yield_to_events``.
+    """
+    _set_slice(_SLICE_NANOSECONDS)
+
+
+def _set_slice(nanoseconds: int) -> None:
+    """Length of this thread's slices, where the system has that (Linux 6.12 and later); 0 for what is usual."""
+    calls = _SLICE_CALLS.get(os.uname().machine)
+    if sys.platform != "linux" or calls is None:
+        return
+    libc, attributes = ctypes.CDLL(None), _SchedulingAttributes()
+    set_attributes, get_attributes = calls
+    at = ctypes.byref(attributes)
+    # A system that does not know the call, or a container that may not make it, refuses: it goes without.
+    if libc.syscall(get_attributes, 0, at, ctypes.sizeof(attributes), 0) == 0:
+        attributes.runtime = nanoseconds
+        libc.syscall(set_attributes, 0, at, 0)
 
 
 def yield_to_events(niceness: int = _THREAD_NICENESS) -> None:
@@ -39,6 +82,7 @@ def yield_to_events(niceness: int = _THREAD_NICENESS) -> None:
     if sys.platform == "linux":
         priority = os.getpriority(os.PRIO_PROCESS, 0) + niceness
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), priority)
+        _set_slice(0)
 
 
 def gently(work: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import threading
 
 import pytest
 
+from app.process import priority
 from app.process.priority import gently
 
 PROGRAM = """
@@ -108,6 +110,7 @@ def test_gentle_work_in_a_process_of_low_priority() -> None:
     """No thread may raise its priority, so it lowers that of its process further."""
     program = """
 import os, threading
+from app.process import priority
 from app.process.priority import gently
 
 os.nice(15)
@@ -115,3 +118,43 @@ print(gently(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout == "19\n"
+
+
+def test_slices() -> None:
+    """An event loop's are the shortest where the system has that; those of a thread that computes are usual."""
+    found: dict[str, int] = {}
+
+    def slice_now() -> int:
+        """0 where the system does not know of any."""
+        attributes = priority._SchedulingAttributes()
+        calls = priority._SLICE_CALLS[os.uname().machine]
+        size = ctypes.sizeof(attributes)
+        assert ctypes.CDLL(None).syscall(calls[1], 0, ctypes.byref(attributes), size, 0) == 0
+        assert attributes.nice == os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return int(attributes.runtime)
+
+    def loop() -> None:
+        found["usual"] = slice_now()
+        priority.wake_first()
+        found["loop"] = slice_now()
+        thread = threading.Thread(target=compute)
+        thread.start()
+        thread.join()
+
+    def compute() -> None:
+        priority.yield_to_events()
+        found["computing"] = slice_now()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    thread.join()
+    assert found["computing"] == found["usual"]
+    assert found["loop"] == (priority._SLICE_NANOSECONDS if found["usual"] else 0)
+
+
+def test_a_system_without_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked for, and nothing fails."""
+    monkeypatch.setattr(priority, "_SLICE_CALLS", {})
+    priority.wake_first()
+    monkeypatch.setattr(priority, "_SLICE_CALLS", {os.uname().machine: (1_000_000, 1_000_001)})
+    priority.wake_first()
