@@ -2,8 +2,8 @@
 
 What is written is appended to ``OUT.partial``; after each window a journal, ``OUT.journal``, is replaced that says how
 many rows and bytes count. Bytes behind those are from a window whose journal was never written, and are cut off. The
-file gets its name when it is complete; before that the journal says so, so that what a run leaves that is killed right
-then is known for a remainder and removed by the next one.
+file gets its name when it is complete. Right before that the journal says so: what lies beside a complete file, because
+the run was killed at that moment, is removed by the next one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from app.files.writing import Encoder
 
 _VERSION = 3
 """Of the journal, and of where windows end: both decide what a run can go on with."""
-
-
 _JOURNAL = ".journal"
 _TRIALS = 10
+"""How often a partial file is opened that other runs remove at that moment."""
 
 
 @dataclass

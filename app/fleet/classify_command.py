@@ -28,7 +28,9 @@ from app.settings import default_of
 from app.store import ModelStore
 
 _BUSY_SECONDS = 30.0
-"""A process outlives the node that it was on for a moment, and has its file meanwhile."""
+_BUSY_PAUSE = 0.5
+"""A process outlives the node that it was on for a moment, and has its file meanwhile: how long that is waited for, and
+between two looks."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,20 +92,21 @@ class FileScorer:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Score the file of that number; what is wrong with it is said, and stops no other."""
         file = self._files[row["number"]]
+        out, overwrite = Path(file.out), self._args.overwrite
         limit = time.monotonic() + _BUSY_SECONDS
-        while True:
+        # A node may have died when the file was complete, but before anybody was told.
+        while overwrite or not is_complete(out):
             try:
-                # A node may have died when the file was complete, but before anybody was told.
-                if self._args.overwrite or not is_complete(Path(file.out)):
-                    options = read_options(self._args)
-                    classify_file(self._args, options, file, survey_of(file, options, None), self._scorer, None)
-                return {**row, "error": ""}
-            except BusyFileError as error:
-                if time.monotonic() > limit:
-                    return {**row, "error": explained(error)}
-                time.sleep(0.5)
+                options = read_options(self._args)
+                classify_file(self._args, options, file, survey_of(file, options, None), self._scorer, None)
+                break
             except SentimentError as error:
-                return {**row, "error": explained(error)}
+                if not isinstance(error, BusyFileError) or time.monotonic() > limit:
+                    if not overwrite and is_complete(out):
+                        break  # by whoever had it before
+                    return {**row, "error": explained(error)}
+                time.sleep(_BUSY_PAUSE)
+        return {**row, "error": ""}
 
 
 def _share_out(args: argparse.Namespace, files: list[Any], wanted: list[int], digest: str) -> int:

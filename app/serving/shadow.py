@@ -156,7 +156,8 @@ class Shadow:
                 self._drop_late()
                 if self._quiet() and (group := self._next()):
                     seconds = await self._judge(group)
-                    self._together = min(TOGETHER, max(1, int(TOGETHER_SECONDS / seconds * len(group))))
+                    fitting = int(TOGETHER_SECONDS / max(seconds, 1e-6) * len(group))
+                    self._together = min(TOGETHER, max(1, fitting))
                     rest = _REST * seconds
 
     def _drop_late(self) -> None:
