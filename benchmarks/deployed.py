@@ -166,7 +166,7 @@ class Running:
         configuration: what it is run with.
         url: its address.
         headers: what a request must have.
-        key: allows to read metrics.
+        key: allows to read metrics and to give orders.
     """
 
     configuration: Configuration

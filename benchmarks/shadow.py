@@ -13,19 +13,17 @@ import argparse
 import json
 import random
 import re
-import secrets
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 import urllib.request
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from benchmarks import load
-from benchmarks.deployed import serving
+from benchmarks.deployed import Configuration, Running, running
 
 _CONNECTIONS = 64
 _SHARE = 0.8
@@ -50,17 +48,15 @@ _WORDS = (
 
 
 class Service:
-    """A service with a key for everything.
+    """A service that is loaded and given orders.
 
     Args:
-        url: its address.
-        key: allows to classify, with ``admin`` behind it the rest.
+        running: the service, with keys.
         bodies: requests, see ``load.run``.
     """
 
-    def __init__(self, url: str, key: str, bodies: Path) -> None:
-        self._url = url
-        self._key = key
+    def __init__(self, running: Running, bodies: Path) -> None:
+        self._running = running
         self._bodies = bodies
 
     def load(self, seconds: float, rest: float) -> load.Load:
@@ -69,8 +65,8 @@ class Service:
         Raises:
             RuntimeError: a request failed.
         """
-        headers = {"X-API-Key": f"{self._key}classify"}
-        found = load.run(f"{self._url}/classify", self._bodies, _CONNECTIONS, seconds, 0, headers, rest)
+        url, headers = f"{self._running.url}/classify", self._running.headers
+        found = load.run(url, self._bodies, _CONNECTIONS, seconds, 0, headers, rest)
         if found.errors:
             raise RuntimeError(f"{found.errors} of {found.requests} requests failed")
         return found
@@ -86,8 +82,9 @@ class Service:
         return {found[1]: int(float(found[2])) for found in counted if found}
 
     def _ask(self, path: str, body: bytes | None = None) -> str:
-        headers = {"X-API-Key": f"{self._key}admin", "Content-Type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(self._url + path, body, headers), timeout=300) as answer:
+        headers = {"X-API-Key": self._running.key, "Content-Type": "application/json"}
+        request = urllib.request.Request(self._running.url + path, body, headers)
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return str(answer.read().decode())
 
 
@@ -132,17 +129,13 @@ def main() -> None:
     if shutil.which("wrk") is None:
         parser.error("wrk is needed")
     served, shadow = options.versions
-    chance, key = random.Random(0), secrets.token_urlsafe(24)
+    chance = random.Random(0)
+    texts = [" ".join(chance.choices(_WORDS, k=chance.randint(1, 60))) for _ in range(_TEXTS)]
     with tempfile.TemporaryDirectory() as folder:
-        bodies, keys = Path(folder) / "bodies.jsonl", Path(folder) / "keys.txt"
-        texts = [" ".join(chance.choices(_WORDS, k=chance.randint(1, 60))) for _ in range(_TEXTS)]
+        bodies = Path(folder) / "bodies.jsonl"
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        lines = (f"{scope} {scope} {sha256((key + scope).encode()).hexdigest()}\n" for scope in ("classify", "admin"))
-        keys.write_text("".join(lines))
-        keys.chmod(0o600)
-        environment = {"SENTIMENT_MODEL": served, "SENTIMENT_CACHE": "false", "SENTIMENT_PORT": "0"}
-        with serving(Path.cwd(), {**environment, "SENTIMENT_API_KEYS": str(keys)}) as url:
-            print(measure(Service(url, key, bodies), shadow, options.rounds, options.seconds))
+        with running(Path.cwd(), Configuration("shadow", keys=True), served) as service:
+            print(measure(Service(service, bodies), shadow, options.rounds, options.seconds))
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ print(gently(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
     assert done.stdout == "19\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no slices to ask for")
 def test_slices() -> None:
     """An event loop's are the shortest where the system has that; those of a thread that computes are usual."""
     found: dict[str, int] = {}
