@@ -24,7 +24,6 @@ from app.files.writing import Encoder
 
 _VERSION = 3
 """Of the journal, and of where windows end: both decide what a run can go on with."""
-_JOURNAL = ".journal"
 _TRIALS = 10
 """How often a partial file is opened that other runs remove at that moment."""
 
@@ -62,15 +61,18 @@ class PartialFile:
     def __init__(self, out: Path, inputs: Mapping[str, Any] | None, *, overwrite: bool) -> None:
         self._out = out
         self._partial = out.with_name(out.name + ".partial")
-        self._journal = out.with_name(out.name + _JOURNAL)
+        self._journal = out.with_name(out.name + ".journal")
         self._new_journal = out.with_name(out.name + ".journal.new")
         self._inputs = json.loads(json.dumps({"version": _VERSION, **(inputs or {})}))
+        there = DataError(f"{out}: exists already; --overwrite replaces it")
+        if out.exists() and not overwrite and not self._journal.exists():
+            raise there
         self._file = self._locked()
         try:
             if out.exists() and not overwrite:
                 if self._is_complete() or not self._partial.stat().st_size:
                     self._remove()
-                raise DataError(f"{out}: exists already; --overwrite replaces it")
+                raise there
             self.progress = Progress() if overwrite or inputs is None else self._resume()
         except DataError:
             self._file.close()
@@ -185,7 +187,6 @@ def is_complete(out: Path) -> bool:
     """Whether a file is there under its own name. What a run left beside it that was killed right then is removed."""
     if not out.exists():
         return False
-    if out.with_name(out.name + _JOURNAL).exists():
-        with suppress(DataError):
-            PartialFile(out, None, overwrite=False)
+    with suppress(DataError):
+        PartialFile(out, None, overwrite=False)
     return True
