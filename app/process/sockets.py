@@ -6,12 +6,15 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import SettingsError
 
 _BACKLOG = 2048
+_BIND_TO_INTERFACE = 62
+"""Linux' ``SO_BINDTOIFINDEX``, which Python has no name for."""
+_NO_INTERFACE = 2**31 - 1
 _LONGEST_NAME = len("/engine-9999.255.sock")
 _LONGEST_PATH = 107
 """Bytes of a Unix socket's path that Linux takes (``man 7 unix``)."""
@@ -34,6 +37,18 @@ def bind(host: str, port: int) -> socket.socket:
         raise
     listener.set_inheritable(True)
     return listener
+
+
+def take_no_more(listener: socket.socket) -> None:
+    """Have new connections refused on a listening TCP socket, in whatever process; those that have begun go on.
+
+    When the last process closes such a socket, the kernel resets what is between its handshake and ``accept``, and
+    something may be there at any moment. So it is first bound to a network interface that does not exist: what begins
+    then is refused as if the socket were closed, and what had begun can be accepted. Needs no privileges; on a system
+    that does not know how (Linux before 5.1) nothing changes.
+    """
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _BIND_TO_INTERFACE, _NO_INTERFACE)
 
 
 def fault_file(engine: Path) -> Path:

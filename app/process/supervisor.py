@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from app.process.child import CANNOT_SERVE, DRAIN_SIGNAL, Child
+from app.process.sockets import take_no_more
 from app.process.succession import Succession
 from app.version import PACKAGE
 
@@ -31,6 +32,9 @@ LONGEST_REST = 30.0
 
 _REFUSING_REST = 2.0  # where a child's rest is so long, those who ask for it meanwhile are turned away
 _TICK = 0.1
+_HANDSHAKE_SECONDS = 0.2
+"""How long the handshake of a connection may take that is to be answered before the end: a round trip of the farthest
+clients."""
 _STALL_SECONDS = 1.0
 """Between two looks at the children, of which there are ten a second, so much time passes only when this process
 stands still."""
@@ -150,8 +154,12 @@ class Supervisor:
             if child.drains and child.alive:
                 child.ending = True
                 child.send(DRAIN_SIGNAL)
-        deadline = self._now() + self._grace
-        while self._now() < deadline and len(self._signals) == 1:
+        self._look_after_for(self._grace)
+
+    def _look_after_for(self, seconds: float) -> None:
+        """Look after the children for so long, or until a second signal."""
+        deadline = self._now() + seconds
+        while self._now() < deadline and len(self._signals) < 2:
             self._look_after()
 
     def _start(self, child: Child) -> None:
@@ -230,6 +238,8 @@ class Supervisor:
             Whether all ended by themselves and in time.
         """
         if self._listener is not None:
+            take_no_more(self._listener)
+            self._look_after_for(_HANDSHAKE_SECONDS)
             self._listener.close()
         clean = True
         first_to_last = sorted(self._children, key=lambda child: child.drains)
