@@ -146,6 +146,7 @@ def _add_internal(commands: Any) -> None:
     worker.add_argument("--listener", type=int, required=True)
     worker.add_argument("--engine", type=Path, action="append", required=True)
     worker.add_argument("--group", type=int, required=True)
+    worker.add_argument("--spare", type=Path)
     worker.add_argument("--explainer", type=Path, required=True)
     worker.add_argument("--pulse", type=int)
     worker.add_argument("--succeeds", action="store_true")
@@ -274,7 +275,7 @@ def _leave_fault(options: argparse.Namespace, fault: str) -> None:
 def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from app.main import run_worker
 
-    sockets = (options.listener, options.engine, options.explainer)
+    sockets = (options.listener, options.engine, options.spare, options.explainer)
     return run_worker(
         settings,
         options.digest,

@@ -211,6 +211,7 @@ def run_worker(
     digest: str,
     listener: int,
     engines: Sequence[Path],
+    spare: Path | None,
     explainer: Path,
     pulse: int | None,
     group: int,
@@ -225,6 +226,7 @@ def run_worker(
         digest: of the model that the supervisor resolved.
         listener: file descriptor of the listening socket.
         engines: Unix sockets of the engines.
+        spare: that of an engine that stands by for them; None: there is none.
         explainer: Unix socket of the explainer.
         pulse: file descriptor to write signs of life to.
         group: which of the engines has its cores together with this process.
@@ -251,7 +253,7 @@ def run_worker(
     def prepare() -> FastAPI:
         opened = open_model(settings, digest)
         served = ServedModel(opened[0].reference, digest)
-        remote = RemoteEngine(engines, _share(settings, len(engines)), served, group)
+        remote = RemoteEngine(engines, _share(settings, len(engines)), served, group, spare)
         explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)
         # In the folder that the processes of this service share, and that goes with it.
         rates, control = explainer.with_name("rates"), ControlClient(explainer.with_name(CONTROL_SOCKET))

@@ -67,9 +67,13 @@ def run_supervisor(
         listener: the listening socket.
         folder: in which the processes meet.
     """
-    divided = groups(settings.engines, settings.device, visible_gpus(settings.device))
+    gpus = visible_gpus(settings.device)
+    divided = groups(settings.engines, settings.device, gpus)
     workers = settings.workers or default_workers(divided)
-    logger.info("HTTP workers: %d; engines: %s", workers, "; ".join(map(str, divided)))
+    # Several engines stand in for each other, and memory of a GPU is too dear for one that has nothing to do.
+    spare = settings.spare_engine and len(divided) == 1 and not gpus
+    engines = "; ".join(map(str, divided)) + (", and a spare one" if spare else "")
+    logger.info("HTTP workers: %d; engines: %s", workers, engines)
     parent = Supervisor(
         # What is free of memory is another thing when a process is started again.
         {**flags, f"{PREFIX}WORKERS": str(workers)},
@@ -79,7 +83,7 @@ def run_supervisor(
         # A file that is received for as long as it may, and then answered for as long as that may take.
         2 * settings.file_transfer + settings.timeout,
     )
-    generations = _Generations(settings, listener, folder, divided, workers)
+    generations = _Generations(settings, listener, folder, divided, workers, spare=spare)
     first = generations.of(model)
     parent.succession.begin_with(first)
     label = parse_reference(settings.model).label
@@ -201,6 +205,7 @@ class _Sockets(NamedTuple):
     """Where the processes of a generation meet."""
 
     engines: list[Path]
+    spare: Path | None
     explainer: Path
 
 
@@ -213,16 +218,25 @@ class _Generations:
         folder: in which the processes meet.
         groups: one for each engine of what is served.
         workers: how many, in all groups together.
+        spare: whether an engine more stands by, for the one group there is.
     """
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, folder: Path, groups: Sequence[Group], workers: int
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        folder: Path,
+        groups: Sequence[Group],
+        workers: int,
+        *,
+        spare: bool,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._folder = folder
         self._groups = groups
         self._workers = workers
+        self._spare = spare
         self._numbers = itertools.count(1)
         self._metrics_in_use: set[Path] = set()
         self._first = True
@@ -234,6 +248,7 @@ class _Generations:
         environment, silence = {f"{PREFIX}MODEL": model.reference}, self._settings.engine_timeout
         command = ["_worker", "--digest", model.digest, "--listener", str(self._listener.fileno())]
         command += [*(f"--engine={engine}" for engine in sockets_of.engines), "--explainer", str(sockets_of.explainer)]
+        command += [f"--spare={sockets_of.spare}"] if sockets_of.spare is not None else []
         for place, group in enumerate(group_of_each(self._workers, self._groups)):
             own = [*command, "--group", str(group), *succeeds]
             worker = Child(f"worker-{place}", own, fds=[self._listener.fileno()], heartbeat=silence, drains=True)
@@ -248,7 +263,7 @@ class _Generations:
         generation, sockets_of, metrics = self._without_workers(model, [])
         # What is served is said by others; what this one computes counts all the same.
         generation.serves = partial(show, metrics, model, serves=False)
-        [engine], explainer = sockets_of
+        [engine], explainer = sockets_of.engines, sockets_of.explainer
         entry = {"model": model.reference, "digest": model.digest, "engine": str(engine), "explainer": str(explainer)}
         return generation, entry
 
@@ -256,8 +271,11 @@ class _Generations:
         """The same, with an engine for each group, and the folder of their metrics' files. Without groups there is one
         engine, which all groups share."""
         number = next(self._numbers)
-        names = [str(place) for place in range(len(groups))] or [_FURTHER]
-        engines = [self._folder / f"engine-{number}.{place}.sock" for place in range(len(names))]
+        places: list[tuple[str, Group | None]] = [(str(place), group) for place, group in enumerate(groups)]
+        spared = [(str(len(groups)), group) for group in groups if self._spare]
+        places += spared or ([] if groups else [(_FURTHER, None)])
+        paths = [self._folder / f"engine-{number}.{name}.sock" for name, _ in places]
+        engines, spare = (paths[:-1], paths[-1]) if spared else (paths, None)
         explainer = self._folder / f"explainer-{number}.sock"
         metrics, wake = self._metrics_of(model), sockets.bind_local(explainer)
         digest, silence = ["--digest", model.digest], self._settings.engine_timeout
@@ -266,13 +284,14 @@ class _Generations:
         # Engines of one memory node share the packed weights; those that come in their place find them.
         packed = {node: memory_file("packed-model") for node in {group.node for group in groups} or {0}}
         children = []
-        for name, engine, node in zip(names, engines, [group.node for group in groups] or [0], strict=True):
-            command = ["_engine", *digest, "--socket", str(engine), "--packed", str(packed[node])]
-            child = Child(f"engine-{name}", command, fds=[packed[node]], heartbeat=silence)
+        for (name, group), path in zip(places, paths, strict=True):
+            file = packed[0 if group is None else group.node]
+            command = ["_engine", *digest, "--socket", str(path), "--packed", str(file)]
+            child = Child(f"engine-{name}", command, fds=[file], heartbeat=silence, spare=path == spare)
             child.environment = environment
+            if group is not None:
+                child.cores, child.environment = group.cores, {**environment, **self._share(group)}
             children.append(child)
-        for child, group in zip(children, groups, strict=False):
-            child.cores, child.environment = group.cores, {**environment, **self._share(group)}
         children.append(Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake))
         # Its matrices are small: another thread would cost more than it does, and others their cores.
         children[-1].environment = {**environment, "OPENBLAS_NUM_THREADS": "1"}
@@ -283,7 +302,7 @@ class _Generations:
             wake.close()
             for file in packed.values():
                 os.close(file)
-            for path in (explainer, *engines, *map(sockets.fault_file, engines)):
+            for path in (explainer, *paths, *map(sockets.fault_file, paths)):
                 path.unlink(missing_ok=True)
             self._metrics_in_use.discard(metrics)
 
@@ -294,7 +313,7 @@ class _Generations:
             ready=lambda: all(engine.exists() for engine in engines),
             ends=ends,
         )
-        return generation, _Sockets(engines, explainer), metrics
+        return generation, _Sockets(engines, spare, explainer), metrics
 
     def _share(self, group: Group) -> dict[str, str]:
         """What an engine is told of its share of the machine."""

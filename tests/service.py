@@ -96,7 +96,8 @@ class Service:
 def serving(
     store: Path, model: str = "tiny", program: Sequence[str] = ("-m", "app"), **settings: str
 ) -> Iterator[Service]:
-    """Run the service with ``SENTIMENT_<NAME>`` settings, with one engine on any machine; stopped, come what may."""
+    """Run the service with ``SENTIMENT_<NAME>`` settings, with one engine on any machine and none that stands
+    by; stopped, come what may."""
     names = {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")},
@@ -105,6 +106,7 @@ def serving(
         "SENTIMENT_PORT": "0",
         "SENTIMENT_SHUTDOWN_GRACE": "0",
         "SENTIMENT_ENGINES": "1",
+        "SENTIMENT_SPARE_ENGINE": "false",
         "PYTHONUNBUFFERED": "1",
         **names,
     }

@@ -130,6 +130,35 @@ def test_two_engines_under_load(tiny_store: Path) -> None:
         assert service.stop() == 0
 
 
+def test_a_spare_engine_takes_the_place_of_the_only_one(tiny_store: Path) -> None:
+    """It computes nothing before. Nobody waits for the one that is started again, which computes as soon as it is
+    there."""
+    with chaotic(tiny_store, "tiny", cache="off", engines="1", spare_engine="true", workers="2") as service:
+        says = 'sentiment_engine_ready{{engine="{}"}}'.format
+        known = answers(tiny_store, "tiny", reviews(400))
+        clients = Clients(service, known)
+        wait_until(lambda: service.metrics().get(says(1)) == 1, "the spare one never came")
+        with clients.going_on():
+            clients.wait_for(TEXTS * CLIENTS)
+            assert computed(service)[1] == 0
+            # Nobody starts it again while the supervisor stands still.
+            os.kill(service.process.pid, signal.SIGSTOP)
+            try:
+                os.kill(engines_of(service)[0], signal.SIGKILL)
+                wait_until(lambda: service.metrics()[says(0)] == 0, "never noticed")
+                clients.wait_for(TEXTS * CLIENTS)
+                assert httpx.get(f"{service.url}/health/ready").status_code == 200
+            finally:
+                os.kill(service.process.pid, signal.SIGCONT)
+            wait_until(lambda: service.metrics()[says(0)] == 1, "never replaced")
+            first, second = computed(service)
+            clients.wait_for(TEXTS * CLIENTS)
+            wait_until(lambda: computed(service)[0] > first, "gets no texts")
+        assert not clients.faults
+        assert second > 0
+        assert service.stop() == 0
+
+
 def test_while_one_is_away_the_other_answers(tiny_store: Path) -> None:
     """The service is ready all the time, and the metrics say which engine is not; the one that takes its place leaves
     the cores to the other while it starts."""

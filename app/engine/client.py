@@ -75,6 +75,7 @@ class RemoteEngine:
         limits: bounds of what this worker sends; the seconds bound the wait behind the texts of all workers.
         model: what this worker makes token ids for.
         own: which of the engines is of this worker's group.
+        spare: the Unix socket of an engine that gets texts while no other one answers; None: there is none.
         tell: told the number of an engine and whether it answers, whenever that changes.
     """
 
@@ -84,12 +85,15 @@ class RemoteEngine:
         limits: QueueLimits,
         model: ServedModel,
         own: int = 0,
+        spare: Path | None = None,
         tell: Callable[[int, bool], None] = metrics.tell_engine_ready,
     ) -> None:
         links = [EngineLink(number, path, self) for number, path in enumerate(paths)]
         # Each group begins with another neighbour where several have as much under way.
-        self._links = links[own:] + links[:own]
+        self._regular = links[own:] + links[:own]
         self._own = links[own]
+        self._spare = None if spare is None else EngineLink(len(links), spare, self)
+        self._links = self._regular if self._spare is None else [*self._regular, self._spare]
         self._limits = limits
         self._model = model
         self._tell = tell
@@ -116,7 +120,8 @@ class RemoteEngine:
         return self._ready
 
     async def start(self) -> None:
-        """Connect, as soon as the engines are there, and stay connected. Returns when all have been."""
+        """Connect, as soon as the engines are there, and stay connected. Returns when all have been, but for a spare
+        one."""
         for link in self._links:
             self._tell(link.number, False)
         self._tasks = [asyncio.create_task(link.keep_connected()) for link in self._links]
@@ -162,7 +167,9 @@ class RemoteEngine:
     def _send(self, pending: Pending) -> None:
         # What ``chosen`` comes to where little is under way, which is most of the time.
         own = self._own
-        link = own if own.ready and own.texts + own.others <= _AHEAD_TEXTS else chosen(self._links)
+        link = own if own.ready and own.texts + own.others <= _AHEAD_TEXTS else chosen(self._regular)
+        if link is None and self._spare is not None and self._spare.ready:
+            link = self._spare
         if link is None:
             self._waiting[pending.number] = pending
         else:
@@ -212,16 +219,17 @@ class RemoteEngine:
             self._others = 0
         self._tell(link.number, link.ready)
         self._send_again()
-        if all(other.ready for other in self._links):
+        if all(other.ready for other in self._regular):
             self._met.set()
 
     def heard(self) -> None:
         """See ``LinkOwner``."""
         others, rate = 0, 0.0
-        for link in self._links:
-            if link.ready:
-                others += link.others
-                rate += link.texts_per_second
+        # What a spare engine computed at its turn says nothing of the present.
+        answering = [link for link in self._regular if link.ready] or [link for link in self._links if link.ready]
+        for link in answering:
+            others += link.others
+            rate += link.texts_per_second
         self._others, self._texts_per_second = others, rate
 
     def stranded(self, batches: list[Pending]) -> None:

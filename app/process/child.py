@@ -45,6 +45,7 @@ class Child:
         wake: a listening Unix socket that it inherits; it is started when somebody connects, may end when it has
             nothing to do, and its failures are no reason to give up. None: it always runs.
         drains: whether it understands ``DRAIN_SIGNAL`` and ``RETIRE_SIGNAL``.
+        spare: whether it only stands by for another one, so that it can wait at the start, and be missing.
         environment: variables that it has of its own.
         cores: those that it may run on; None: any.
         metrics: folder of its metrics' files; None: it keeps none.
@@ -57,6 +58,7 @@ class Child:
     heartbeat: float | None = None
     wake: socket.socket | None = None
     drains: bool = False
+    spare: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     cores: frozenset[int] | None = None
     metrics: Path | None = None

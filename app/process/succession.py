@@ -72,8 +72,8 @@ class Generation:
 
     @property
     def always(self) -> list[Child]:
-        """Those that run all the time, in the order of their start."""
-        return [child for child in self.children if child.wake is None]
+        """Those that it serves with, which run all the time, in the order of their start."""
+        return [child for child in self.children if child.wake is None and not child.spare]
 
     @property
     def workers(self) -> list[Child]:
@@ -136,7 +136,7 @@ class Succession:
 
     def given_up(self) -> list[Child]:
         """Children without which nothing can be served."""
-        return [child for child in self.serving.children if child.hopeless]
+        return [child for child in self.serving.children if child.hopeless and not child.spare]
 
     def spares(self, child: Child) -> bool:
         """Whether others answer while a child starts: the generation that serves has another one that does its work."""
@@ -165,6 +165,7 @@ class Succession:
                 self._retire(generation, now)
             else:
                 self._end(generation, now)
+        self._start_spares()
         live = self.serving.live
         if not live.done() and (now > self.serving.deadline or self._handed_over()):
             live.set_result(None)
@@ -194,6 +195,13 @@ class Succession:
                 self._start(child)
             if not child.beaten:
                 break
+
+    def _start_spares(self) -> None:
+        """Start those that stand by when all that they stand by for live, and have the cores to themselves no more."""
+        if all(child.beaten for child in self.serving.always):
+            for child in self.serving.children:
+                if child.spare and child.process is None:
+                    self._start(child)
 
     def _prepare(self, generation: Generation, now: float) -> None:
         started = [child for child in generation.always if child.process is not None]

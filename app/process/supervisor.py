@@ -97,9 +97,8 @@ class Supervisor:
         # nohup makes it ignored, and means it.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self._receive)
-        for child in self._children:
-            if child.wake is None:
-                self._start(child)
+        for child in self.succession.serving.always:
+            self._start(child)
         try:
             while not self._signals and not self._given_up():
                 self._look_after()
@@ -189,8 +188,11 @@ class Supervisor:
             return
         child.failures.append(self._now())
         logger.error("%s ended with status %s", child.role, child.process.returncode)
-        if not child.hopeless and self.succession.keeps(child):
-            self._start(child)
+        if not child.hopeless:
+            if self.succession.keeps(child):
+                self._start(child)
+        elif child.spare:
+            logger.critical("%s cannot be kept running, going on without it", child.role)
 
     def _lay_down(self, child: Child, status: int) -> None:
         """A child that is started on demand has ended."""

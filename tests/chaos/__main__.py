@@ -74,7 +74,7 @@ class Suite:
             return await scenarios.real_overload(service, known, seconds=self.options.seconds)
 
     async def kill_engine(self) -> Any:
-        with chaotic(STORE, MODEL, cache="off") as service:
+        with chaotic(STORE, MODEL, cache="off", spare_engine="true") as service:
             return await scenarios.kill(service, self.known, "engine", times=10, rate=self.options.rate, pause=16)
 
     async def kill_one_engine(self) -> Any:
@@ -102,7 +102,7 @@ class Suite:
             return await scenarios.terminate(service, self.known, rate=self.options.rate, grace=3.0)
 
     async def havoc(self) -> Any:
-        with chaotic(STORE, MODEL, redis_url=self.redis.url, cache_size="50") as service:
+        with chaotic(STORE, MODEL, redis_url=self.redis.url, cache_size="50", spare_engine="true") as service:
             return await scenarios.havoc(
                 service,
                 answers(STORE, MODEL, reviews(4000)),
@@ -163,7 +163,7 @@ class Suite:
         with tempfile.TemporaryDirectory() as folder:
             keys = Path(folder) / "keys"
             keys.write_text(kept.line + "\n")
-            settings = {"api_keys": str(keys), "metrics": "public", "cache": "off", **settings}
+            settings = {"api_keys": str(keys), "metrics": "public", "cache": "off", "spare_engine": "true", **settings}
             with chaotic(STORE, self.versions[0], None, faults, **settings) as service:
                 yield service, key, expected
 

@@ -193,11 +193,11 @@ class Operator:
         return (await self._client.get("/admin/models")).json()
 
     async def engines(self) -> dict[int, int]:
-        """Process id of each version's engine."""
+        """Process id of each version's engine; of several the first, for which the others stand in."""
         shown = await self.shown()
         digests = {it["digest"]: it["version"] for it in (shown["served"], *shown["beside"])}
-        lines = {pid: " ".join(line) for pid, line in self._service.commands("engine").items()}
-        return {version: pid for digest, version in digests.items() for pid, line in lines.items() if digest in line}
+        lines = sorted(((line, pid) for pid, line in self._service.commands("engine").items()), reverse=True)
+        return {version: pid for digest, version in digests.items() for line, pid in lines if digest in line}
 
     async def kill(self, version: int) -> None:
         """``kill -9`` to a version's engine; returns when another one answers."""

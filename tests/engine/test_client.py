@@ -63,9 +63,11 @@ async def engine(path: Path, predictor: Gate | Recorder, model: ServedModel = MO
 
 
 @asynccontextmanager
-async def linked(paths: Sequence[Path], limits: QueueLimits, own: int = 0) -> AsyncIterator[RemoteEngine]:
+async def linked(
+    paths: Sequence[Path], limits: QueueLimits, own: int = 0, spare: Path | None = None
+) -> AsyncIterator[RemoteEngine]:
     """What a worker has of the engines at these places."""
-    remote = RemoteEngine(paths, limits, MODEL, own)
+    remote = RemoteEngine(paths, limits, MODEL, own, spare)
     starting = asyncio.create_task(remote.start())
     try:
         yield remote
@@ -142,6 +144,45 @@ async def test_an_engine_that_dies_is_waited_for_and_texts_are_sent_once_more(tm
         async with engine(path, Gate()):
             assert await asyncio.wait_for(firsts_of([*futures, *late]), LIMIT) == [1 / 4, 1 / 5, 1 / 6]
             assert remote.ready
+
+
+async def test_a_spare_engine_computes_while_the_other_is_away(tmp_path: Path) -> None:
+    """It has nothing to do before and after that. Nobody waits, not even for texts that were with the one that died."""
+    regular, spare = Gate(), Gate()
+    path, limits = tmp_path / "regular", QueueLimits(100, 10_000, 1e6)
+    async with (
+        engine(tmp_path / "spare", spare),
+        linked([path], limits, spare=tmp_path / "spare") as remote,
+        engine(path, regular) as server,
+    ):
+        await asyncio.wait_for(remote._met.wait(), LIMIT)
+        await until(lambda: all(link.ready for link in remote._links))
+        assert await firsts_of(apart(remote, [text(3)] * 20, FAR)) == [1 / 3] * 20
+        assert (regular.computed, spare.computed) == (20, 0)
+        regular.gate.clear()
+        held = apart(remote, [text(4), text(5)], FAR)
+        await until(lambda: in_flight(server))
+        disconnect(remote)
+        await until(lambda: not remote._own.ready)
+        assert remote.ready
+        assert await asyncio.wait_for(firsts_of([*held, *apart(remote, [text(6)], FAR)]), LIMIT) == [
+            1 / 4,
+            1 / 5,
+            1 / 6,
+        ]
+        assert spare.computed == 3
+        regular.gate.set()
+        await until(lambda: remote._own.ready)
+        assert await firsts_of(apart(remote, [text(7)], FAR)) == [1 / 7]
+    assert spare.computed == 3
+
+
+async def test_a_spare_engine_is_not_waited_for(tmp_path: Path) -> None:
+    """A worker begins to serve without it."""
+    path, limits = tmp_path / "regular", QueueLimits(100, 10_000, 1e6)
+    async with engine(path, Gate()), linked([path], limits, spare=tmp_path / "nothing") as remote:
+        await asyncio.wait_for(remote._met.wait(), LIMIT)
+        assert await firsts_of(apart(remote, [text(3)], FAR)) == [1 / 3]
 
 
 async def test_an_engine_with_another_model_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,9 +15,9 @@ from app.process.succession import HAND_OVER_SECONDS, Generation, Succession, Su
 class Process(Child):
     """A child without a process: what it is sent is kept, and ends it where the test says so."""
 
-    def __init__(self, role: str, *, drains: bool = False, on_demand: bool = False) -> None:
+    def __init__(self, role: str, *, drains: bool = False, on_demand: bool = False, spare: bool = False) -> None:
         wake = cast("Any", SimpleNamespace()) if on_demand else None
-        super().__init__(role, [], heartbeat=None if on_demand else 10.0, wake=wake, drains=drains)
+        super().__init__(role, [], heartbeat=None if on_demand else 10.0, wake=wake, drains=drains, spare=spare)
         self.sent: list[int] = []
 
     def begin(self) -> None:
@@ -211,6 +211,32 @@ def test_only_who_serves_can_end_the_service(house: House) -> None:
     assert house.succession.given_up() == []
     house.processes(house.succession.serving)[0].die(78)
     assert [child.role for child in house.succession.given_up()] == ["engine-0"]
+
+
+def test_a_spare_process_starts_when_those_it_stands_by_for_live(house: House) -> None:
+    """Its generation serves by then, and would without it; it ends with the others."""
+    second, spare = house.generation("two"), Process("engine-1", spare=True)
+    second.children.insert(1, spare)
+    house.succession.take_over(second)
+    house.pass_time()
+    engine, _, _, *workers = house.processes(second)
+    for child in (engine, *workers):
+        assert spare.process is None
+        child.beaten = True
+        house.pass_time()
+    assert house.succession.serving is second
+    assert spare.alive
+    assert house.succession.keeps(spare)
+    spare.die(78)
+    house.pass_time()
+    assert house.succession.given_up() == []
+    spare.begin()
+    house.served_by("three")
+    for worker in workers:
+        worker.die(0)
+    house.pass_time()
+    house.pass_time()
+    assert engine.sent == spare.sent == [signal.SIGTERM]
 
 
 def standing_beside(house: House, *, ready: bool = True, fault: str | None = None) -> Generation:

@@ -27,12 +27,13 @@ class Scripted(supervisor.Supervisor):
     def _start(self, child):
         import subprocess, time
         child.process = subprocess.Popen([sys.executable, "-c", child.command[0]])
-        child.last_beat = time.monotonic()
+        child.last_beat, child.beaten = time.monotonic(), True
 
 parent = Scripted({}, grace=float(sys.argv[1]), patience=float(sys.argv[2]))
 for number, code in enumerate(sys.argv[3:]):
     drains = "SIGUSR1" in code
-    parent.add(supervisor.Child(f"{'worker' if drains else 'child'}-{number}", [code], drains=drains))
+    role, spare = f"{'worker' if drains else 'child'}-{number}", "spare" in code
+    parent.add(supervisor.Child(role, [code], drains=drains, spare=spare))
 sys.exit(parent.run())
 """
 # One write, also where output is not buffered: children share the pipe.
@@ -113,6 +114,20 @@ def test_a_child_that_cannot_serve_is_not_started_again() -> None:
         output, _ = parent.communicate(timeout=LIMIT)
         assert parent.returncode == 1
         assert output.splitlines().count("up") == 1
+
+
+def test_a_spare_child_that_keeps_failing_is_given_up_alone() -> None:
+    """The others go on without it, and it is not started again."""
+    with supervise(SLEEP, f"{UP}; raise SystemExit('spare')") as parent:
+        assert parent.stdout is not None
+        lines = [parent.stdout.readline()]
+        while "going on without it" not in lines[-1]:
+            lines.append(parent.stdout.readline())
+            assert lines[-1], "it ended"
+        assert lines.count("up\n") == 1 + MAX_FAILURES
+        parent.terminate()
+        assert "up" not in parent.communicate(timeout=LIMIT)[0]
+        assert parent.returncode == 0
 
 
 def test_failures_of_different_children_do_not_add_up() -> None:
