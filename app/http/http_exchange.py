@@ -55,6 +55,11 @@ class Head:
     caller: Caller | None = None
     problem: Problem | None = None
 
+    @property
+    def free(self) -> bool:
+        """Whether this request may be made, and is not counted against a limit."""
+        return self.problem is None and (self.caller is None or self.caller.meter is None)
+
 
 class Deadlines:
     """Completes exchanges whose time is over.

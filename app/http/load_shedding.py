@@ -60,9 +60,6 @@ class LoadShedder:
     def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
         self._classifier = classifier
         self._max_body = settings.max_body
-        # Who may call is asked in a layer of the application, before anything is said about the service. And of a
-        # refusal without the headers for its origin a browser would tell its page nothing.
-        self._closed = settings.api_keys is not None or settings.cors_origins is not None
         self._answered_at_first = 1.0 if settings.cache else 0.0
         # By the binary order of magnitude of the body's size, so there are a few dozen at most.
         self._sizes: dict[int, _Size] = {}
@@ -70,7 +67,7 @@ class LoadShedder:
 
     def suspects(self, length: int) -> bool:
         """Whether bodies of about this length were refused, so that this one is to be judged by its beginning."""
-        known = bool(self._sizes) and not self._closed and length.bit_length() in self._sizes
+        known = bool(self._sizes) and length.bit_length() in self._sizes
         return known and MIN_BODY <= length <= self._max_body
 
     def refusal(self, length: int, beginning: bytes) -> ServiceError | None:

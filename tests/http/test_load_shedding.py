@@ -17,6 +17,7 @@ import pytest
 
 from app.errors import OverloadedError
 from app.http.load_shedding import MIN_BODY, LoadShedder
+from app.keys import CLASSIFY, new_key
 from app.settings import Settings
 from tests.chaos.parts import paused
 from tests.fakes import FakeClassifier
@@ -102,13 +103,6 @@ async def test_a_request_is_judged_by_its_own_texts(room: int, beginning: bytes,
     assert setting.turns_away(beginning=beginning[:10_000]) == refused
 
 
-async def test_with_keys_nothing_is_said_before_the_key_is_seen(tmp_path: Path) -> None:
-    """That the service is full is nobody's business who may not call it."""
-    setting = Setting(cache=False, api_keys=tmp_path / "keys")
-    setting.refused()
-    assert not setting.turns_away()
-
-
 async def test_other_requests_are_read() -> None:
     """Those that are refused for their size anyway, and those that reading costs nothing."""
     setting = Setting(cache=False, max_body=LENGTH + 1)
@@ -118,13 +112,6 @@ async def test_other_requests_are_read() -> None:
     assert not setting.turns_away(LENGTH + 2)
     assert not setting.turns_away(100)
     assert not setting.turns_away(10**20)
-
-
-async def test_other_origins_are_told_in_a_way_they_may_read() -> None:
-    """By the application, which knows whose pages may call."""
-    setting = Setting(cache=False, cors_origins="https://a.example")
-    setting.refused()
-    assert not setting.turns_away()
 
 
 async def test_room_is_promised_once() -> None:
@@ -171,6 +158,7 @@ async def test_a_service_with_room_is_not_full() -> None:
 
 
 BODY = json.dumps({"texts": ["good film " * 100] * 6}).encode()
+ONE_REQUEST = {"workers": "1", "cache": "off", "max_queue": "8", "max_texts": "8", "body_timeout": "1"}
 RUBBISH = BODY[:-1] + b"!"
 """As many texts, but no JSON: 422 where it is read."""
 
@@ -178,20 +166,24 @@ RUBBISH = BODY[:-1] + b"!"
 @pytest.fixture(scope="module")
 def service(tiny_store: Path) -> Iterator[Service]:
     """One worker with room for one request."""
-    with serving(tiny_store, workers="1", cache="off", max_queue="8", max_texts="8", body_timeout="1") as running:
+    with serving(tiny_store, **ONE_REQUEST) as running:
         yield running
         assert "Traceback" not in running.output.read_text()
 
 
 @contextmanager
-def full(service: Service) -> Iterator[None]:
+def full(service: Service, **headers: str) -> Iterator[None]:
     """The engine stopped behind a request, and another one refused."""
     answers: list[httpx.Response] = []
+
+    def ask() -> httpx.Response:
+        return httpx.post(f"{service.url}/classify", content=BODY, headers=headers)
+
     with paused(service.children("engine")[0]):
-        first = Thread(target=lambda: answers.append(httpx.post(f"{service.url}/classify", content=BODY)))
+        first = Thread(target=lambda: answers.append(ask()))
         first.start()
         wait_until(lambda: service.metrics()["sentiment_requests_in_flight"] == 2)  # the scrape is one too
-        assert_problem(httpx.post(f"{service.url}/classify", content=BODY), 503, "overloaded")
+        assert_problem(ask(), 503, "overloaded")
         yield
     first.join(60)
     assert [answer.status_code for answer in answers] == [200]
@@ -236,3 +228,23 @@ def test_a_refused_body_that_never_arrives(service: Service) -> None:
                     [response] = read_responses(connection)
                     assert_problem(response, 408, "request_timeout")
         assert service.metrics()["sentiment_requests_in_flight"] == 2
+
+
+@pytest.mark.parametrize("limit", [None, "1000/minute"], ids=["no limit", "a rate limit"])
+def test_who_may_ask_is_told_that_there_is_no_room(tiny_store: Path, tmp_path: Path, limit: str | None) -> None:
+    """With keys too, and to pages of other origins so that they may read it. Who has no key hears of nothing else, and
+    a request that counts against a limit is read."""
+    key, kept = new_key("reader", (CLASSIFY,))
+    keys, origin = tmp_path / "keys", "https://shop.example"
+    keys.write_text(kept.line + "\n")
+    settings = {"api_keys": str(keys), "metrics": "public", "cors_origins": origin}
+    settings |= {} if limit is None else {"rate_limit": limit}
+    with serving(tiny_store, **ONE_REQUEST, **settings) as service:
+        headers = {"X-API-Key": key, "Origin": origin}
+        with full(service, **headers):
+            answer = httpx.post(f"{service.url}/classify", content=RUBBISH, headers=headers)
+            assert_problem(answer, *((503, "overloaded") if limit is None else (422, "invalid_json")))
+            assert answer.headers["access-control-allow-origin"] == origin
+            for wrong in ({}, {"X-API-Key": key + "x"}):
+                stranger = httpx.post(f"{service.url}/classify", content=RUBBISH, headers=wrong)
+                assert stranger.status_code == 401, stranger.text

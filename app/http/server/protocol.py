@@ -27,9 +27,9 @@ class ServiceProtocol(BoundedHttpProtocol):
     def __init__(self, *arguments: Any, handler: ClassifyHandler, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._handler = handler
-        # A request that the application does not know of: collected for the handler, or to be refused unread.
-        self._plain = False
-        self._head: Head | None = None
+        # A request that the application does not know of: collected for the handler (past it), or to be refused unread.
+        self._plain = self._past = False
+        self._head = Head(())
         # Length of a body whose beginning will say whether the request is refused unread, and that it is.
         self._suspected = 0
         self._refused: ServiceError | None = None
@@ -37,14 +37,16 @@ class ServiceProtocol(BoundedHttpProtocol):
         self._stopping = False
 
     def take_head(self) -> None:
-        self._head, self._suspected, self._body = None, 0, b""
+        self._past, self._suspected, self._body = False, 0, b""
         length = plain_length(self.parser.get_method(), self.url, self.headers)
         if length is not None and self._unhindered():
-            if self._handler.load_shedder.suspects(length):
-                self._suspected = length
-            if length <= self._handler.max_plain:
+            self._past = length <= self._handler.max_plain
+            suspected = self._handler.load_shedder.suspects(length)
+            if self._past or suspected:
                 self._head = self._handler.head(self.headers)
-        self._plain = self._suspected > 0 or self._head is not None
+                # That there is no room is not said to who may not ask, nor before a request is counted.
+                self._suspected = length if suspected and self._head.free else 0
+        self._plain = self._past or self._suspected > 0
         if not self._plain:
             super().take_head()
 
@@ -61,7 +63,7 @@ class ServiceProtocol(BoundedHttpProtocol):
         if self._suspected:
             length, self._suspected = self._suspected, 0
             self._refused = self._handler.load_shedder.refusal(length, body)
-            if not (self._refused or self._head):
+            if not (self._refused or self._past):
                 self._give_to_application()
         if self._refused is not None:
             return  # read, so that the connection can be used again, and not kept
@@ -75,9 +77,8 @@ class ServiceProtocol(BoundedHttpProtocol):
             super().take_end()
             return
         self._plain = False
-        head, refused = self._head or Head(self.headers), self._refused
-        self._refused = None
-        exchange = self._handler.open(self, head)
+        refused, self._refused = self._refused, None
+        exchange = self._handler.open(self, self._head)
         if refused is not None:
             exchange.refuse(refused)
             return
