@@ -28,7 +28,7 @@ from benchmarks.deployed import Configuration, Running, running
 _CONNECTIONS = 64
 _SHARE = 0.8
 _TEXTS = 5_000
-_WORDS = (
+WORDS = (
     "good",
     "bad",
     "film",
@@ -130,7 +130,7 @@ def main() -> None:
         parser.error("wrk is needed")
     served, shadow = options.versions
     chance = random.Random(0)
-    texts = [" ".join(chance.choices(_WORDS, k=chance.randint(1, 60))) for _ in range(_TEXTS)]
+    texts = [" ".join(chance.choices(WORDS, k=chance.randint(1, 60))) for _ in range(_TEXTS)]
     with tempfile.TemporaryDirectory() as folder:
         bodies = Path(folder) / "bodies.jsonl"
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
