@@ -118,20 +118,22 @@ def test_prometheus_scrapes_both(pair: Pair) -> None:
 
 
 def test_image_and_model_are_upgraded_without_a_loss(pair: Pair, load: Paced) -> None:
-    """First the image, then the model: every request on a new connection is answered, by one of the two versions."""
-    for changed in ({"APP_IMAGE": NEXT}, {"SENTIMENT_MODEL": "reviews-gru/1"}):
+    """First the image, then the model, there and back: every request on a new connection is answered, by one of the two
+    versions."""
+    models = ({"SENTIMENT_MODEL": f"reviews-gru/{version}"} for version in (1, 2))
+    for changed in ({"APP_IMAGE": NEXT}, *models):
         before = pair.instances()
         pair.settings |= changed
         ended = pair.upgrade()
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert not set(before) & set(pair.instances())
-    load.wait(RATE)
+    load.wait(max(RATE, 2_000 - load.outcomes.total()))
     load.stop()
     print(f"{load.outcomes.total()} requests: {dict(load.outcomes)}")
     assert load.outcomes.keys() == {"200 reviews-gru/2", "200 reviews-gru/1"}
     for name in pair.instances():
         assert inspect(name, "{{json .Config.Image}}") == NEXT
-        assert "SENTIMENT_MODEL=reviews-gru/1" in inspect(name, "{{json .Config.Env}}")
+        assert "SENTIMENT_MODEL=reviews-gru/2" in inspect(name, "{{json .Config.Env}}")
 
 
 @pytest.mark.parametrize(
