@@ -186,7 +186,7 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
     status = source.stat()
     journal = {
         "inputs": {"version": 3, "input": [status.st_size + 1, status.st_mtime_ns]},
-        "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0, "judgements": {}},
+        "summary": {"labels": {"positive": 1}, "errors": {}, "score_sum": 0, "truncated": 0, "judgements": {}},
         "size": 3,
     }
     (tmp_path / "scored.csv.journal").write_text(json.dumps(journal))

@@ -84,7 +84,7 @@ class PartialFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.progress.size:
+        if not self.rows:
             self._remove()
         with suppress(OSError):  # what a full disk did not take was refused before
             self._file.close()
@@ -174,6 +174,8 @@ class PartialFile:
             progress = Progress(**document, summary=Summary(**summary))
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise DataError(f"{self._journal}: not a journal of this program; --overwrite begins anew") from error
+        if not progress.summary.rows:
+            return Progress()  # there is only what stands before the first row, and that is written anew
         for name, value in self._inputs.items():
             if inputs.get(name) != value:
                 said = "" if isinstance(value, list) else f" ({inputs.get(name)}, now {value})"
