@@ -450,13 +450,33 @@ def test_a_workbook_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         table_of(data, XLSX)
 
 
-def with_values(data: bytes, value: bytes) -> bytes:
-    """A workbook whose formulas have this value stored."""
+def replaced(data: bytes, pattern: bytes, by: bytes) -> bytes:
+    """A workbook in which something stands as other programs, or nobody, would write it."""
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
-            new.writestr(name, re.sub(rb"</f><v\s*/?>(</v>)?", b"</f>" + value, old.read(name)))
+            new.writestr(name, re.sub(pattern, by, old.read(name)))
     return file.getvalue()
+
+
+def with_values(data: bytes, value: bytes) -> bytes:
+    """A workbook whose formulas have this value stored."""
+    return replaced(data, rb"</f><v\s*/?>(</v>)?", b"</f>" + value)
+
+
+@pytest.mark.parametrize("said", [b"", b'<dimension ref="A1" />', b'<dimension ref="A1:B999999999999" />'])
+def test_what_a_sheet_says_of_its_size_does_not_count(said: bytes) -> None:
+    """Some programs write that it is one cell, and the rows are there all the same."""
+    data = replaced(workbook([("id", "review"), (1, "Good"), (2, "Bad")]), rb"<dimension[^>]*>", said)
+    assert [row["review"] for row in objects_of(table_of(data, XLSX))] == ["Good", "Bad"]
+
+
+@pytest.mark.parametrize("said", [b"", b'<dimension ref="A1:B999999999999" />'])
+def test_a_row_that_no_sheet_can_have_is_refused(said: bytes) -> None:
+    """Instead of billions of empty ones being read before it."""
+    data = replaced(workbook([("review",), ("Good",), ("Bad",)]), rb"<dimension[^>]*>", said)
+    with pytest.raises(DataError, match="a row with a number above 1,048,576"):
+        table_of(replaced(data, rb'<row r="3"', b'<row r="999999999999"'), XLSX)
 
 
 @pytest.mark.parametrize("scanned", [1, 100, 1 << 20])
