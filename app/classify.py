@@ -17,7 +17,7 @@ from typing import IO
 from app.errors import OptionError, told_of
 from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
 from app.files.job import Job, say
-from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
+from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of, without_format
 from app.files.options import OnBadRow, ReadOptions
 from app.files.partial import is_complete
 from app.files.reading import Survey, open_table
@@ -196,7 +196,7 @@ def _file(args: argparse.Namespace, path: str, *, folder: bool) -> _File:
         like_input = Format.CSV
     if folder:
         form = args.out_format or like_input
-        name = Path(path).name if form == source.format else f"{Path(path).name.split('.')[0]}.{form}"
+        name = Path(path).name if form == source.format else f"{without_format(Path(path).name)}.{form}"
         out = str(Path(args.out) / name)
         target = layout_of(out, args.out_format, written=True)
     else:
