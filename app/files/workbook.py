@@ -36,6 +36,8 @@ _CUT = " [cut]"
 _LONGEST_TITLE = 31
 _DIGITS = 15
 """Of a number that Excel keeps."""
+_FIRST_YEAR = 1900
+"""Of its dates, which have no zones either; other dates are text."""
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,14})?")
 _FORMULA = ("=", "+", "-", "@")
 _NOT_IN_TITLES = re.compile(r"[\[\]:*?/\\']")
@@ -95,7 +97,9 @@ class Workbook:
         self._book.save(file)
 
     def _cell(self, sheet: Any, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, date, time)):
+        if value is None or isinstance(value, (bool, time)):
+            return value
+        if isinstance(value, date) and value.year >= _FIRST_YEAR and getattr(value, "tzinfo", None) is None:
             return value
         if (isinstance(value, float) and isfinite(value)) or (isinstance(value, int) and abs(value) < 10**_DIGITS):
             return value
