@@ -146,6 +146,13 @@ def test_names_are_bounded(within: str, beyond: str, layout: Layout, message: st
         table_of(beyond.encode(), layout)
 
 
+def test_a_column_of_parquet_without_any_value() -> None:
+    """Has a type of its own, and may be one of texts."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": [None, None]}), file)
+    assert [window.texts for window in table_of(file.getvalue(), PARQUET).windows()] == [[None, None]]
+
+
 def test_columns_of_parquet_are_bounded() -> None:
     """Likewise, although the file itself holds them."""
     file = io.BytesIO()
