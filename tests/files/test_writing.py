@@ -9,6 +9,7 @@ import decimal
 import gzip
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,14 @@ def test_text_of_parquet_that_is_none(tmp_path: Path) -> None:
     for table in (beside, table_of(parquet(pa.table({"x": damaged})), PARQUET)):
         with pytest.raises(DataError, match="reviews: column 'x' has text that is not UTF-8"):
             encoded(table, CSV, tmp_path)
+
+
+def test_what_is_no_number(tmp_path: Path) -> None:
+    """Is an empty cell, and never a word that somebody wrote."""
+    table = pa.table({"text": ["a", "b"], "x": [math.nan, math.inf]})
+    first, second = encoded(table_of(parquet(table), PARQUET), CSV, tmp_path).splitlines()[1:]
+    assert first.startswith(b"a,,")
+    assert second.startswith(b"b,inf,")
 
 
 def test_mixed_values_become_text_in_parquet(tmp_path: Path) -> None:
