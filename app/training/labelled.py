@@ -265,9 +265,8 @@ def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
     for name in names:
         if columns.count(name) != 1:
             number = "two columns are named" if name in columns else "no column"
-            raise DataError(
-                f"{path}: {number} {name!r}; there are {', '.join(map(repr, columns))}", "delimiter", "no_header"
-            )
+            said = f"{path}: {number} {name!r}; there are {', '.join(map(repr, columns))}"
+            raise DataError(said, "label_column", "delimiter", "no_header")
 
 
 def _label(value: object, where: str, column: str, options: ReadOptions) -> str:
