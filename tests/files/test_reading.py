@@ -90,6 +90,7 @@ BROKEN = [
     (b"PAR1rest", CSV, "this is Parquet"),
     (b'{"review":"a"}\n{"review":\n', JSONL, "reviews, line 2: not JSON ("),
     (b'{"review":"a"}\n{"review":"b","x":%b1%b}\n' % (b"[" * 300, b"]" * 300), JSONL, "reviews, line 2: not JSON ("),
+    (b'{\n "reviews": [\n  {"review":"a"}]}', JSON, "column 1); an object must end in its line, or be one of an array"),
     (b'{"review":"a"}\n["b"]\n', JSONL, "reviews, line 2: not a JSON object"),
     (b"not parquet", PARQUET, "reviews: not a readable Parquet file"),
 ]
