@@ -55,10 +55,14 @@ class PartialFile:
 
     Raises:
         BusyFileError: another run writes it.
-        DataError: ``out`` exists, or an earlier run had other inputs.
+        DataError: ``out`` exists, or is no file that can be replaced, or an earlier run had other inputs.
     """
 
     def __init__(self, out: Path, inputs: Mapping[str, Any] | None, *, overwrite: bool) -> None:
+        if out.is_symlink():
+            out = out.resolve()  # what it leads to is replaced, and not the link
+        if out.exists() and not out.is_file():
+            raise DataError(f"{out}: is a device or a pipe, which cannot be replaced; - stands for standard output")
         self._out = out
         self._partial = out.with_name(out.name + ".partial")
         self._journal = out.with_name(out.name + ".journal")

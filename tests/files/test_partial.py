@@ -229,6 +229,28 @@ def test_nothing_is_left_of_a_run_that_did_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor is a device: root could, and whoever reads there would wait for ever."""
+    pipe = tmp_path / "scored.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match="a pipe, which cannot be replaced; - stands for standard output"):
+        PartialFile(pipe, INPUTS, overwrite=True)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["scored.csv"]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """What it leads to is written, beside which there may be more room; the link stays."""
+    (tmp_path / "large").mkdir()
+    link, out = tmp_path / "link.csv", tmp_path / "large" / "scored.csv"
+    link.symlink_to(out)
+    run(link, LengthScorer(), stop_after=1)
+    assert (tmp_path / "large" / "scored.csv.partial").exists()
+    run(link, LengthScorer())
+    assert link.is_symlink()
+    assert out.read_bytes() == whole(tmp_path)
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """Named."""
     with pytest.raises(DataError, match="missing"):
