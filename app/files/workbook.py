@@ -12,6 +12,7 @@ from datetime import date, datetime, time
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import orjson
 
@@ -23,6 +24,7 @@ try:
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+    from openpyxl.writer.excel import ExcelWriter
 except ImportError as error:
     raise DataError(".xlsx needs openpyxl, which is not installed: install 'sentiment-service[files]'") from error
 
@@ -94,7 +96,9 @@ class Workbook:
 
     def save(self, file: Path | IO[bytes]) -> None:
         """Write it; once."""
-        self._book.save(file)
+        # Closed also where the disk is full: openpyxl's own archive raises one more error when it is forgotten.
+        with ZipFile(file, "w", ZIP_DEFLATED) as archive:
+            ExcelWriter(self._book, archive).save()
 
     def _cell(self, sheet: Any, value: Any) -> Any:
         if value is None or isinstance(value, (bool, time)):

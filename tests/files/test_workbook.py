@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import io
 import json
 import zipfile
@@ -71,6 +72,16 @@ def test_what_excel_cannot_hold() -> None:
     odd, long = written("a\x00b\x1b\ud800c"), written("x" * 40_000)
     assert odd == "a\ufffdb\ufffd\ufffdc"
     assert (len(long), long[-6:]) == (32_767, " [cut]")
+
+
+def test_a_full_disk_is_one_error() -> None:
+    """And none that is only printed when the workbook is forgotten."""
+    book = Workbook()
+    book.sheet("a", ["review"], [["Good"]])
+    with pytest.raises(OSError, match="No space left"):
+        book.save(Path("/dev/full"))
+    del book
+    gc.collect()
 
 
 def written(text: str) -> Any:
