@@ -248,7 +248,7 @@ def test_formats_that_are_compressed_inside() -> None:
         ({"delimiter": ";;"}, "must be one character"),
         ({"delimiter": "\0"}, "must be one character"),
         ({"encoding": "utf-16"}, "in which ASCII stays ASCII"),
-        *(({"encoding": name}, "must be a known one") for name in ("nonsense", "undefined", "base64", "a\0")),
+        *(({"encoding": name}, "must be a known one") for name in ("nonsense", "undefined", "base64", "idna", "a\0")),
     ],
 )
 def test_options_that_cannot_be(given: dict[str, Any], message: str) -> None:
