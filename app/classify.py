@@ -16,8 +16,8 @@ from typing import IO
 
 from app.errors import OptionError, told_of
 from app.files.arguments import READ_NAMES, add_read_arguments, expanded, read_options
-from app.files.job import Job, say
-from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of
+from app.files.job import Job, say, say_bad_rows, say_found
+from app.files.layout import STANDARD, WHOLE_FILES, WRITTEN, Format, Layout, is_text, layout_of, without_format
 from app.files.options import OnBadRow, ReadOptions
 from app.files.partial import is_complete
 from app.files.reading import Survey, open_table
@@ -196,7 +196,7 @@ def _file(args: argparse.Namespace, path: str, *, folder: bool) -> _File:
         like_input = Format.CSV
     if folder:
         form = args.out_format or like_input
-        name = Path(path).name if form == source.format else f"{Path(path).name.split('.')[0]}.{form}"
+        name = Path(path).name if form == source.format else f"{without_format(Path(path).name)}.{form}"
         out = str(Path(args.out) / name)
         target = layout_of(out, args.out_format, written=True)
     else:
@@ -275,8 +275,7 @@ def classify_file(
         )
         if report is not None and file.source == STANDARD:
             _expect(report, file, table, options, table.bad)
-        say(f"{file.source}: {table.found}; the texts are in {table.text_column!r}")
-        _say_bad_rows(file.source, survey.bad)
+        say_found(file.source, table, survey.bad)
         job = Job(table, scorer, style, keep_na=options.keep_na)
         if file.out == STANDARD:
             job.run(Summary(), sys.stdout.buffer.write)
@@ -286,7 +285,7 @@ def classify_file(
             if report is None or not report.alone:
                 say(f"written to {file.out}")
         if file.source == STANDARD:
-            _say_bad_rows(file.source, table.bad)
+            say_bad_rows(file.source, table.bad)
 
 
 def _inputs(file: IO[bytes], job_file: _File, options: ReadOptions, style: Style, job: Job) -> dict[str, object]:
@@ -301,12 +300,6 @@ def _inputs(file: IO[bytes], job_file: _File, options: ReadOptions, style: Style
         "format of the results": [*asdict(style).values()],
         "model": job.scorer.identity,
     }
-
-
-def _say_bad_rows(name: str, bad: BadRows) -> None:
-    if bad.count:
-        done = "left out" if bad.policy is OnBadRow.SKIP else "marked"
-        say(f"{name}: rows that are not as they should be and are {done}: {bad.count:,}; the first is {bad.first}")
 
 
 def _scorer(args: argparse.Namespace, headers: dict[str, str]) -> Scorer:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol, Self, get_args, overload
+from typing import Any, NoReturn, Protocol, Self, get_args, overload
 
 from app.errors import OptionError
 from app.sentiment import ExplanationKind
@@ -201,6 +201,10 @@ class Sentiment:
         if self._process != os.getpid():
             raise RuntimeError("this Sentiment is of another process; make one in each")
         return self._place
+
+    def __reduce__(self) -> NoReturn:
+        """What pickle calls, for whoever sends it to a pool of processes or has it in a function that is sent there."""
+        raise TypeError("a Sentiment cannot be sent to another process; make one in each")
 
     def __enter__(self) -> Self:
         return self

@@ -186,7 +186,7 @@ def test_a_changed_file_is_not_gone_on_with(tiny_store: Path, tmp_path: Path) ->
     status = source.stat()
     journal = {
         "inputs": {"version": 3, "input": [status.st_size + 1, status.st_mtime_ns]},
-        "summary": {"labels": {}, "errors": {}, "score_sum": 0, "truncated": 0, "judgements": {}},
+        "summary": {"labels": {"positive": 1}, "errors": {}, "score_sum": 0, "truncated": 0, "judgements": {}},
         "size": 3,
     }
     (tmp_path / "scored.csv.journal").write_text(json.dumps(journal))
@@ -262,9 +262,11 @@ def test_several_files(
     monkeypatch.chdir(tmp_path)
     for name in ("a.csv", "b.csv"):
         Path(name).write_text(f"text\ngood film {name}\n")
-    Path("c.json").write_text('[{"text": "good film"}]')
-    assert cli.main(command(tiny_store, "*.csv", "c.json", "--out", "scored/")) == 0
-    assert sorted(os.listdir("scored")) == ["a.csv", "b.csv", "c.jsonl"]  # noqa: PTH208
+    for name in ("c.json", "v1.2.json", "v1.3.json"):
+        Path(name).write_text('[{"text": "good film"}]')
+    assert cli.main(command(tiny_store, "*.csv", "*.json", "--out", "scored/")) == 0
+    found = sorted(os.listdir("scored"))  # noqa: PTH208
+    assert found == ["a.csv", "b.csv", "c.jsonl", "v1.2.jsonl", "v1.3.jsonl"]
     Path("scored/b.csv").unlink()
     assert cli.main(command(tiny_store, "a.csv", "b.csv", "--out", "scored")) == 0
     assert "scored/a.csv: is there already" in capsys.readouterr().err

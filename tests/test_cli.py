@@ -181,6 +181,15 @@ def test_there_is_no_run_to_go_on_with(tmp_path: Path, monkeypatch: pytest.Monke
         assert cli.main(["train", flag, "--run", str(tmp_path), "--threads", "1"]) == 1
 
 
+def test_a_label_column_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What says which it is comes first, before what helps where the file is read otherwise than meant."""
+    data = tmp_path / "mine.csv"
+    data.write_text("text,sentiment\nGood,1\n")
+    assert cli.main(["train", "--data", str(data), "--run", str(tmp_path / "run"), "--threads", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "no column 'label'; there are 'text', 'sentiment' (see --label-column, --delimiter, --no-header)" in said
+
+
 @pytest.mark.parametrize("command", [["train", "--data", "x.csv"], ["train-reviews", "--data", "x", "--dev", "y"]])
 def test_a_name_that_no_model_can_have(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Said before anything is read, and not after hours of training."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import pickle
 import shutil
 import subprocess
 import sys
@@ -186,6 +187,13 @@ def test_a_sentiment_of_another_process(local: Sentiment, monkeypatch: pytest.Mo
     monkeypatch.setattr("sentiment_service.synchronous.os.getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="of another process; make one in each"):
         local.classify("good")
+
+
+def test_a_sentiment_that_is_sent_to_another_process(local: Sentiment) -> None:
+    """Such as with a function to a pool: what helps is said, and not which part of it cannot be pickled."""
+    for sentiment in (local, Sentiment("http://127.0.0.1:1")):
+        with pytest.raises(TypeError, match="cannot be sent to another process; make one in each"):
+            pickle.dumps(sentiment.classify)
 
 
 def test_a_stream_reads_no_further_than_need_be(local: Sentiment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from tqdm import tqdm
 
 from app.errors import DataError, ServiceError
+from app.files.options import OnBadRow
 from app.files.partial import PartialFile
 from app.files.pipeline import score
 from app.files.results import ResultColumns, Summary
 from app.files.scorer import Scorer
-from app.files.table import Table
+from app.files.table import BadRows, Table
 from app.files.writing import Style, encoder_for
 
 
@@ -109,3 +110,16 @@ def _interrupted_between(append: Callable[[bytes], None]) -> Iterator[Callable[[
 def say(line: str) -> None:
     """Tell people something beside the results."""
     print(line, file=sys.stderr)
+
+
+def say_found(name: str, table: Table, bad: BadRows) -> None:
+    """Tell people how a file is read, as far as nobody told it, and which rows are not as they should be."""
+    say(f"{name}: {table.found}; the texts are in {table.text_column!r}")
+    say_bad_rows(name, bad)
+
+
+def say_bad_rows(name: str, bad: BadRows) -> None:
+    """Likewise, of those rows alone."""
+    if bad.count:
+        done = "left out" if bad.policy is OnBadRow.SKIP else "marked"
+        say(f"{name}: rows that are not as they should be and are {done}: {bad.count:,}; the first is {bad.first}")

@@ -16,6 +16,8 @@ _LONGEST_PARSED = 30
 """Digits beyond which nobody needs to look whether 64 bits hold a number."""
 _DEEP = 250
 """Brackets from which on it is worth looking whether orjson, which reads deeper than it writes, can write it again."""
+_ENDS = "unexpected end of data"
+"""What orjson says of an object that goes on in the next line."""
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
 
 
@@ -28,7 +30,10 @@ def as_object(text: str, error_of: Callable[[str], RowError]) -> dict[str, Any]:
     try:
         document = parse(text)
     except json.JSONDecodeError as error:
-        raise error_of(f"not JSON ({error.msg}, column {error.colno})") from error
+        message = f"not JSON ({error.msg}, column {error.colno})"
+        if error.msg == _ENDS:
+            message += "; an object must end in its line, or be one of an array"
+        raise error_of(message) from error
     if type(document) is not dict:
         raise error_of("not a JSON object")
     return document

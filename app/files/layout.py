@@ -109,6 +109,14 @@ def layout_of(path: str, given: str | None = None, fallback: Format | None = Non
     return Layout(chosen, compression)
 
 
+def without_format(name: str) -> str:
+    """A file's name without what tells its format and how it is compressed; other dots are part of it."""
+    path = PurePath(name)
+    if path.suffix.lower() in _COMPRESSIONS:
+        path = path.with_suffix("")
+    return path.stem if path.suffix.lower() in _SUFFIXES else path.name
+
+
 def is_text(path: str, given: str | None = None) -> bool:
     """Whether what stands in the place of a path is a text itself: words, and neither a file nor the name of one."""
     if len(path.split()) < 2:

@@ -122,12 +122,14 @@ class Lines:
         """For formats that would take anything for a table.
 
         Raises:
-            DataError: the first bytes are those of a web page or of JSON.
+            DataError: the first bytes are those of a web page or of JSON, or lines that end as no line does here.
         """
         if _MARKUP.match(self.head):
             raise DataError(f"{self.name}: this is a web page or XML, not a table", "format")
         if _JSON.match(self.head):
             raise DataError(f"{self.name}: this is JSON", "format")
+        if b"\n" not in self.head and b"\r" in self.head.rstrip(b"\r"):
+            raise DataError(f"{self.name}: lines end as on an old Mac; save it as UTF-8 (in Excel: CSV UTF-8)")
 
     def begin_row(self) -> None:
         """Say that what follows is another row."""

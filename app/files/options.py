@@ -78,7 +78,7 @@ def _known_encoding(name: str) -> str:
     try:
         # A byte order mark is no part of the text, whatever it is called.
         known = codecs.lookup(name).name.removesuffix("-sig")
-        if "\n,".encode(known) == b"\n," and b"\n,".decode(known) == "\n,":
+        if "\n,".encode(known) == b"\n," and b"\n,".decode(known, "replace") == "\n,":
             return known
     except (LookupError, ValueError):
         pass

@@ -23,11 +23,11 @@ from app.files.table import (
     check_distinct,
     choose_text_path,
     plain_text,
-    value_at,
 )
 
 try:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 except ImportError as error:
     raise DataError("Parquet needs pyarrow, which is not installed: install 'sentiment-service[files]'") from error
@@ -40,27 +40,36 @@ _TYPES = {Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.
 
 
 class BatchWindow:
-    """Rows as an Arrow record batch."""
+    """Rows as an Arrow record batch. What cannot be a value in Python is a ``DataError`` where it is asked for."""
 
-    def __init__(self, batch: Any, path: Sequence[str]) -> None:
+    def __init__(self, batch: Any, path: Sequence[str], name: str) -> None:
         self.batch = batch
         self._path = path
+        self._name = name
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
 
     @property
     def texts(self) -> list[object]:
-        column, *rest = self._path
-        return [
-            value_at({column: value}, self._path) if rest else value for value in self.batch.column(column).to_pylist()
-        ]
+        first, *rest = self._path
+        column = self.batch.column(first)
+        return self._values(first, pc.struct_field(column, rest) if rest else column)
 
     def values(self, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
-        return list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
+        return list(zip(*map(self._values, self.batch.schema.names, self.batch.columns), strict=True))
 
     def objects(self) -> Sequence[Mapping[str, Any]]:
-        return cast("list[dict[str, Any]]", self.batch.to_pylist())
+        names = self.batch.schema.names
+        return [dict(zip(names, row, strict=True)) for row in self.values(names)]
+
+    def _values(self, name: str, column: Any) -> list[Any]:
+        try:
+            return _as_python(column)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self._name}: column {name!r} has text that is not UTF-8") from error
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"{self._name}: column {name!r} has times in it that only Parquet can hold") from error
 
 
 class ParquetTable:
@@ -103,7 +112,7 @@ class ParquetTable:
         done = 0
         try:
             for batch in self._file.iter_batches(max(1, min(rows, characters // average)), use_threads=False):
-                yield BatchWindow(batch, self._path)
+                yield BatchWindow(batch, self._path, self._name)
                 done += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self._name}, after row {done}: cannot be read ({_brief(error)})") from error
@@ -117,7 +126,9 @@ class ParquetTable:
             kind = kind.field(index).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        # Of a column without any value nobody knows that it was one of texts.
+        may_be = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+        if not any(is_such(kind) for is_such in may_be):
             raise DataError(f"{self._name}: column {self.text_column!r} has {kind}, not text")
 
     def _check_row_groups(self) -> None:
@@ -196,6 +207,24 @@ def _batches(file: IO[bytes]) -> Iterator[Any]:
     while file.tell() < end:
         with pa.ipc.open_stream(file) as stream:
             yield from stream
+
+
+def _as_python(column: Any) -> list[Any]:
+    """The values of a column; as text where Python's times, of microseconds and years up to 9999, cannot hold them.
+
+    Raises:
+        ValueError, OverflowError: such times are within other values, or text is none.
+    """
+    kind, unit = column.type, getattr(column.type, "unit", None)
+    try:
+        if unit == "ns":
+            finest = pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us", getattr(kind, "tz", None))
+            column = column.cast(pa.duration("us"), safe=False) if pa.types.is_duration(kind) else column.cast(finest)
+        return cast("list[Any]", column.to_pylist())
+    except (ValueError, OverflowError):  # the former also of what cannot be cast
+        if pa.types.is_nested(kind):
+            raise
+        return cast("list[Any]", column.cast(pa.string()).to_pylist())
 
 
 def _brief(error: Exception) -> str:

@@ -55,10 +55,14 @@ class PartialFile:
 
     Raises:
         BusyFileError: another run writes it.
-        DataError: ``out`` exists, or an earlier run had other inputs.
+        DataError: ``out`` exists, or is no file that can be replaced, or an earlier run had other inputs.
     """
 
     def __init__(self, out: Path, inputs: Mapping[str, Any] | None, *, overwrite: bool) -> None:
+        if out.is_symlink():
+            out = out.resolve()  # what it leads to is replaced, and not the link
+        if out.exists() and not out.is_file():
+            raise DataError(f"{out}: is a device or a pipe, which cannot be replaced; - stands for standard output")
         self._out = out
         self._partial = out.with_name(out.name + ".partial")
         self._journal = out.with_name(out.name + ".journal")
@@ -84,7 +88,7 @@ class PartialFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.progress.size:
+        if not self.rows:
             self._remove()
         with suppress(OSError):  # what a full disk did not take was refused before
             self._file.close()
@@ -174,6 +178,8 @@ class PartialFile:
             progress = Progress(**document, summary=Summary(**summary))
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise DataError(f"{self._journal}: not a journal of this program; --overwrite begins anew") from error
+        if not progress.summary.rows:
+            return Progress()  # there is only what stands before the first row, and that is written anew
         for name, value in self._inputs.items():
             if inputs.get(name) != value:
                 said = "" if isinstance(value, list) else f" ({inputs.get(name)}, now {value})"

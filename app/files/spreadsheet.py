@@ -34,6 +34,8 @@ _LARGEST = 1 << 30
 """Most bytes of a workbook once unpacked: a small one may claim to be of any size."""
 _LARGEST_TEXTS = 256 << 20
 """Most bytes of its texts, which are in memory all at once."""
+_MOST_ROWS = 1_048_576
+"""Of a sheet, by its format: a row with a higher number stands for endless empty ones."""
 _TEXTS = "xl/sharedStrings.xml"
 _WITHOUT_VALUE = re.compile(rb"(?:</f>|<f\b[^<>]*/>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
 """The end of a cell that has a formula, and nothing that was computed by it."""
@@ -127,7 +129,10 @@ class SheetTable:
             self.found = f"XLSX, sheet {sheets[0].title!r}" + (f" of {len(sheets)}" if len(sheets) > 1 else "")
             if formulas := _formulas_without_value(file, sheets[0]):
                 self.found += f", formulas without a value, read as empty cells: {formulas} ({_REMEDY})"
+            sheets[0].reset_dimensions()  # some programs write that there is one cell, whatever follows
             for number, values in enumerate(sheets[0].iter_rows(values_only=True), 1):
+                if number > _MOST_ROWS:
+                    raise DataError(f"{self._name}: not a readable workbook (a row with a number above {_MOST_ROWS:,})")
                 self._number = number
                 if row := _trimmed(values):
                     yield row

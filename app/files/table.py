@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from math import isfinite, isnan
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -297,9 +298,11 @@ def check_distinct(name: str, columns: Sequence[str]) -> None:
 
 
 def plain_text(value: Any) -> str | None:
-    """A value as text: text as it is, nothing for null, everything else as JSON has it."""
+    """A value as text: text as it is, nothing for null and what is no number, everything else as JSON has it."""
     if value is None or type(value) is str:
         return value
+    if type(value) is float and not isfinite(value):
+        return None if isnan(value) else str(value)
     return dumps(value).decode().strip('"')
 
 

@@ -12,6 +12,7 @@ from datetime import date, datetime, time
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import orjson
 
@@ -23,6 +24,7 @@ try:
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+    from openpyxl.writer.excel import ExcelWriter
 except ImportError as error:
     raise DataError(".xlsx needs openpyxl, which is not installed: install 'sentiment-service[files]'") from error
 
@@ -36,6 +38,8 @@ _CUT = " [cut]"
 _LONGEST_TITLE = 31
 _DIGITS = 15
 """Of a number that Excel keeps."""
+_FIRST_YEAR = 1900
+"""Of its dates, which have no zones either; other dates are text."""
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,14})?")
 _FORMULA = ("=", "+", "-", "@")
 _NOT_IN_TITLES = re.compile(r"[\[\]:*?/\\']")
@@ -92,10 +96,14 @@ class Workbook:
 
     def save(self, file: Path | IO[bytes]) -> None:
         """Write it; once."""
-        self._book.save(file)
+        # Closed also where the disk is full: openpyxl's own archive raises one more error when it is forgotten.
+        with ZipFile(file, "w", ZIP_DEFLATED) as archive:
+            ExcelWriter(self._book, archive).save()
 
     def _cell(self, sheet: Any, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, date, time)):
+        if value is None or isinstance(value, (bool, time)):
+            return value
+        if isinstance(value, date) and value.year >= _FIRST_YEAR and getattr(value, "tzinfo", None) is None:
             return value
         if (isinstance(value, float) and isfinite(value)) or (isinstance(value, int) and abs(value) < 10**_DIGITS):
             return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -153,12 +154,15 @@ def write_report(findings: Findings, out: str, model: str | None = None, left_ou
         sys.stdout.flush()
         return
     place = Path(out)
+    temporary = place.with_name(f"{place.name}.new")
     try:
-        temporary = place.with_name(f"{place.name}.new")
         write(temporary)
         temporary.replace(place)
     except (OSError, ValueError) as error:
         raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
     say(f"report on {findings.all.rows:,} rows written to {out}")
 
 

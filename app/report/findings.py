@@ -17,8 +17,8 @@ from app.report.examples import SAMPLE_CHARACTERS, Example, Extremes, Sample
 from app.report.tallies import Groups, Tally
 from app.report.times import ENOUGH, USUAL_NAMES, Timeline, check_time_format, fitting, pattern_of
 
-MOST_LABELS = 50
-"""Different labels; more are none of a model."""
+MOST_LABELS = 1000
+"""Different labels; more are none of a model, see ``ModelConfig``."""
 BINS = 1_000
 """Of scores from 0 to 1: what is said of them is exact to the third digit."""
 _TRIED_TIMES = 500

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import DataError, told_of
+from app.files.job import say_found
 from app.files.layout import layout_of
 from app.files.options import ReadOptions
 from app.files.reading import Survey, open_table
@@ -133,13 +134,11 @@ class LabelledRows:
         texts: of each row; empty where the row has none, so that it is skipped like other texts without words.
         labels: as they stand there, without white space around them.
         stars: star ratings; None without such a column, and for a row that has none.
-        bad: rows that were left out because they are not as they should be.
     """
 
     texts: list[str]
     labels: list[str]
     stars: list[float | None] | None = None
-    bad: int = 0
 
 
 def file_splits(
@@ -225,7 +224,7 @@ def read_rows(
     stars_column: str | None = None,
     options: ReadOptions = READ,
 ) -> LabelledRows:
-    """Texts and labels of a file of any format, read as strictly as files that are scored.
+    """Texts and labels of a file of any format, read as strictly as files that are scored; how it is read is said.
 
     Args:
         path: the file.
@@ -257,7 +256,8 @@ def read_rows(
                     found.stars.append(_stars(row.get(stars or ""), where))
     if not found.texts:
         raise DataError(f"{path}: holds no rows")
-    return replace(found, bad=table.bad.count)
+    say_found(str(path), table, table.bad)
+    return found
 
 
 def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
@@ -265,9 +265,8 @@ def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
     for name in names:
         if columns.count(name) != 1:
             number = "two columns are named" if name in columns else "no column"
-            raise DataError(
-                f"{path}: {number} {name!r}; there are {', '.join(map(repr, columns))}", "delimiter", "no_header"
-            )
+            said = f"{path}: {number} {name!r}; there are {', '.join(map(repr, columns))}"
+            raise DataError(said, "label_column", "delimiter", "no_header")
 
 
 def _label(value: object, where: str, column: str, options: ReadOptions) -> str:

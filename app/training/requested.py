@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.files.arguments import flags_of
+from app.files.layout import without_format
 from app.files.options import ReadOptions
 from app.store import Architecture
 
@@ -110,5 +111,5 @@ class ReviewOptions:
 
 def default_name(architecture: str, data: Path | None) -> str:
     """Name of a model for which none was given."""
-    stem = "imdb" if data is None else re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-")[:48] or "model"
-    return f"{stem}-{architecture}"
+    stem = "imdb" if data is None else without_format(data.name).lower()
+    return f"{re.sub(r'[^a-z0-9]+', '-', stem).strip('-')[:48] or 'model'}-{architecture}"

@@ -11,6 +11,7 @@ from typing import IO
 import pytest
 
 from app.errors import BusyFileError, DataError, ServiceError
+from app.files.job import Job
 from app.files.layout import Format
 from app.files.partial import PartialFile, is_complete
 from app.files.pipeline import score
@@ -44,6 +45,11 @@ def run(
             if number == stop_after:
                 return
         partial.finish(encoder)
+
+
+def job(scorer: LengthScorer) -> Job:
+    """What a command runs."""
+    return Job(table_of(DATA), scorer, Style(CSV.format), keep_na=False)
 
 
 def whole(tmp_path: Path) -> bytes:
@@ -94,6 +100,25 @@ def test_a_service_that_is_gone_keeps_what_is_done(tmp_path: Path) -> None:
     scorer = LengthScorer()
     run(out, scorer)
     assert scorer.seen[0] == f"film number {2 * WINDOW_ROWS}"
+    assert out.read_bytes() == whole(tmp_path)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_stopped_before_the_first_rows_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, killed: bool
+) -> None:
+    """The header is there once; an error leaves nothing behind, and of a kill nothing counts, whatever comes next."""
+    out = tmp_path / "scored.csv"
+    if killed:
+        with monkeypatch.context() as patch, PartialFile(out, {**INPUTS, "model": "other"}, overwrite=False) as partial:
+            patch.setattr(PartialFile, "_remove", lambda _: None)
+            partial.append(job(LengthScorer()).encoder.head())
+        assert (tmp_path / "scored.csv.journal").exists()
+    else:
+        with pytest.raises(ServiceError):
+            job(LengthScorer(poison="film number 0")).to_file(out, INPUTS, overwrite=False)
+        assert not list(tmp_path.iterdir())
+    job(LengthScorer()).to_file(out, INPUTS, overwrite=False)
     assert out.read_bytes() == whole(tmp_path)
 
 
@@ -204,6 +229,28 @@ def test_nothing_is_left_of_a_run_that_did_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor is a device: root could, and whoever reads there would wait for ever."""
+    pipe = tmp_path / "scored.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match="a pipe, which cannot be replaced; - stands for standard output"):
+        PartialFile(pipe, INPUTS, overwrite=True)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["scored.csv"]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """What it leads to is written, beside which there may be more room; the link stays."""
+    (tmp_path / "large").mkdir()
+    link, out = tmp_path / "link.csv", tmp_path / "large" / "scored.csv"
+    link.symlink_to(out)
+    run(link, LengthScorer(), stop_after=1)
+    assert (tmp_path / "large" / "scored.csv.partial").exists()
+    run(link, LengthScorer())
+    assert link.is_symlink()
+    assert out.read_bytes() == whole(tmp_path)
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """Named."""
     with pytest.raises(DataError, match="missing"):
@@ -239,6 +286,7 @@ def test_a_disk_that_is_full_in_the_end(tmp_path: Path, monkeypatch: pytest.Monk
     """Where the last step fails, the rows stay: the next run scores none of them again."""
     out = tmp_path / "scored.csv"
     with PartialFile(out, INPUTS, overwrite=False) as partial:
+        partial.progress.summary.labels["positive"] = ROWS
         partial.append(DATA)
         with monkeypatch.context() as patched:
             patched.setattr("app.files.partial.os.fsync", _full)

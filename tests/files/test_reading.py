@@ -72,7 +72,9 @@ BROKEN = [
     (b"\n\n", CSV, "reviews: the file is empty"),
     (b"", JSONL, "reviews: the file is empty"),
     (b"   \n", CSV, "reviews: which column has the texts?"),
-    (b"id,review\r1,a\r2,b\r", CSV, "not as CSV should be (a carriage return that ends no line)"),
+    (b"id,review\r1,a\r2,b\r", CSV, "reviews: lines end as on an old Mac; save it as UTF-8 (in Excel: CSV UTF-8)"),
+    (b"a good film\ra bad one\r", LINES, "reviews: lines end as on an old Mac"),
+    (b"id,review\n1,a\r2,b\r", CSV, "reviews, line 2: not as CSV should be (a carriage return that ends no line)"),
     (b"id,truth\n1,2\n", CSV, "reviews: which column has the texts? There are 'id', 'truth'"),
     (b"review,review\na,b\n", CSV, "reviews: two columns are named 'review'"),
     (b"id,review\n1,a\n2,b,c\n", CSV, "reviews, line 3: 3 values in a row, but there are 2 columns"),
@@ -88,6 +90,7 @@ BROKEN = [
     (b"PAR1rest", CSV, "this is Parquet"),
     (b'{"review":"a"}\n{"review":\n', JSONL, "reviews, line 2: not JSON ("),
     (b'{"review":"a"}\n{"review":"b","x":%b1%b}\n' % (b"[" * 300, b"]" * 300), JSONL, "reviews, line 2: not JSON ("),
+    (b'{\n "reviews": [\n  {"review":"a"}]}', JSON, "column 1); an object must end in its line, or be one of an array"),
     (b'{"review":"a"}\n["b"]\n', JSONL, "reviews, line 2: not a JSON object"),
     (b"not parquet", PARQUET, "reviews: not a readable Parquet file"),
 ]
@@ -144,6 +147,13 @@ def test_names_are_bounded(within: str, beyond: str, layout: Layout, message: st
     assert table_of(within.encode(), layout).text_column == "text"
     with pytest.raises(DataError, match=f"reviews, {message}"):
         table_of(beyond.encode(), layout)
+
+
+def test_a_column_of_parquet_without_any_value() -> None:
+    """Has a type of its own, and may be one of texts."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": [None, None]}), file)
+    assert [window.texts for window in table_of(file.getvalue(), PARQUET).windows()] == [[None, None]]
 
 
 def test_columns_of_parquet_are_bounded() -> None:
@@ -238,7 +248,7 @@ def test_formats_that_are_compressed_inside() -> None:
         ({"delimiter": ";;"}, "must be one character"),
         ({"delimiter": "\0"}, "must be one character"),
         ({"encoding": "utf-16"}, "in which ASCII stays ASCII"),
-        *(({"encoding": name}, "must be a known one") for name in ("nonsense", "undefined", "base64", "a\0")),
+        *(({"encoding": name}, "must be a known one") for name in ("nonsense", "undefined", "base64", "idna", "a\0")),
     ],
 )
 def test_options_that_cannot_be(given: dict[str, Any], message: str) -> None:
@@ -450,13 +460,33 @@ def test_a_workbook_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         table_of(data, XLSX)
 
 
-def with_values(data: bytes, value: bytes) -> bytes:
-    """A workbook whose formulas have this value stored."""
+def replaced(data: bytes, pattern: bytes, by: bytes) -> bytes:
+    """A workbook in which something stands as other programs, or nobody, would write it."""
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
-            new.writestr(name, re.sub(rb"</f><v\s*/?>(</v>)?", b"</f>" + value, old.read(name)))
+            new.writestr(name, re.sub(pattern, by, old.read(name)))
     return file.getvalue()
+
+
+def with_values(data: bytes, value: bytes) -> bytes:
+    """A workbook whose formulas have this value stored."""
+    return replaced(data, rb"</f><v\s*/?>(</v>)?", b"</f>" + value)
+
+
+@pytest.mark.parametrize("said", [b"", b'<dimension ref="A1" />', b'<dimension ref="A1:B999999999999" />'])
+def test_what_a_sheet_says_of_its_size_does_not_count(said: bytes) -> None:
+    """Some programs write that it is one cell, and the rows are there all the same."""
+    data = replaced(workbook([("id", "review"), (1, "Good"), (2, "Bad")]), rb"<dimension[^>]*>", said)
+    assert [row["review"] for row in objects_of(table_of(data, XLSX))] == ["Good", "Bad"]
+
+
+@pytest.mark.parametrize("said", [b"", b'<dimension ref="A1:B999999999999" />'])
+def test_a_row_that_no_sheet_can_have_is_refused(said: bytes) -> None:
+    """Instead of billions of empty ones being read before it."""
+    data = replaced(workbook([("review",), ("Good",), ("Bad",)]), rb"<dimension[^>]*>", said)
+    with pytest.raises(DataError, match="a row with a number above 1,048,576"):
+        table_of(replaced(data, rb'<row r="3"', b'<row r="999999999999"'), XLSX)
 
 
 @pytest.mark.parametrize("scanned", [1, 100, 1 << 20])

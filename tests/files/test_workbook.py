@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import io
 import json
 import zipfile
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from app.errors import DataError
 from app.files import workbook as writing
 from app.files.results import ResultColumns
 from app.files.workbook import Workbook, WorkbookEncoder
-from tests.files.tables import CSV, JSONL, LABELS, XLSX, encoded, table_of, workbook
+from tests.files.tables import CSV, JSONL, LABELS, PARQUET, XLSX, encoded, table_of, workbook
 
 
 def cells_of(data: bytes, sheet: int = 0) -> list[list[Any]]:
@@ -37,6 +40,14 @@ def test_dates_of_a_workbook_stay_dates(tmp_path: Path) -> None:
     """And other things keep their types too."""
     rows = [("review", "when", "stars", "liked"), ("Good", dt.datetime(2025, 3, 1, 12, 30), 4.5, True)]
     assert cells_of(encoded(table_of(workbook(rows), XLSX), XLSX, tmp_path))[1][:4] == list(rows[1])
+
+
+@pytest.mark.parametrize("when", [dt.datetime(2025, 3, 1, 12, 30, tzinfo=dt.UTC), dt.datetime(1, 1, 1)])
+def test_dates_that_excel_has_not(when: dt.datetime, tmp_path: Path) -> None:
+    """Those with a zone and those before 1900 are text."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"review": ["Good"], "when": [when]}), file)
+    assert cells_of(encoded(table_of(file.getvalue(), PARQUET), XLSX, tmp_path))[1][1] == when.isoformat()
 
 
 def test_what_json_holds(tmp_path: Path) -> None:
@@ -61,6 +72,16 @@ def test_what_excel_cannot_hold() -> None:
     odd, long = written("a\x00b\x1b\ud800c"), written("x" * 40_000)
     assert odd == "a\ufffdb\ufffd\ufffdc"
     assert (len(long), long[-6:]) == (32_767, " [cut]")
+
+
+def test_a_full_disk_is_one_error() -> None:
+    """And none that is only printed when the workbook is forgotten."""
+    book = Workbook()
+    book.sheet("a", ["review"], [["Good"]])
+    with pytest.raises(OSError, match="No space left"):
+        book.save(Path("/dev/full"))
+    del book
+    gc.collect()
 
 
 def written(text: str) -> Any:

@@ -9,6 +9,7 @@ import decimal
 import gzip
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,55 @@ def test_parquet_values_as_text(tmp_path: Path) -> None:
     [row] = map(json.loads, encoded(table_of(parquet(table), PARQUET), JSONL, tmp_path).splitlines())
     assert (row["day"], row["price"], row["raw"]) == ("2024-02-29", "1.10", "/w==")
     assert encoded(table_of(parquet(table), PARQUET), CSV, tmp_path).splitlines()[1].startswith(b"a,2024-02-29,1.10,")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (pa.timestamp("ns"), 1_700_000_000_123_456_000, "2023-11-14T22:13:20.123456"),
+        (pa.timestamp("ns"), 1_700_000_000_123_456_789, "2023-11-14 22:13:20.123456789"),
+        (pa.timestamp("ns", "Europe/Berlin"), 1_700_000_000_123_456_789, "2023-11-14 23:13:20.123456789+0100"),
+        (pa.time64("ns"), 1, "00:00:00.000000001"),
+        (pa.duration("ns"), 2_001, "0:00:00.000002"),
+        (pa.date32(), 10**7, "29349-01-26"),
+    ],
+    ids=str,
+)
+def test_times_that_python_has_not(kind: pa.DataType, value: int, expected: str, tmp_path: Path) -> None:
+    """Finer than microseconds, or after the year 9999: they are text, whether pandas is there or not."""
+    table = pa.table({"text": ["a"], "when": pa.array([value]).cast(pa.int32() if kind == pa.date32() else pa.int64())})
+    table = table.set_column(1, "when", table.column("when").cast(kind))
+    for layout, written in ((JSONL, f'"when":"{expected}"'), (CSV, f"a,{expected},")):
+        assert written.encode() in encoded(table_of(parquet(table), PARQUET), layout, tmp_path)
+
+
+def test_such_times_within_other_values(tmp_path: Path) -> None:
+    """Are no reason not to read the texts beside them, nor to keep them; other formats refuse them."""
+    parts = pa.array([[10**7]]).cast(pa.list_(pa.int32())).cast(pa.list_(pa.date32()))
+    table = pa.table({"review": pa.StructArray.from_arrays([pa.array(["a"]), parts], ["text", "when"])})
+    read = table_of(parquet(table), PARQUET, "review.text")
+    assert [window.texts for window in read.windows()] == [["a"]]
+    assert pq.read_table(io.BytesIO(encoded(read, PARQUET, tmp_path))).select(["review"]).equals(table)
+    with pytest.raises(DataError, match="column 'review' has times in it that only Parquet can hold"):
+        encoded(read, JSONL, tmp_path)
+
+
+def test_text_of_parquet_that_is_none(tmp_path: Path) -> None:
+    """Other programs write whatever bytes they have: the column is named; beside the texts it may stay as it is."""
+    damaged = pa.array([b"a\xff"]).view(pa.string())
+    beside = table_of(parquet(pa.table({"text": ["a"], "x": damaged})), PARQUET)
+    assert encoded(beside, PARQUET, tmp_path)
+    for table in (beside, table_of(parquet(pa.table({"x": damaged})), PARQUET)):
+        with pytest.raises(DataError, match="reviews: column 'x' has text that is not UTF-8"):
+            encoded(table, CSV, tmp_path)
+
+
+def test_what_is_no_number(tmp_path: Path) -> None:
+    """Is an empty cell, and never a word that somebody wrote."""
+    table = pa.table({"text": ["a", "b"], "x": [math.nan, math.inf]})
+    first, second = encoded(table_of(parquet(table), PARQUET), CSV, tmp_path).splitlines()[1:]
+    assert first.startswith(b"a,,")
+    assert second.startswith(b"b,inf,")
 
 
 def test_mixed_values_become_text_in_parquet(tmp_path: Path) -> None:

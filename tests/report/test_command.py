@@ -130,6 +130,17 @@ def test_to_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert out.rstrip().endswith("</html>")
 
 
+@pytest.mark.parametrize("name", ["r.html", "r.xlsx"])
+def test_nothing_is_left_of_a_report_that_cannot_be_written(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What there is of it may fill the disk that had no room for it."""
+    write_scored(Path("scored.csv"), [Row("a lamp"), Row("dull", "negative")])
+    Path(name).mkdir()
+    before = sorted(Path().iterdir())
+    assert cli.main(["report", "scored.csv", "--output", name]) == 1
+    assert f"{name}: cannot be written (Is a directory)" in capsys.readouterr().err
+    assert sorted(Path().iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from annotated_types import MaxLen
 
 from app.errors import DataError
 from app.files.arguments import explained
 from app.report import findings as module
 from app.report import tallies
 from app.report.findings import Findings, Wanted
+from app.store import ModelConfig
 from tests.files.tables import table_of
 from tests.report.scored import Row, found_in, scored
 
@@ -105,6 +107,14 @@ def test_a_score_that_is_none() -> None:
     content = scored(ROWS[:2], MORE).replace(b"0.51", b"half")
     with pytest.raises(DataError, match="row 2: 'score' is 'half', not a number"):
         found_in(content)
+
+
+def test_as_many_labels_as_a_model_may_have() -> None:
+    """Are all told apart."""
+    assert MaxLen(module.MOST_LABELS) in ModelConfig.model_fields["labels"].metadata
+    labels = [f"class {number}" for number in range(module.MOST_LABELS)]
+    found = found_in(scored([Row("a lamp", label) for label in labels], labels=labels))
+    assert found.all.labels == Counter(labels)
 
 
 def test_more_labels_than_a_model_has(monkeypatch: pytest.MonkeyPatch) -> None:

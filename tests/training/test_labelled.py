@@ -159,12 +159,15 @@ def test_an_evaluation_skips_what_has_no_words(tmp_path: Path) -> None:
     assert (examples.labels, examples.skipped) == ([1, 0], 2)
 
 
-def test_files_are_read_as_they_are_scored(tmp_path: Path) -> None:
-    """Compressed, with another delimiter or encoding, and with rows left out on demand."""
+def test_files_are_read_as_they_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Compressed, with another delimiter or encoding, and with rows left out on demand; how, and how many, is said."""
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress("Review;label\nÀ la carte;1\nfine;0;0\n".encode("cp1252")))
     options = ReadOptions(encoding="cp1252", on_bad_row=OnBadRow.SKIP)
-    assert read_rows(path, None, "label", options=options) == LabelledRows(["À la carte"], ["1"], bad=1)
+    assert read_rows(path, None, "label", options=options) == LabelledRows(["À la carte"], ["1"])
+    said = capsys.readouterr().err
+    assert "values between ';', 2 columns named in the first row; the texts are in 'Review'\n" in said
+    assert f"are left out: 1; the first is {path}, line 3: 3 values" in said
     with pytest.raises(DataError, match="is not ascii"):
         read_rows(path, None, "label", options=ReadOptions(encoding="ascii"))
     (tmp_path / "b.csv").write_text("text,label\nfine,None\nNA,1\n")

@@ -107,6 +107,7 @@ def test_a_version_is_written_whose_figures_reproduce(
         assert _command(evaluate_command, "synthetic", "--store", str(root / "store"), *source, "--out", str(out)) == 0
         again = json.loads((out / METRICS_FILE).read_text())
         assert {name: again[name] for name in SCORES} == {name: recorded[split][name] for name in SCORES}
+        assert again["evaluation"] == {"runtime": "torch", "precision": "float32"}
         assert (out / "reliability.png").stat().st_size > 0
     assert f"| accuracy | {written.test.accuracy:.5f} |" in capsys.readouterr().out
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import DataError
+from app.files.layout import without_format
 from app.files.options import Quoting, ReadOptions
 from app.training.labelled import Examples, examples_with_words, read_rows
 
@@ -45,7 +46,10 @@ def read_source(path: Path, weight: float = 1.0) -> Source:
     Raises:
         DataError: see ``read_rows``; or another label, or stars beyond 1 to 5.
     """
-    rows = read_rows(path, "text", "label", stars_column="stars", options=_READ)
+    try:
+        rows = read_rows(path, "text", "label", stars_column="stars", options=_READ)
+    except DataError as error:
+        raise DataError(str(error)) from error  # without options: the form of these files is fixed
     for number, label in enumerate(rows.labels, start=1):
         if label not in LABELS:
             raise DataError(f"{path}: row {number}: label {label!r} is none of {', '.join(LABELS)}")
@@ -55,7 +59,7 @@ def read_source(path: Path, weight: float = 1.0) -> Source:
             raise DataError(f"{path}: row {number}: {stars:g} stars, must be 1 to 5")
     scaled = [None if stars is None else ten_stars(stars) for stars in given]
     examples = examples_with_words(rows.texts, [LABELS.index(label) for label in rows.labels], scaled)
-    return Source(path.name.split(".")[0], examples, weight)
+    return Source(without_format(path.name), examples, weight)
 
 
 def parse_sources(arguments: Sequence[str]) -> list[tuple[Path, float]]:

@@ -35,6 +35,19 @@ def test_other_labels_and_stars_are_refused(tmp_path: Path, row: str, message: s
         read_source(write(tmp_path / "shops.tsv.xz", row))
 
 
+def test_names_are_as_different_as_those_of_the_files(tmp_path: Path) -> None:
+    """Figures are kept by them; only what tells the format is left out."""
+    names = [read_source(write(tmp_path / f"shops.{part}.tsv.xz", "good\tpositive\t5")).name for part in ("de", "fr")]
+    assert names == ["shops.de", "shops.fr"]
+
+
+def test_no_option_is_named_that_there_is_not(tmp_path: Path) -> None:
+    """The form of these files is fixed."""
+    with pytest.raises(DataError, match="values in a row") as raised:
+        read_source(write(tmp_path / "shops.tsv.xz", "good"))
+    assert not raised.value.options
+
+
 def test_a_weight_may_follow_the_name() -> None:
     """Without one a file counts once; a colon in a name is no weight."""
     parsed = parse_sources(["a.tsv", "b.tsv:2.5", "c:d.tsv"])

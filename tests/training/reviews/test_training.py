@@ -259,7 +259,9 @@ def test_the_behaviour_suite_of_a_stored_model(root: Path, capsys: pytest.Captur
     assert "| capability | right is | cases | small/1 |" in said
     recorded = ModelStore(root / "store").open("small/1").metrics["behaviour"]["this version"]
     assert [path.name for path in out.iterdir()] == ["metrics.json"]
-    assert json.loads((out / "metrics.json").read_text())["behaviour"] == recorded
+    document = json.loads((out / "metrics.json").read_text())
+    assert document["behaviour"] == recorded
+    assert document["evaluation"] == {"runtime": "torch", "precision": "float32"}
     assert all(f"| {row['name']} |" in said for row in recorded)
 
 
