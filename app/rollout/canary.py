@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.rollout.orders import check_alike, resolved
+from app.rollout.orders import check_alike, loaded_name
 from app.rollout.roster import Share
 from app.rollout.sharing import Sharing
 
@@ -37,7 +37,7 @@ class Canary(Sharing):
             RefusedError: it is not loaded, or answers otherwise than what is served; the share stays what it was.
         """
         with self._orders.one("canary", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
-            attempt["version"] = name = resolved(self._store, reference)
+            attempt["version"] = name = loaded_name(self._store, reference)
             check_alike(self._loaded(name), self._served())
             self._set(Share(name, percent) if percent else None)
 

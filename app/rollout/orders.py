@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from app.errors import CheckpointError, SentimentError
+from app.labels import parse_reference
 from app.process.succession import Generation, SuccessionError
 from app.store import ModelStore, StoredModel
 
@@ -94,6 +95,19 @@ def resolved(store: ModelStore, reference: str) -> str:
         return "{}/{}".format(*store.resolve(reference))
     except CheckpointError as error:
         raise RefusedError("model_not_found", told_without(store, error)) from error
+
+
+def loaded_name(store: ModelStore, reference: str) -> str:
+    """Likewise of what may be loaded, so that a version is known by its number also where it is in the store no more.
+
+    Raises:
+        RefusedError: it is no reference, or a label that is not there.
+    """
+    try:
+        name, version, _ = parse_reference(reference)
+    except CheckpointError as error:
+        raise RefusedError("model_not_found", str(error)) from error
+    return resolved(store, reference) if version is None else f"{name}/{version}"
 
 
 def opened(store: ModelStore, reference: str) -> StoredModel:

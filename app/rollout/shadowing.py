@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.agreement import comparison_of
-from app.rollout.orders import RefusedError, resolved
+from app.rollout.orders import RefusedError, loaded_name
 from app.rollout.roster import Share
 from app.rollout.sharing import Sharing
 from app.store import StoredModel
@@ -43,7 +43,7 @@ class Shadowing(Sharing):
             RefusedError: it is not loaded, or cannot be compared with what is served; the share stays what it was.
         """
         with self._orders.one("shadow", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
-            attempt["version"] = name = resolved(self._store, reference)
+            attempt["version"] = name = loaded_name(self._store, reference)
             model, served = self._loaded(name), self._served()
             if comparison_of(served.config, model.config) is None:
                 raise RefusedError("model_refused", _apart(served, model))

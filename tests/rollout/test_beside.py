@@ -144,6 +144,10 @@ def test_what_is_not_right_is_refused(store: ModelStore, house: House) -> None:
     assert house.refused("load", "nothing")[0] == "model_not_found"
     assert house.refused("load", "tiny@candidate")[0] == "model_not_found"
     assert house.refused("unload", "tiny@candidate")[0] == "model_not_found"
+    assert house.refused("unload", "Tiny/0") == (
+        "model_not_found",
+        "model 'Tiny/0': must be NAME, NAME/VERSION or NAME@LABEL, in lower case",
+    )
     assert (house.loaded, house.roster.published) == ([], [])
 
 

@@ -84,6 +84,14 @@ def test_a_shadow_is_not_unloaded(house: Shadowed) -> None:
     house.beside.unload("tiny/2", "op")
 
 
+def test_a_shadow_that_is_in_the_store_no_more_can_be_ended(house: Shadowed, tmp_path: Path) -> None:
+    house.shadowing.cast("tiny/2", 10, "op")
+    tmp_path.rename(f"{tmp_path}-away")
+    house.shadowing.cast("tiny/2", 0, "op")
+    house.beside.unload("tiny/2", "op")
+    assert house.roster.shadow is None
+
+
 def test_one_that_comes_to_be_served_is_no_shadow(house: Shadowed) -> None:
     """Nor a canary; of other versions the shares stay."""
     house.shadowing.cast("tiny/2", 10, "op")
