@@ -30,7 +30,7 @@ class Canary(Sharing):
 
         Args:
             reference: which; loaded beside the one that is served.
-            percent: of the requests that name none; 0 ends it.
+            percent: of the requests that name none; 0 ends its own.
             who: asks for it, for the audit log.
 
         Raises:
@@ -39,7 +39,7 @@ class Canary(Sharing):
         with self._orders.one("canary", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
             attempt["version"] = name = loaded_name(self._store, reference)
             check_alike(self._loaded(name), self._served())
-            self._set(Share(name, percent) if percent else None)
+            self._set(self._changed(name, percent))
 
     def take_back(self, reason: str, who: str, *, dry_run: bool) -> None:
         """End it, for a reason.

@@ -36,7 +36,7 @@ class Shadowing(Sharing):
 
         Args:
             reference: which; loaded beside the one that is served.
-            percent: of the texts that what is served computes; 0 ends it.
+            percent: of the texts that what is served computes; 0 ends its own.
             who: asks for it, for the audit log.
 
         Raises:
@@ -47,7 +47,7 @@ class Shadowing(Sharing):
             model, served = self._loaded(name), self._served()
             if comparison_of(served.config, model.config) is None:
                 raise RefusedError("model_refused", _apart(served, model))
-            self._wait(self._roster.cast_shadow(Share(name, percent) if percent else None))
+            self._wait(self._roster.cast_shadow(self._changed(name, percent)))
 
 
 def _apart(served: StoredModel, model: StoredModel) -> str:

@@ -55,6 +55,13 @@ def test_a_share_is_set_changed_and_ended(house: Divided, caplog: pytest.LogCapt
     ]
 
 
+def test_only_its_own_share_is_ended(house: Divided) -> None:
+    house.beside.load("tiny/3", "op")
+    house.canary.divide("tiny/2", 10, "op")
+    house.canary.divide("tiny/3", 0, "op")
+    assert house.share == "tiny/2 10 %"
+
+
 @pytest.mark.parametrize(
     ("reference", "code"),
     [

@@ -57,6 +57,12 @@ def test_a_share_is_set_changed_and_ended(house: Shadowed, caplog: pytest.LogCap
     ]
 
 
+def test_only_its_own_share_is_ended(house: Shadowed) -> None:
+    house.shadowing.cast("tiny/2", 10, "op")
+    house.shadowing.cast("three/1", 0, "op")
+    assert str(house.roster.shadow) == "tiny/2 10 %"
+
+
 @pytest.mark.parametrize(
     ("reference", "code", "why"),
     [
