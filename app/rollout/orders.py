@@ -62,7 +62,7 @@ class Orders:
             state: tells what the order changes, as it is now.
 
         Raises:
-            RefusedError: another one is under way.
+            RefusedError: another one is under way, or the system refuses what the order needs.
         """
         if not self._busy.acquire(blocking=False):
             raise RefusedError("load_under_way", "another model is just being loaded; GET /admin/models tells")
@@ -75,6 +75,13 @@ class Orders:
                 attempt["outcome"] = done
             except RefusedError as error:
                 attempt |= {"outcome": "refused", "reason": str(error)}
+                raise
+            except OSError as error:
+                reason = f"{asked}: the system refuses what it needs ({error.strerror or type(error).__name__})"
+                attempt |= {"outcome": "refused", "reason": reason}
+                raise RefusedError("model_refused", reason) from error
+            except BaseException:
+                attempt |= {"outcome": "refused", "reason": "an unexpected error occurred; it has been logged"}
                 raise
             finally:
                 attempt["seconds"] = round(time.monotonic() - started, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,6 +158,25 @@ def test_what_its_engine_says_is_told(store: ModelStore, house: House) -> None:
     house.fault = f"{store.root}/tiny/2/golden.json: the scores of text 1 are 0.2 off"
     assert house.refused("load", "tiny/2")[1] == "tiny/2: tiny/2/golden.json: the scores of text 1 are 0.2 off"
     assert house.roster.published == []
+
+
+def test_what_the_system_refuses_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a folder on a full disk; the order is not under way for ever."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/somewhere")
+
+    monkeypatch.setattr(house.beside, "_generation_of", full)
+    why = "tiny/2: the system refuses what it needs (No space left on device)"
+    assert house.refused("load", "tiny/2") == ("model_refused", why)
+    assert house.orders.newest_first()[0]["outcome"] == "refused"
+
+
+def test_an_order_that_fails_is_not_under_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.beside, "_generation_of", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        house.beside.load("tiny/2", "op")
+    assert house.orders.newest_first()[0]["outcome"] == "refused"
 
 
 @pytest.mark.parametrize(
