@@ -65,7 +65,7 @@ class Orders:
             RefusedError: another one is under way, or the system refuses what the order needs.
         """
         if not self._busy.acquire(blocking=False):
-            raise RefusedError("load_under_way", "another model is just being loaded; GET /admin/models tells")
+            raise RefusedError("load_under_way", "another order is under way; GET /admin/models tells")
         try:
             before, started = state(), time.monotonic()
             attempt: dict[str, Any] = {"order": order, "asked": asked, "by": who, "at": now(), "outcome": "under way"}

@@ -223,7 +223,7 @@ def test_one_order_at_a_time(house: House) -> None:
     holder.start()
     try:
         inside.wait(60)
-        with pytest.raises(RefusedError, match="just being loaded"):
+        with pytest.raises(RefusedError, match="another order is under way"):
             house.beside.load("tiny/2", "op")
     finally:
         leave.set()
