@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.rollout.orders import check_alike, loaded_name
+from app.rollout.orders import RefusedError, check_alike, loaded_name
 from app.rollout.roster import Share
 from app.rollout.sharing import Sharing
 
@@ -41,19 +41,22 @@ class Canary(Sharing):
             check_alike(self._loaded(name), self._served())
             self._set(self._changed(name, percent))
 
-    def take_back(self, reason: str, who: str, *, dry_run: bool) -> None:
-        """End it, for a reason.
+    def take_back(self, share: Share, reason: str, who: str, *, dry_run: bool) -> None:
+        """End a share, for a reason.
 
         Args:
+            share: what is wrong with it is known; not with another that was set meanwhile.
             reason: for the audit log.
             who: ends it.
             dry_run: whether that is only said.
 
         Raises:
-            RefusedError: another order is under way.
+            RefusedError: another order is under way, or was carried out meanwhile.
         """
         done = "would be taken back" if dry_run else "taken back"
         with self._orders.one("canary", "0 %", who, done, self._state) as attempt:
+            if self.share != share:
+                raise RefusedError("model_has_share", f"the share is not {share} any more")
             attempt["reason"] = reason
             if not dry_run:
                 self._set(None)
