@@ -231,11 +231,14 @@ def test_one_order_at_a_time(house: House) -> None:
 
 
 def test_what_the_settings_name_is_checked_before_the_start(store: ModelStore) -> None:
-    """How many there are, each name, and each file."""
+    """How many there are, each name, and each file; a label may name nothing, as after the candidate was promoted."""
     root = store.root
     check_further(Settings(model_store=root, further_models=" tiny/2, other,, "))
     with pytest.raises(SettingsError, match=r"SENTIMENT_MAX_MODELS: .* name 3 models, and the limit is 2"):
         check_further(Settings(model_store=root, further_models="tiny/2,other", max_models=2))
+    check_further(Settings(model_store=root, further_models="tiny@candidate"))
+    with pytest.raises(CheckpointError, match=r"SENTIMENT_FURTHER_MODELS: .*no model 'none'"):
+        check_further(Settings(model_store=root, further_models="none@candidate"))
     with pytest.raises(CheckpointError, match=r"SENTIMENT_FURTHER_MODELS: .*no version 9"):
         check_further(Settings(model_store=root, further_models="tiny/9"))
     (root / "tiny" / "2" / WEIGHTS_FILE).write_bytes(b"damaged")
