@@ -14,6 +14,7 @@ SentimentError
 │   ├── UnknownModelError      the request names a model that is not loaded; names those that are
 │   ├── RefusedError           a service will not answer this, however often it is asked: a key, a right, an address
 │   ├── EngineUnavailableError the engine is starting, restarting or gone
+│   │   └── EngineClosedError      for good: its model was unloaded, or the service ends
 │   ├── ExplainerUnavailableError what explains is gone; answers without explanations are still to be had
 │   └── InferenceError         the forward pass failed for this text
 ├── FeedbackError            feedback cannot be kept now
@@ -154,6 +155,13 @@ class EngineUnavailableError(ServiceError):
     """The engine is starting, restarting or gone."""
 
     code: ClassVar[str] = "engine_unavailable"
+
+
+class EngineClosedError(EngineUnavailableError):
+    """The engine will not come back."""
+
+    def __init__(self) -> None:
+        super().__init__("the model was unloaded, or the service is ending")
 
 
 class ExplainerUnavailableError(ServiceError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -26,7 +25,6 @@ from prometheus_client import (
 )
 from prometheus_client.samples import Sample
 
-from app.atomic import replace_file
 from app.histograms import BOUNDS
 from app.metric_types import (
     BatchHistogram,
@@ -34,7 +32,10 @@ from app.metric_types import (
     GenerationsCollector,
     LabelledCollector,
     MetricsBuffer,
+    ReservedFile,
+    generations_in,
     labelled,
+    note_generation,
 )
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel
@@ -44,6 +45,7 @@ __all__ = ["CONTENT_TYPE", "BatchHistogram", "labelled", "render"]
 # Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
 # where its predecessor stopped. The supervisor sets both variables before anything imports the library.
 if METRICS_VARIABLE in os.environ:
+    values.MmapedDict = ReservedFile  # type: ignore[attr-defined,assignment]
     _FILE = os.environ.get(ROLE_VARIABLE, str(os.getpid()))
     values.ValueClass = values.MultiProcessValue(lambda: _FILE)  # type: ignore[no-untyped-call]
 
@@ -58,8 +60,6 @@ _FAST_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 _INFO = "sentiment_model_info"
 """What is served is said by those alone who serve, not by others that still finish what they have."""
-_SHOWN_FILE = "shown.json"
-"""Beside the files of a generation of processes: what they serve, and whether they still do."""
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -271,30 +271,19 @@ def serve(model: StoredModel, routes: Iterable[str]) -> None:
 
 
 def show(folder: Path, model: StoredModel, *, serves: bool) -> None:
-    """Have the metrics of a generation of processes shown from now on.
+    """Have the metrics of a generation of processes shown from now on. That a full disk prevents this ends nobody.
 
     Args:
         folder: of their files.
         model: what they answer with.
         serves: whether they still do. Their counters are shown for good, but what is served is said by others.
     """
-    document = {"model": model.name, "version": str(model.version), "serves": serves}
-    replace_file(folder / _SHOWN_FILE, json.dumps(document))
-
-
-def _generations(folder: Path) -> list[GenerationFiles]:
-    """The files of all processes, by generation; those of one that never served are not shown."""
-    found = []
-    for shown in sorted(folder.glob(f"*/{_SHOWN_FILE}")):
-        labels = json.loads(shown.read_bytes())
-        serves = labels.pop("serves")
-        found.append(GenerationFiles(labels, sorted(map(str, shown.parent.glob("*.db"))), serves))
-    return found
+    note_generation(folder, {"model": model.name, "version": str(model.version), "serves": serves})
 
 
 def samples(folder: Path) -> Iterator[Sample]:
     """All samples of all processes, for who has the folder of the folders of their files. Blocking."""
-    for family in GenerationsCollector(_generations(folder), _BY_MODEL, _OF_ENGINES, _INFO).collect():
+    for family in GenerationsCollector(generations_in(folder), _BY_MODEL, _OF_ENGINES, _INFO).collect():
         yield from family.samples
 
 
@@ -303,7 +292,7 @@ def render() -> bytes:
     if METRICS_VARIABLE not in os.environ:
         return generate_latest(LabelledCollector(REGISTRY, _BY_MODEL, _served, _OF_ENGINES))
     own = Path(os.environ[METRICS_VARIABLE])
-    found = _generations(own.parent) or [GenerationFiles(_served, sorted(map(str, own.glob("*.db"))), serves=True)]
+    found = generations_in(own.parent) or [GenerationFiles(_served, sorted(map(str, own.glob("*.db"))), serves=True)]
     text = generate_latest(GenerationsCollector(found, _BY_MODEL, _OF_ENGINES, _INFO))
     # The library makes tuples that end in CPython's free lists, where nobody asks for so many of their sizes. Only a
     # full collection clears those, and serving processes hardly ever come to one (see process/pulse.py).

@@ -137,6 +137,8 @@ def run_supervisor(
 def check_further(settings: Settings) -> None:
     """Open what is to be loaded beside what is served, so that a wrong name or a damaged file ends the start.
 
+    A label that names nothing does not: a candidate that was promoted must not keep the service from starting again.
+
     Raises:
         CheckpointError: of the first one that is wrong.
         SettingsError: there are more than may be loaded.
@@ -147,7 +149,9 @@ def check_further(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}MAX_MODELS: {named}, and the limit is {settings.max_models}")
     for reference in references:
         try:
-            store.open(reference)
+            name, _, label = parse_reference(reference)
+            if label is None or not store.versions(name) or label in store.labels(name).labels:
+                store.open(reference)
         except CheckpointError as error:
             raise CheckpointError(f"{PREFIX}FURTHER_MODELS: {error}") from error
 

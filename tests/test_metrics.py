@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -23,8 +26,10 @@ from app.metric_types import (
     GenerationsCollector,
     LabelledCollector,
     MetricsBuffer,
+    ReservedFile,
 )
 from app.process.child import Child
+from app.store import StoredModel
 from tests.inference_routes import inference_routes
 
 ROOT = Path(__file__).parent.parent
@@ -286,6 +291,67 @@ def test_what_a_loop_left_is_written_by_the_next(registry: CollectorRegistry) ->
     assert registry.get_sample_value("texts_total") == 0
     asyncio.run(count())
     assert registry.get_sample_value("texts_total") == 2
+
+
+def _figures(path: Path) -> dict[str, float]:
+    return {key: value for key, value, *_ in MmapedDict.read_all_values_from_file(str(path))}  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def reserved(tmp_path: Path) -> Iterator[Callable[[], ReservedFile]]:
+    """Opens the file of a process."""
+    with ExitStack() as stack:
+        path = str(tmp_path / "counter_worker-0.db")
+        yield lambda: stack.enter_context(closing(ReservedFile(path)))
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_files_have_their_room_before_they_are_written(tmp_path: Path, reserved: Callable[[], ReservedFile]) -> None:
+    """Also when they have grown: into a hole of a file nothing could be written where the disk is full."""
+    path, file = tmp_path / "counter_worker-0.db", reserved()
+    for number in range(5_000):
+        assert path.stat().st_blocks * 512 >= path.stat().st_size
+        file.write_value(f"series {number}", float(number), 0.0)  # type: ignore[no-untyped-call]
+    assert _figures(path) == {f"series {number}": float(number) for number in range(5_000)}
+    assert reserved().read_value("series 4321")[0] == 4321.0  # type: ignore[no-untyped-call]
+
+
+def test_a_full_disk_costs_new_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserved: Callable[[], ReservedFile]
+) -> None:
+    """Those that are there go on, and so does the process; also when there is room again."""
+    path, file = tmp_path / "counter_worker-0.db", reserved()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", _full)
+        for number in range(5_000):
+            file.write_value(f"series {number}", 1.0, 0.0)  # type: ignore[no-untyped-call]
+    for number in range(5_000, 10_000):
+        file.write_value(f"series {number}", 1.0, 0.0)  # type: ignore[no-untyped-call]
+    for number in range(5_000):
+        file.write_value(f"series {number}", 2.0, 0.0)  # type: ignore[no-untyped-call]
+    found = _figures(path)
+    assert 1_000 < len(found) < 5_000
+    assert found == {f"series {number}": 2.0 for number in range(len(found))}
+
+
+def test_a_process_that_starts_on_a_full_disk_keeps_its_figures_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserved: Callable[[], ReservedFile]
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", _full)
+    path, file = tmp_path / "counter_worker-0.db", reserved()
+    file.write_value("series", 1.0, 0.0)  # type: ignore[no-untyped-call]
+    assert (file.read_value("series")[0], path.stat().st_size) == (1.0, 0)  # type: ignore[no-untyped-call]
+
+
+def test_what_cannot_be_noted_is_said(
+    tmp_path: Path, tiny_model: StoredModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The supervisor, who notes it, goes on."""
+    metrics.show(tmp_path / "gone", tiny_model, serves=True)
+    assert "what metrics in gone are of cannot be noted (No such file or directory)" in caplog.text
 
 
 def test_files_of_processes_that_begin_or_end_are_passed_over(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from app.engine.admission import QueueLimits, drain_seconds
 from app.engine.interface import EngineInfo, ServedModel
 from app.engine.link import EngineLink, Pending
 from app.engine.ticket import Ticket
-from app.errors import EngineUnavailableError
+from app.errors import EngineClosedError, EngineUnavailableError
 from app.process.pulse import BEAT_SECONDS
 from app.sentiment import TextBatch
 
@@ -103,7 +103,7 @@ class RemoteEngine:
         self._texts_per_second = 0.0
         self._numbers = itertools.count(1)
         self._info: EngineInfo | None = None
-        self._ready = False
+        self._ready = self._closed = False
         self._met = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -129,16 +129,19 @@ class RemoteEngine:
         await self._met.wait()
 
     async def close(self) -> None:
-        """Disconnect; whatever still waits fails."""
+        """Disconnect; whatever still waits fails, and so does what comes."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for batches in (self._waiting, *(link.pending for link in self._links)):
             for pending in list(batches.values()):
-                pending.set_exception(EngineUnavailableError("the service is shutting down"))
+                pending.set_exception(EngineClosedError())
 
     def admit(self, texts: int, tokens: int) -> None:
         """Refuse what would exceed a bound. See ``Engine.admit``."""
+        if self._closed:
+            raise EngineClosedError
         if not self._ready:
             heard = max(link.last_heard for link in self._links)
             if time.monotonic() - heard > _PATIENCE_SECONDS:

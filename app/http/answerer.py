@@ -17,6 +17,7 @@ from app.http.http_exchange import Exchange, Headers
 from app.http.load_shedding import LoadShedder
 from app.http.problems import Problem
 from app.http.schemas import ClassifyRequest
+from app.sentiment import Outcome
 from app.serving.classifier import Classifier
 from app.serving.explanations import Explanations
 from app.serving.versions import FurtherVersions, Version
@@ -124,7 +125,7 @@ class Answerer:
         asked.exchange.classifier = version.classifier
         with version:
             if asked.request.explain is not None:
-                return await self._explain(asked, version.classifier, version.explanations, timeout)
+                return await self._explain(asked, version.classifier, version.explanations, timeout, whole=canary)
             return await _classify(asked, version.classifier, timeout, whole=canary)
 
     async def _ask_canary(self, asked: Asked, version: Version, timeout: float) -> tuple[bytes | None, float]:
@@ -143,7 +144,13 @@ class Answerer:
         return answer, timeout
 
     async def _explain(
-        self, asked: Asked, classifier: Classifier, explanations: Explanations | None, timeout: float
+        self,
+        asked: Asked,
+        classifier: Classifier,
+        explanations: Explanations | None,
+        timeout: float,
+        *,
+        whole: bool = False,
     ) -> bytes:
         request, single = asked.request, asked.request.texts is None
         check_bounds(asked.texts, "text" if single else "texts", self._settings)
@@ -151,6 +158,8 @@ class Answerer:
         outcomes, found = await classify_and_explain(
             classifier, explanations, asked.texts, kinds, timeout, request.aspects or ()
         )
+        if whole:
+            _raise_fault(outcomes)
         if single:
             return single_answer(outcomes[0], classifier.model, found[0], foreign=request.foreign)
         return BatchAnswer(classifier.model, len(outcomes), foreign=request.foreign).render(outcomes, found)
@@ -180,8 +189,15 @@ async def _classify(asked: Asked, classifier: Classifier, timeout: float, *, who
     request = asked.request
     answer = BatchAnswer(classifier.model, len(asked.texts), foreign=request.foreign)
     outcomes = await classifier.classify(asked.texts, timeout=timeout, early=answer.add)
-    if whole and (failed := next((it for it in outcomes if isinstance(it, ServiceError)), None)) is not None:
-        raise failed
+    if whole:
+        _raise_fault(outcomes)
     if request.texts is None:
         return single_answer(outcomes[0], classifier.model, foreign=request.foreign)
     return answer.render(outcomes)
+
+
+def _raise_fault(outcomes: Sequence[Outcome]) -> None:
+    """Raise the first error that the service is at fault for."""
+    for outcome in outcomes:
+        if isinstance(outcome, ServiceError):
+            raise outcome

@@ -34,6 +34,7 @@ from app.http.problems import Problem, invalid
 from app.http.schemas import WHOLE, not_null
 from app.keys import FEEDBACK
 from app.serving.classifier import Classifier
+from app.serving.versions import FurtherVersions
 from app.settings import Settings
 from app.store import CONFIG_FILE, read_config
 
@@ -112,10 +113,14 @@ class FeedbackEndpoint:
     Args:
         classifier: gives the classifier, or None while there is none.
         settings: the folder and the limits.
+        further: what is loaded beside what the classifier classifies with.
     """
 
-    def __init__(self, classifier: Callable[[], Classifier | None], settings: Settings) -> None:
+    def __init__(
+        self, classifier: Callable[[], Classifier | None], settings: Settings, further: FurtherVersions
+    ) -> None:
         self._classifier = classifier
+        self._further = further
         self._settings = settings
         path = settings.feedback_folder
         self._folder = None if path is None else FeedbackFolder(path, settings.feedback_bytes)
@@ -160,14 +165,17 @@ class FeedbackEndpoint:
         return FeedbackEntry(time=datetime.now(UTC), model=model, version=version, by=by, **said)
 
     async def _version_of(self, request: FeedbackRequest) -> tuple[str, int, tuple[str, ...]]:
-        """What answered, and its labels. Only what is in the store, so that nobody can make up series of metrics."""
+        """What answered, and its labels. Only what is loaded or in the store, so that nobody can make up series of
+        metrics."""
         classifier = self._classifier()
         if classifier is None:
             raise EngineUnavailableError("the service is starting", retry_after=1.0)
         served = classifier.model
         name, version = request.model or served.name, request.version or served.version
-        if (name, version) == (served.name, served.version):
-            return name, version, served.config.labels
+        # What is loaded answers also while the store is away.
+        for model in (served, *(it.classifier.model for it in self._further.loaded.values())):
+            if (name, version) == (model.name, model.version):
+                return name, version, model.config.labels
         try:
             labels = await asyncio.to_thread(_labels_of, self._settings.model_store, name, version)
         except CheckpointError:

@@ -57,7 +57,7 @@ def build_router(
     delegate(router, ["POST"], CLASSIFY_PATH, _unreachable, **CLASSIFY)
     delegate(router, ["POST"], FILES_PATH, files, **FILES)
     delegate(router, ["POST"], COLUMNS_PATH, FileColumnsEndpoint(settings), **FILE_COLUMNS)
-    delegate(router, ["POST"], FEEDBACK_PATH, FeedbackEndpoint(classifier, settings), **FEEDBACK)
+    delegate(router, ["POST"], FEEDBACK_PATH, FeedbackEndpoint(classifier, settings, further), **FEEDBACK)
     _add_models(router, settings, lambda: _list_models(settings.model_store, classifier(), further), page_opened)
     add_admin_routes(router, switch)
 

@@ -17,6 +17,7 @@ import queue
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -107,6 +108,7 @@ class Succession:
         self._longest_request = longest_request
         self._arrivals: queue.SimpleQueue[Generation] = queue.SimpleQueue()
         self._leaving: queue.SimpleQueue[Generation] = queue.SimpleQueue()
+        self._ending = False
         self.serving = Generation(stage=Stage.SERVING)
         self.others: list[Generation] = []
 
@@ -123,12 +125,12 @@ class Succession:
 
     def take_over(self, generation: Generation) -> None:
         """Have a generation prepared, and serve. For any thread; see ``Generation.live``."""
-        self._arrivals.put(generation)
+        self._arrive(generation)
 
     def stand_beside(self, generation: Generation) -> None:
         """Have a generation without workers started, and kept running. For any thread; see ``Generation.live``."""
         generation.stage = Stage.BESIDE
-        self._arrivals.put(generation)
+        self._arrive(generation)
 
     def leave(self, generation: Generation) -> None:
         """Have a generation ended that stands beside. For any thread."""
@@ -171,12 +173,24 @@ class Succession:
             live.set_result(None)
 
     def abandon(self) -> None:
-        """The service ends: whoever has not served yet never will."""
-        while not self._arrivals.empty():
-            self._arrivals.get().live.set_exception(SuccessionError("the service is ending"))
+        """The service ends: whoever has not served yet, or comes now, never will."""
+        self._ending = True
+        self._refuse_arrivals()
+        if not self.serving.live.done():
+            self.serving.live.set_result(None)  # nobody looks any more whether those before have made way
         for generation in self.others:
             if generation.unproven:
                 self._fail(generation, "the service is ending", math.inf)
+
+    def _arrive(self, generation: Generation) -> None:
+        self._arrivals.put(generation)
+        if self._ending:
+            self._refuse_arrivals()
+
+    def _refuse_arrivals(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._arrivals.get_nowait().live.set_exception(SuccessionError("the service is ending"))
 
     def _begin(self, generation: Generation, now: float) -> None:
         for other in self.others if generation.stage is Stage.PREPARING else ():

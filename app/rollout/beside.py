@@ -14,7 +14,7 @@ from app.labels import parse_reference
 from app.process.child import START_SECONDS
 from app.process.cores import free_memory, resident_memory
 from app.process.succession import HAND_OVER_SECONDS, Generation, Succession
-from app.rollout.orders import Orders, RefusedError, describe, now, opened, resolved, told_without, wait_until_live
+from app.rollout.orders import Orders, RefusedError, describe, loaded_name, now, opened, told_without, wait_until_live
 from app.rollout.roster import Entry, Roster
 from app.store import TOKENIZER_FILE, ModelStore, StoredModel
 
@@ -133,8 +133,7 @@ class Beside:
             RefusedError: it is the one that is served, or not loaded.
         """
         with self._orders.one("model unload", reference, who, "unloaded", self._state) as attempt:
-            name = self._resolved(reference)
-            attempt["version"] = name
+            attempt["version"] = name = loaded_name(self._store, reference)
             if name == self._served().reference:
                 raise RefusedError("model_is_served", f"{name} is what is served; load another in its place first")
             if name not in self._loaded:
@@ -154,12 +153,6 @@ class Beside:
 
     def _state(self) -> str:
         return ", ".join((self._served().reference, *self._loaded))
-
-    def _resolved(self, reference: str) -> str:
-        name, version, label = parse_reference(reference)
-        if version is not None and label is None:
-            return f"{name}/{version}"  # also where it is in the store no more
-        return resolved(self._store, reference)
 
     def _check(self, model: StoredModel) -> None:
         """Whether there may be one more, and there is memory for it: an engine, and the tokenizer in every worker."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.rollout.orders import check_alike, resolved
+from app.rollout.orders import RefusedError, check_alike, loaded_name
 from app.rollout.roster import Share
 from app.rollout.sharing import Sharing
 
@@ -30,30 +30,33 @@ class Canary(Sharing):
 
         Args:
             reference: which; loaded beside the one that is served.
-            percent: of the requests that name none; 0 ends it.
+            percent: of the requests that name none; 0 ends its own.
             who: asks for it, for the audit log.
 
         Raises:
             RefusedError: it is not loaded, or answers otherwise than what is served; the share stays what it was.
         """
         with self._orders.one("canary", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
-            attempt["version"] = name = resolved(self._store, reference)
+            attempt["version"] = name = loaded_name(self._store, reference)
             check_alike(self._loaded(name), self._served())
-            self._set(Share(name, percent) if percent else None)
+            self._set(self._changed(name, percent))
 
-    def take_back(self, reason: str, who: str, *, dry_run: bool) -> None:
-        """End it, for a reason.
+    def take_back(self, share: Share, reason: str, who: str, *, dry_run: bool) -> None:
+        """End a share, for a reason.
 
         Args:
+            share: what is wrong with it is known; not with another that was set meanwhile.
             reason: for the audit log.
             who: ends it.
             dry_run: whether that is only said.
 
         Raises:
-            RefusedError: another order is under way.
+            RefusedError: another order is under way, or was carried out meanwhile.
         """
         done = "would be taken back" if dry_run else "taken back"
         with self._orders.one("canary", "0 %", who, done, self._state) as attempt:
+            if self.share != share:
+                raise RefusedError("model_has_share", f"the share is not {share} any more")
             attempt["reason"] = reason
             if not dry_run:
                 self._set(None)

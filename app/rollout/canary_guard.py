@@ -188,9 +188,9 @@ class Guard:
         if broken is None or self._said:
             return
         try:
-            self._canary.take_back(broken, GUARD, dry_run=self._dry_run)
+            self._canary.take_back(share, broken, GUARD, dry_run=self._dry_run)
             self._said = True
-        except RefusedError:  # another order is under way; the next look is soon
+        except RefusedError:  # another order is under way, or came before; the next look is soon
             logger.warning("the canary is to be taken back: %s", broken)
 
 

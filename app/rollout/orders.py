@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from app.errors import CheckpointError, SentimentError
+from app.labels import parse_reference
 from app.process.succession import Generation, SuccessionError
 from app.store import ModelStore, StoredModel
 
@@ -61,10 +62,10 @@ class Orders:
             state: tells what the order changes, as it is now.
 
         Raises:
-            RefusedError: another one is under way.
+            RefusedError: another one is under way, or the system refuses what the order needs.
         """
         if not self._busy.acquire(blocking=False):
-            raise RefusedError("load_under_way", "another model is just being loaded; GET /admin/models tells")
+            raise RefusedError("load_under_way", "another order is under way; GET /admin/models tells")
         try:
             before, started = state(), time.monotonic()
             attempt: dict[str, Any] = {"order": order, "asked": asked, "by": who, "at": now(), "outcome": "under way"}
@@ -74,6 +75,13 @@ class Orders:
                 attempt["outcome"] = done
             except RefusedError as error:
                 attempt |= {"outcome": "refused", "reason": str(error)}
+                raise
+            except OSError as error:
+                reason = f"{asked}: the system refuses what it needs ({error.strerror or type(error).__name__})"
+                attempt |= {"outcome": "refused", "reason": reason}
+                raise RefusedError("model_refused", reason) from error
+            except BaseException:
+                attempt |= {"outcome": "refused", "reason": "an unexpected error occurred; it has been logged"}
                 raise
             finally:
                 attempt["seconds"] = round(time.monotonic() - started, 1)
@@ -94,6 +102,19 @@ def resolved(store: ModelStore, reference: str) -> str:
         return "{}/{}".format(*store.resolve(reference))
     except CheckpointError as error:
         raise RefusedError("model_not_found", told_without(store, error)) from error
+
+
+def loaded_name(store: ModelStore, reference: str) -> str:
+    """Likewise of what may be loaded, so that a version is known by its number also where it is in the store no more.
+
+    Raises:
+        RefusedError: it is no reference, or a label that is not there.
+    """
+    try:
+        name, version, _ = parse_reference(reference)
+    except CheckpointError as error:
+        raise RefusedError("model_not_found", str(error)) from error
+    return resolved(store, reference) if version is None else f"{name}/{version}"
 
 
 def opened(store: ModelStore, reference: str) -> StoredModel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.agreement import comparison_of
-from app.rollout.orders import RefusedError, resolved
+from app.rollout.orders import RefusedError, loaded_name
 from app.rollout.roster import Share
 from app.rollout.sharing import Sharing
 from app.store import StoredModel
@@ -36,18 +36,18 @@ class Shadowing(Sharing):
 
         Args:
             reference: which; loaded beside the one that is served.
-            percent: of the texts that what is served computes; 0 ends it.
+            percent: of the texts that what is served computes; 0 ends its own.
             who: asks for it, for the audit log.
 
         Raises:
             RefusedError: it is not loaded, or cannot be compared with what is served; the share stays what it was.
         """
         with self._orders.one("shadow", f"{reference} {percent:g} %", who, "set", self._state) as attempt:
-            attempt["version"] = name = resolved(self._store, reference)
+            attempt["version"] = name = loaded_name(self._store, reference)
             model, served = self._loaded(name), self._served()
             if comparison_of(served.config, model.config) is None:
                 raise RefusedError("model_refused", _apart(served, model))
-            self._wait(self._roster.cast_shadow(Share(name, percent) if percent else None))
+            self._wait(self._roster.cast_shadow(self._changed(name, percent)))
 
 
 def _apart(served: StoredModel, model: StoredModel) -> str:

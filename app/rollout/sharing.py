@@ -52,6 +52,13 @@ class Sharing:
             raise RefusedError("model_not_found", f"{name} is not loaded beside what is served; load it first")
         return model
 
+    def _changed(self, name: str, percent: float) -> Share | None:
+        """Who is to have which share where a version gets one; 0 ends its own, and touches no other's."""
+        if percent:
+            return Share(name, percent)
+        share = self.share
+        return None if share is None or share.model == name else share
+
     def _wait(self, number: int) -> None:
         """Wait until every worker acts by this number of the roster."""
         self._roster.wait(number, self._beside.workers, HAND_OVER_SECONDS)

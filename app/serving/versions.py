@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 _LABELS_SECONDS = 2.0
 """How long labels that were read are taken for what they are now."""
+_READ_SECONDS = 0.25
+"""How long is waited for them to be read."""
+_UNREAD: tuple[float, Mapping[str, int]] = (0.0, {})
 _SHOWN = 100
 """Characters of an unknown name that an error repeats."""
 
@@ -182,16 +186,20 @@ class FurtherVersions:
             name, version, label = parse_reference(reference)
         except CheckpointError:
             return ""
+        named = [it.classifier.model.version for it in self.loaded.values() if it.classifier.model.name == name]
         if label is not None:
-            version = self._labels(name).get(label)
+            # Of what somebody makes up nothing is looked for.
+            version = self._labels(name).get(label) if named or served.name == name else None
         elif version is None:
-            named = [it.classifier.model.version for it in self.loaded.values() if it.classifier.model.name == name]
             version = served.version if served.name == name else max(named, default=None)
         return f"{name}/{version}"
 
 
 class StoredLabels:
     """Labels as they stand in the store, read again after a moment. See ``Labels``.
+
+    They are read beside the event loop: a store on a network may hang for longer than this process may be silent. While
+    it does, and while it is away, labels are what they were.
 
     Args:
         root: of the store.
@@ -200,14 +208,24 @@ class StoredLabels:
     def __init__(self, root: Path) -> None:
         self._store = ModelStore(root)
         self._read: dict[str, tuple[float, Mapping[str, int]]] = {}
+        self._reader: threading.Thread | None = None
 
     def __call__(self, name: str) -> Mapping[str, int]:
-        until, labels = self._read.get(name, (0.0, {}))
-        if time.monotonic() > until:
-            try:
-                labels = self._store.labels(name).labels
-            except CheckpointError as error:
-                logger.error("labels cannot be read: %s", error)
-            if labels:  # so that no name that somebody makes up is remembered
-                self._read[name] = (time.monotonic() + _LABELS_SECONDS, labels)
-        return labels
+        until, _ = self._read.get(name, _UNREAD)
+        if time.monotonic() > until and (self._reader is None or not self._reader.is_alive()):
+            self._reader = threading.Thread(target=self._look, args=(name,), daemon=True, name="labels")
+            self._reader.start()
+            self._reader.join(_READ_SECONDS)
+        return self._read.get(name, _UNREAD)[1]
+
+    def _look(self, name: str) -> None:
+        _, labels = self._read.get(name, _UNREAD)
+        try:
+            self._store.resolve(name)  # whether it is there at all
+            labels = self._store.labels(name).labels
+        except (CheckpointError, OSError) as error:
+            logger.error("labels cannot be read: %s", error)
+        if labels:
+            self._read[name] = (time.monotonic() + _LABELS_SECONDS, labels)
+        else:
+            self._read.pop(name, None)

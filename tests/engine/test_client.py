@@ -21,7 +21,7 @@ from app.engine.client import RemoteEngine
 from app.engine.engine_server import EngineServer
 from app.engine.interface import ServedModel
 from app.engine.queue import BatchLimits
-from app.errors import EngineUnavailableError, OverloadedError
+from app.errors import EngineClosedError, EngineUnavailableError, OverloadedError
 from app.sentiment import Scores, TokenIds
 from tests.engine.test_batcher import FAR, Recorder, apart, batch, firsts, firsts_of, text
 from tests.waiting import LIMIT, until
@@ -103,6 +103,20 @@ async def test_answers_travel(tmp_path: Path) -> None:
         assert scores == Scores((1 / 5, 4 / 5), 5.0)
         assert await firsts_of(apart(remote, [text(13)], FAR)) == [None]
         assert firsts(await remote.submit(batch(9, 13, 2), FAR)) == [1 / 9, None, 1 / 2]
+
+
+async def test_what_comes_to_a_closed_link_fails_at_once(tmp_path: Path) -> None:
+    """As does what waits there: its model was unloaded, and no engine is going to come back."""
+    path, predictor = tmp_path / "s", Gate()
+    async with engine(path, predictor), worker(path) as remote:
+        await until(lambda: remote.ready)
+        predictor.gate.clear()
+        waiting = remote.submit(batch(5), FAR)
+        await remote.close()
+        with pytest.raises(EngineClosedError, match="the model was unloaded"):
+            await waiting
+        with pytest.raises(EngineClosedError, match="the model was unloaded"):
+            remote.admit(1, 1)
 
 
 async def test_texts_that_nobody_waits_for_are_not_computed(tmp_path: Path) -> None:

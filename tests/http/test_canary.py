@@ -95,13 +95,14 @@ async def test_what_is_wrong_with_a_text_is_said_by_the_canary() -> None:
     assert sample("sentiment_canary_requests_total", outcome="fallback") == before
 
 
-async def test_a_canary_without_explanations_is_made_good() -> None:
-    """As one without answers."""
+@pytest.mark.parametrize("texts", [{"text": "a"}, {"texts": ["a", "b"]}, {"texts": ["bad", "a"]}])
+async def test_a_canary_without_explanations_is_made_good(texts: dict[str, Any]) -> None:
+    """As one without answers, also where some texts of a list need none."""
     failing = FakeExplainer(ExplainerUnavailableError("away"))
-    further = versions(FakeClassifier(model=CANDIDATE))
+    further = versions(FakeClassifier({"bad": NoWordsError()}, model=CANDIDATE))
     further.loaded["tiny/2"].explanations._explainer = failing
     async with client_of(application(FakeClassifier(), FakeExplainer(), further)) as client:
-        answer = await client.post("/classify", json={"text": "a", "explain": ["tokens"]})
+        answer = await client.post("/classify", json={**texts, "explain": ["tokens"]})
     assert (answer.status_code, answer.json()["version"]) == (200, 1)
     assert failing.requests
 

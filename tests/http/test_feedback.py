@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.feedback.folder import FeedbackEntry, FeedbackFolder
 from app.http import feedback
 from app.keys import CLASSIFY, FEEDBACK, new_key
 from tests.checkpoints import add_checkpoint
-from tests.fakes import application, client_of
+from tests.fakes import MODEL, FakeClassifier, application, client_of, versions_of
 from tests.http.shapes import assert_problem, sample
 
 TEXT = {"text": "a good film", "label": "positive"}
@@ -56,6 +57,15 @@ async def test_right_and_wrong_answers_are_counted_by_version(tmp_path: Path) ->
         assert answer.status_code == 201
     assert (await send(tmp_path, {**TEXT, "label": "meh"})).status_code == 422
     assert [sample(name, **of) - had for of, had in zip(labels, before, strict=True)] == [1, 1, 1]
+
+
+async def test_a_version_that_is_loaded_needs_no_store(tmp_path: Path) -> None:
+    """Where that is away, or the version's folder was removed, it answers, so that its answers can be judged."""
+    further = versions_of(FakeClassifier(model=replace(MODEL, version=2)))
+    settings = {"feedback_folder": tmp_path, "model_store": tmp_path / "away"}
+    async with client_of(application(None, None, further, **settings)) as client:
+        answer = await client.post("/feedback", json={**TEXT, **ANSWER, "version": 2})
+    assert (answer.status_code, [entry.version for entry in kept(tmp_path)]) == (201, [2])
 
 
 INVALID = {

@@ -194,14 +194,24 @@ def test_one_that_is_never_ready_is_given_up(house: House) -> None:
 
 
 def test_the_end_of_the_service_ends_what_has_not_served(house: House) -> None:
-    """Also what has not been begun yet."""
-    second, third = house.taking_over(), house.generation("three")
+    """Also what has not been begun yet, and what comes later: an order must not wait for it until it is cut off."""
+    second, third, *late = house.taking_over(), *(house.generation(name) for name in ("three", "four", "five"))
     house.succession.take_over(third)
     house.succession.abandon()
-    for generation in (second, third):
+    house.succession.take_over(late[0])
+    house.succession.stand_beside(late[1])
+    for generation in (second, third, *late):
         with pytest.raises(SuccessionError, match="the service is ending"):
             generation.live.result(0)
     assert house.processes(second)[0].sent == [signal.SIGKILL]
+
+
+def test_the_end_of_the_service_is_not_held_up_by_a_change(house: House) -> None:
+    """Those before may never say that they have made way."""
+    second = house.served_by("two")
+    assert not second.live.done()
+    house.succession.abandon()
+    assert second.live.result(0) is None
 
 
 def test_only_who_serves_can_end_the_service(house: House) -> None:

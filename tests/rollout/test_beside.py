@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,6 +146,10 @@ def test_what_is_not_right_is_refused(store: ModelStore, house: House) -> None:
     assert house.refused("load", "nothing")[0] == "model_not_found"
     assert house.refused("load", "tiny@candidate")[0] == "model_not_found"
     assert house.refused("unload", "tiny@candidate")[0] == "model_not_found"
+    assert house.refused("unload", "Tiny/0") == (
+        "model_not_found",
+        "model 'Tiny/0': must be NAME, NAME/VERSION or NAME@LABEL, in lower case",
+    )
     assert (house.loaded, house.roster.published) == ([], [])
 
 
@@ -152,6 +158,25 @@ def test_what_its_engine_says_is_told(store: ModelStore, house: House) -> None:
     house.fault = f"{store.root}/tiny/2/golden.json: the scores of text 1 are 0.2 off"
     assert house.refused("load", "tiny/2")[1] == "tiny/2: tiny/2/golden.json: the scores of text 1 are 0.2 off"
     assert house.roster.published == []
+
+
+def test_what_the_system_refuses_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a folder on a full disk; the order is not under way for ever."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/somewhere")
+
+    monkeypatch.setattr(house.beside, "_generation_of", full)
+    why = "tiny/2: the system refuses what it needs (No space left on device)"
+    assert house.refused("load", "tiny/2") == ("model_refused", why)
+    assert house.orders.newest_first()[0]["outcome"] == "refused"
+
+
+def test_an_order_that_fails_is_not_under_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.beside, "_generation_of", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        house.beside.load("tiny/2", "op")
+    assert house.orders.newest_first()[0]["outcome"] == "refused"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +223,7 @@ def test_one_order_at_a_time(house: House) -> None:
     holder.start()
     try:
         inside.wait(60)
-        with pytest.raises(RefusedError, match="just being loaded"):
+        with pytest.raises(RefusedError, match="another order is under way"):
             house.beside.load("tiny/2", "op")
     finally:
         leave.set()
@@ -206,11 +231,14 @@ def test_one_order_at_a_time(house: House) -> None:
 
 
 def test_what_the_settings_name_is_checked_before_the_start(store: ModelStore) -> None:
-    """How many there are, each name, and each file."""
+    """How many there are, each name, and each file; a label may name nothing, as after the candidate was promoted."""
     root = store.root
     check_further(Settings(model_store=root, further_models=" tiny/2, other,, "))
     with pytest.raises(SettingsError, match=r"SENTIMENT_MAX_MODELS: .* name 3 models, and the limit is 2"):
         check_further(Settings(model_store=root, further_models="tiny/2,other", max_models=2))
+    check_further(Settings(model_store=root, further_models="tiny@candidate"))
+    with pytest.raises(CheckpointError, match=r"SENTIMENT_FURTHER_MODELS: .*no model 'none'"):
+        check_further(Settings(model_store=root, further_models="none@candidate"))
     with pytest.raises(CheckpointError, match=r"SENTIMENT_FURTHER_MODELS: .*no version 9"):
         check_further(Settings(model_store=root, further_models="tiny/9"))
     (root / "tiny" / "2" / WEIGHTS_FILE).write_bytes(b"damaged")

@@ -55,6 +55,13 @@ def test_a_share_is_set_changed_and_ended(house: Divided, caplog: pytest.LogCapt
     ]
 
 
+def test_only_its_own_share_is_ended(house: Divided) -> None:
+    house.beside.load("tiny/3", "op")
+    house.canary.divide("tiny/2", 10, "op")
+    house.canary.divide("tiny/3", 0, "op")
+    assert house.share == "tiny/2 10 %"
+
+
 @pytest.mark.parametrize(
     ("reference", "code"),
     [
@@ -81,6 +88,15 @@ def test_a_canary_is_not_unloaded(house: Divided) -> None:
     )
     house.canary.divide("tiny/2", 0, "op")
     house.beside.unload("tiny/2", "op")
+
+
+def test_a_canary_that_is_in_the_store_no_more_can_be_ended(house: Divided, tmp_path: Path) -> None:
+    """Whether its folder was removed or the whole store is away: by its number it is ended, and then unloaded."""
+    house.canary.divide("tiny/2", 10, "op")
+    tmp_path.rename(f"{tmp_path}-away")
+    house.canary.divide("tiny/2", 0, "op")
+    house.beside.unload("tiny/2", "op")
+    assert (house.share, house.loaded) == ("None", ["other/1"])
 
 
 def test_a_canary_that_comes_to_be_served_has_no_share(house: Divided) -> None:

@@ -153,6 +153,26 @@ def test_an_order_under_way_is_waited_for(tmp_path: Path) -> None:
     assert watched.house.roster.canary is None
 
 
+@pytest.mark.parametrize("then", [0, 50])
+def test_a_share_that_was_changed_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An order that is carried out while the guard looks: what it saw was not of the share that is there now."""
+    watched = Watched(tmp_path)
+    watched.house.canary.divide("tiny/2", 10, "op")
+    watched.see(0)
+
+    def broken(*_: object) -> str:
+        watched.house.canary.divide("tiny/2", then, "op")
+        return "it fails"
+
+    monkeypatch.setattr(Rules, "broken", broken)
+    caplog.clear()
+    watched.see(100)
+    assert str(watched.house.roster.canary) == ("tiny/2 50 %" if then else "None")
+    assert "canary: taken back" not in caplog.messages
+
+
 def test_what_a_shadow_said_is_counted_by_version(tmp_path: Path) -> None:
     """Of all that it was compared with; what was dropped does not count."""
     code = (

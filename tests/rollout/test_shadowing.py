@@ -57,6 +57,12 @@ def test_a_share_is_set_changed_and_ended(house: Shadowed, caplog: pytest.LogCap
     ]
 
 
+def test_only_its_own_share_is_ended(house: Shadowed) -> None:
+    house.shadowing.cast("tiny/2", 10, "op")
+    house.shadowing.cast("three/1", 0, "op")
+    assert str(house.roster.shadow) == "tiny/2 10 %"
+
+
 @pytest.mark.parametrize(
     ("reference", "code", "why"),
     [
@@ -82,6 +88,14 @@ def test_a_shadow_is_not_unloaded(house: Shadowed) -> None:
     )
     house.shadowing.cast("tiny/2", 0, "op")
     house.beside.unload("tiny/2", "op")
+
+
+def test_a_shadow_that_is_in_the_store_no_more_can_be_ended(house: Shadowed, tmp_path: Path) -> None:
+    house.shadowing.cast("tiny/2", 10, "op")
+    tmp_path.rename(f"{tmp_path}-away")
+    house.shadowing.cast("tiny/2", 0, "op")
+    house.beside.unload("tiny/2", "op")
+    assert house.roster.shadow is None
 
 
 def test_one_that_comes_to_be_served_is_no_shadow(house: Shadowed) -> None:

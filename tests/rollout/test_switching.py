@@ -166,7 +166,7 @@ def test_one_at_a_time(prepared: Prepared) -> None:
         wait_until(lambda: prepared.asked, "never begun")
         assert prepared.load("other")["error"] == {
             "code": "load_under_way",
-            "detail": "another model is just being loaded; GET /admin/models tells",
+            "detail": "another order is under way; GET /admin/models tells",
         }
         assert prepared.document()["attempts"][0]["outcome"] == "under way"
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +86,40 @@ def test_labels_are_read_from_the_store(tmp_path: Path, monkeypatch: pytest.Monk
     assert labels("tiny") == {"champion": 1, "candidate": 1}
     assert labels("nothing") == {}
     assert labels._read.keys() == {"tiny"}
+    tmp_path.rename(f"{tmp_path}-away")
+    now += 3.0
+    assert labels("tiny") == {"champion": 1, "candidate": 1}
+
+
+def test_a_store_that_hangs_makes_nobody_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are what they were, and are read again when it answers; until then nobody else tries."""
+    now = 100.0
+    monkeypatch.setattr("app.serving.versions.time.monotonic", lambda: now)
+    add_checkpoint(tmp_path)
+    store, labels = ModelStore(tmp_path), StoredLabels(tmp_path)
+    store.relabel("tiny", lambda found: found.moved("champion", 1, "label"))
+    assert labels("tiny") == {"champion": 1}
+    file = tmp_path / "tiny" / "labels.json"
+    document = file.read_text().replace("champion", "candidate")
+    file.unlink()
+    os.mkfifo(file)
+    now += 3.0
+    before = threading.active_count()
+    assert [labels("tiny") for _ in range(3)] == [{"champion": 1}] * 3
+    assert threading.active_count() == before + 1
+    file.write_text(document)  # to who hangs there
+    assert labels._reader is not None
+    labels._reader.join()
+    assert labels("tiny") == {"candidate": 1}
+
+
+def test_labels_of_what_is_not_loaded_are_not_looked_for() -> None:
+    further, asked = versions_of(FakeClassifier(model=model("tiny", 2))), []
+    further._labels = lambda name: asked.append(name) or {}  # type: ignore[func-returns-value]
+    for named in ("tiny@candidate", "made-up@candidate"):
+        with pytest.raises(UnknownModelError):
+            further.find(named, SERVED)
+    assert asked == ["tiny"]
 
 
 def canary(percent: float, version: int = 2) -> Canary:

@@ -55,7 +55,13 @@ class SharedStorage(MemoryStorage):
         self._file = -1
         if path is not None:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.ftruncate(self._file, _SLOTS * _SLOT.size)
+            try:
+                # Not a file with holes: where the disk is full, writing into one that is mapped ends the process.
+                os.posix_fallocate(self._file, 0, _SLOTS * _SLOT.size)
+            except OSError as error:
+                logger.error("rate limits are counted by this process alone: no file for them (%s)", error.strerror)
+                os.close(self._file)
+                self._file = -1
         self._memory = mmap.mmap(self._file, _SLOTS * _SLOT.size)
 
     def close(self) -> None:

@@ -80,7 +80,7 @@ _REFERENCE = [
     parameter("version", "Number of a version, or a label.", {"type": "string"}, "champion", "path"),
 ]
 _NOT_FOUND = Problem(404, "model_not_found", "reviews-gru: no version 9; there are: [1, 2]")
-_UNDER_WAY = Problem(409, "load_under_way", "another model is just being loaded; GET /admin/models tells")
+_UNDER_WAY = Problem(409, "load_under_way", "another order is under way; GET /admin/models tells")
 _REFUSED = Problem(422, "model_refused", "reviews-gru/3: the scores of these weights are not finite")
 
 SERVED = _operation("served_models")

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from app.errors import DeadlineError, EngineUnavailableError, OverloadedError, ServiceError
+from app.errors import DeadlineError, EngineClosedError, EngineUnavailableError, OverloadedError, ServiceError
 from app.files.scorer import cut, refusal
 from app.http.auth.meter import Meter, RateLimitedError
 from app.http.body import ClientGoneError
@@ -65,7 +65,7 @@ class Piecewise:
 
         Raises:
             ClientGoneError: nobody waits for them.
-            BrokenOffError: the service was full, or its engine away, for too long.
+            BrokenOffError: the service was full, or its engine away, for too long or for good.
         """
         refused = [refusal(text) for text in texts]
         wanted = [str(text) for text, error in zip(texts, refused, strict=True) if error is None]
@@ -84,6 +84,8 @@ class Piecewise:
             late = [outcome for outcome in outcomes if isinstance(outcome, _LATER)]
             if not late:
                 return outcomes
+            if isinstance(late[0], EngineClosedError):
+                raise BrokenOffError(str(late[0]))
             await self._wait(late[0].retry_after or 0.0, until, late[0])
 
     async def _count(self, texts: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -100,7 +102,21 @@ async def test_there_are_so_many_counters_and_no_more(tmp_path: Path) -> None:
     assert sum([await storage.get(f"name {number}") == 7 for number in range(2_000)]) == 2_000
     for number in range(20_000):
         await storage.incr(f"another {number}", 7200)
-    assert (tmp_path / "rates").stat().st_size == rate_counters._SLOTS * rate_counters._SLOT.size
+    file = (tmp_path / "rates").stat()
+    assert file.st_size == rate_counters._SLOTS * rate_counters._SLOT.size
+    assert file.st_blocks * 512 >= file.st_size, "a full disk would end who writes into a hole of it"
+    storage.close()
+
+
+async def test_without_room_for_the_file_a_process_counts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    storage = SharedStorage(tmp_path / "rates")
+    assert [await storage.incr("a", 60, 2) for _ in range(2)] == [2, 4]
     storage.close()
 
 

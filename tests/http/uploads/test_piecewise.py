@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from app.errors import EngineClosedError
 from app.http.auth.meter import Meter, RateLimitedError, Unlimited
 from app.http.body import ClientGoneError
 from app.http.uploads.piecewise import BrokenOffError, Piecewise
@@ -65,6 +66,15 @@ async def test_no_longer_than_the_patience_for_them() -> None:
         with pytest.raises(BrokenOffError, match="the limit of 5 per 1 second"):
             await pieces.count(1)
     assert not classifier.started.is_set()
+
+
+async def test_a_model_that_was_unloaded_is_not_waited_for() -> None:
+    """Nor asked once more: the client is told at once."""
+    classifier = FakeClassifier({"a good film": EngineClosedError()})
+    async with piecewise(Unlimited(), classifier, asyncio.Event()) as pieces:
+        with pytest.raises(BrokenOffError, match="the model was unloaded"):
+            await pieces.classify(["a good film"])
+    assert len(classifier.timeouts) == 1
 
 
 async def test_a_client_that_goes_away_meanwhile() -> None:
