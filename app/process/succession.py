@@ -140,7 +140,7 @@ class Succession:
         """Children without which nothing can be served."""
         return [child for child in self.serving.children if child.hopeless and not child.spare]
 
-    def spares(self, child: Child) -> bool:
+    def starts_gently(self, child: Child) -> bool:
         """Whether others answer while a child starts: the generation that serves has another one that does its work."""
         return any(
             other is not child and other.alive and other.beaten and other.drains == child.drains and not other.ending
@@ -211,7 +211,7 @@ class Succession:
                 break
 
     def _start_spares(self) -> None:
-        """Start those that stand by when all that they stand by for live, and have the cores to themselves no more."""
+        """Start those that stand by once all others live, whose start they are not to slow down."""
         if all(child.beaten for child in self.serving.always):
             for child in self.serving.children:
                 if child.spare and child.process is None:

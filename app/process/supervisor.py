@@ -162,7 +162,7 @@ class Supervisor:
             self._look_after()
 
     def _start(self, child: Child) -> None:
-        gently = self.succession.spares(child)
+        gently = self.succession.starts_gently(child)
         child.start(PROGRAM, self._environment, self._lifeline_read, self._now(), gently=gently)
 
     def _reap(self) -> None:

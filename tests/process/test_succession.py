@@ -317,13 +317,13 @@ def test_what_starts_while_others_do_its_work_is_to_spare_them(house: House) -> 
     and the next model's processes."""
     engine, _, worker, other = house.processes(house.first)
     second = house.generation("two")
-    spares = house.succession.spares
-    assert not any(map(spares, (*house.first.children, *second.children)))
+    gently = house.succession.starts_gently
+    assert not any(map(gently, (*house.first.children, *second.children)))
     for child in (engine, worker, other):
         child.beaten = True
-    assert [spares(child) for child in (engine, worker, other)] == [False, True, True]
-    assert all(map(spares, second.children))
+    assert [gently(child) for child in (engine, worker, other)] == [False, True, True]
+    assert all(map(gently, second.children))
     other.die(1)
     engine.ending = True
-    assert not spares(worker)
-    assert not spares(second.children[0])
+    assert not gently(worker)
+    assert not gently(second.children[0])
