@@ -19,6 +19,8 @@ from app.process.pulse import BEAT_SECONDS
 logger = logging.getLogger(__name__)
 
 _STALL_SECONDS = 0.1
+_LOOKS_PER_BEAT = 5
+"""How often between two beats it is noted that this process does not stand still: more often than a stall is long."""
 _QUIET_SECONDS = 0.05
 _MOST_QUIET_SECONDS = 0.25
 _BETWEEN_QUIETS = 2.0
@@ -38,7 +40,7 @@ class EngineServer:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._beats: asyncio.Task[None] | None = None
-        self._quiet_until = 0.0
+        self._active = self._quiet_until = 0.0
         self._next_quiet = 0.0
 
     async def serve(self, path: Path) -> None:
@@ -70,16 +72,21 @@ class EngineServer:
             if not self.batcher.hung:
                 for connection in self._connections:
                     connection.report([])
-            await asyncio.sleep(BEAT_SECONDS)
+            for _ in range(_LOOKS_PER_BEAT):
+                await asyncio.sleep(BEAT_SECONDS / _LOOKS_PER_BEAT)
+                self._active = time.monotonic()
 
     def heard(self, sent: float) -> None:
         """Note that a frame came, and when it was sent.
 
-        One that was long under way comes after a stall of this process. Behind it may be cancellations of the very
-        texts it brings, so nothing is computed until the sockets have been quiet for a moment.
+        Where one was long under way, and this process did nothing meanwhile, it stood still. Behind that frame may be
+        cancellations of the very texts it brings, so nothing is computed until the sockets have been quiet for a
+        moment. Under overload frames are late too, of a worker that has too much to do, and there is no time to lose.
         """
         now = time.monotonic()
-        if now - sent > _STALL_SECONDS and now > self._next_quiet:
+        stood_still = now - max(sent, self._active) > _STALL_SECONDS
+        self._active = now
+        if stood_still and now > self._next_quiet:
             self._quiet_until, self._next_quiet = now + _MOST_QUIET_SECONDS, now + _BETWEEN_QUIETS
         if now < self._quiet_until:
             self.batcher.pause_until(min(now + _QUIET_SECONDS, self._quiet_until))

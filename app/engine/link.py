@@ -18,6 +18,8 @@ from app.sentiment import Scores, TextBatch
 
 logger = logging.getLogger(__name__)
 
+_FRAME_TOKENS = 8_192
+"""A frame of so many tokens is large."""
 _RECONNECT_SECONDS = 0.05
 _REFUSED_SECONDS = 1.0
 """Between greetings of an engine that is refused: it is not going to change, but it may be started again."""
@@ -99,6 +101,7 @@ class EngineLink:
         self._connection: _Connection | None = None
         self._refused: str | None = None
         self._outbox: list[Pending] = []
+        self._outbox_tokens = 0
         self._cancelled: list[int] = []
 
     @property
@@ -107,16 +110,23 @@ class EngineLink:
         return self.texts + self.others
 
     def take(self, pending: Pending) -> None:
-        """Send a batch; those of requests that arrive together leave in one frame."""
+        """Send a batch; those of requests that arrive together leave in one frame, or in several large ones.
+
+        Under load a turn of the event loop takes long, and the socket holds a few such frames: with all of a turn in one
+        frame at its end, most of it would wait for the next turn, and the engine with it.
+        """
         pending.link = self
         self.pending[pending.number] = pending
         self.texts += len(pending.batch.lengths)
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outbox.append(pending)
+        self._outbox_tokens += len(pending.batch.ids)
+        if self._outbox_tokens >= _FRAME_TOKENS:
+            self._flush()
 
     def _flush(self) -> None:
-        outbox, self._outbox = self._outbox, []
+        outbox, self._outbox, self._outbox_tokens = self._outbox, [], 0
         # Twice where it went to another engine in this turn, and came back.
         batches = [pending for pending in dict.fromkeys(outbox) if pending.link is self and not pending.done()]
         if not batches or self._connection is None:
@@ -229,6 +239,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        # A frame leaves at once, not at the end of the turn.
+        self._transport.set_write_buffer_limits(0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

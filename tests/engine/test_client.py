@@ -327,6 +327,42 @@ async def test_after_a_stall_cancellations_are_heard_first(tmp_path: Path) -> No
     assert predictor.computed == 20
 
 
+async def test_late_texts_are_computed_where_nothing_stood_still(tmp_path: Path) -> None:
+    """Under overload a worker's frames are late, and the engine has no time to lose."""
+    async with engine(tmp_path / "s", Gate()) as server:
+        await asyncio.sleep(0.2)
+        server.heard(time.monotonic() - 1.0)
+        assert server.batcher._resume_at == 0.0
+        sent = time.monotonic()
+        time.sleep(0.2)  # noqa: ASYNC251 - the stall
+        server.heard(sent)
+        assert server.batcher._resume_at > time.monotonic()
+
+
+async def test_many_texts_of_one_turn_leave_before_its_end(tmp_path: Path) -> None:
+    """In several frames, so that the engine has something to do while the worker is busy; few texts leave together."""
+    path = tmp_path / "s"
+    async with engine(path, Gate()), worker(path, max_pending=100) as remote:
+        await until(lambda: remote.ready)
+        connection, sent = remote._own._connection, list[int]()
+        assert connection is not None
+        write = connection.write
+
+        def noting(data: bytes) -> None:
+            sent.append(len(data))
+            write(data)
+
+        connection.write = noting  # type: ignore[method-assign]
+        small = apart(remote, [text(5)] * 3, FAR)
+        assert not sent
+        assert await firsts_of(small) == [1 / 5] * 3
+        assert len(sent) == 1
+        large = apart(remote, [text(5_000)] * 5, FAR)
+        assert len(sent) == 3
+        assert await firsts_of(large) == [1 / 5_000] * 5
+        assert len(sent) == 4
+
+
 async def test_rubbish_on_the_socket_disconnects_the_sender_only(tmp_path: Path) -> None:
     """A peer that speaks no frames is cut off; the others go on."""
     path = tmp_path / "s"
