@@ -32,8 +32,7 @@ _REST = 0.5
 """Mean seconds of a connection's rest under overload."""
 _MOST_CONNECTIONS = 4_000
 _PAUSE = 2.0
-"""Seconds in which the service computes what still waits. At the end of an interval that is not counted, a second's work
-at most."""
+"""Seconds in which the service computes what still waits at the end of an interval, which is not counted."""
 
 
 def offered(found: load.Load) -> float:

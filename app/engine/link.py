@@ -112,8 +112,8 @@ class EngineLink:
     def take(self, pending: Pending) -> None:
         """Send a batch; those of requests that arrive together leave in one frame, or in several large ones.
 
-        Under load a turn of the event loop takes long, and the socket holds a few such frames: with all of a turn in one
-        frame at its end, most of it would wait for the next turn, and the engine with it.
+        Under load a turn of the event loop takes long, and the socket holds a few large frames: of all that a turn has,
+        sent at its end, most would wait for the next turn, and the engine with it.
         """
         pending.link = self
         self.pending[pending.number] = pending
