@@ -62,7 +62,7 @@ def measure(url: str, bodies: Path, rounds: int, seconds: int) -> str:
         lines.append(f"| {' | '.join(cells)} | {ratios[-1]:.2f} |")
         print(lines[-1], file=sys.stderr, flush=True)
         # Those that wait for an answer do not ask: more of them, where less than three times as much came about.
-        connections = min(_MOST_CONNECTIONS, round(connections * _TIMES / times))
+        connections = min(_MOST_CONNECTIONS, round(connections * (_TIMES / times) ** 0.5))
     lines.append(f"\ngoodput of the capacity, median: {statistics.median(ratios):.2f}")
     return "\n".join(lines)
 
