@@ -96,8 +96,6 @@ def gently(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             yield_to_events(_GENTLE_NICENESS)
-            # Whoever wakes up waits for the end of a slice at most.
-            _set_slice(_SLICE_NANOSECONDS)
             done.set_result(work())
         except BaseException as error:  # raised where somebody waits for it
             done.set_exception(error)
