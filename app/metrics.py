@@ -26,16 +26,13 @@ from prometheus_client import (
 from prometheus_client.samples import Sample
 
 from app.histograms import BOUNDS
+from app.metric_files import GenerationFiles, ReservedFile, generations_in, note_generation
 from app.metric_types import (
     BatchHistogram,
-    GenerationFiles,
     GenerationsCollector,
     LabelledCollector,
     MetricsBuffer,
-    ReservedFile,
-    generations_in,
     labelled,
-    note_generation,
 )
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 from app.store import StoredModel

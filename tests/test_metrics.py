@@ -20,14 +20,8 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
-from app.metric_types import (
-    BatchHistogram,
-    GenerationFiles,
-    GenerationsCollector,
-    LabelledCollector,
-    MetricsBuffer,
-    ReservedFile,
-)
+from app.metric_files import GenerationFiles, ReservedFile
+from app.metric_types import BatchHistogram, GenerationsCollector, LabelledCollector, MetricsBuffer
 from app.process.child import Child
 from app.store import StoredModel
 from tests.inference_routes import inference_routes
