@@ -272,14 +272,15 @@ class _Generations:
         return generation, entry
 
     def _without_workers(self, model: StoredModel, groups: Sequence[Group]) -> tuple[Generation, _Sockets, Path]:
-        """The same, with an engine for each group, and the folder of their metrics' files. Without groups there is one
-        engine, which all groups share."""
+        """The same, with an engine for each group and the spare one, and the folder of their metrics' files. Without
+        groups there is one engine, which all groups share."""
         number = next(self._numbers)
-        places: list[tuple[str, Group | None]] = [(str(place), group) for place, group in enumerate(groups)]
-        spared = [(str(len(groups)), group) for group in groups if self._spare]
-        places += spared or ([] if groups else [(_FURTHER, None)])
-        paths = [self._folder / f"engine-{number}.{name}.sock" for name, _ in places]
-        engines, spare = (paths[:-1], paths[-1]) if spared else (paths, None)
+        # The spare one is a second engine of the one group that there is then.
+        places: list[Group | None] = [*groups, *groups] if self._spare else [*groups]
+        names = [str(place) for place in range(len(places))] or [_FURTHER]
+        paths = [self._folder / f"engine-{number}.{name}.sock" for name in names]
+        regular = len(groups) or 1
+        engines, spare = paths[:regular], next(iter(paths[regular:]), None)
         explainer = self._folder / f"explainer-{number}.sock"
         metrics, wake = self._metrics_of(model), sockets.bind_local(explainer)
         digest, silence = ["--digest", model.digest], self._settings.engine_timeout
@@ -288,7 +289,7 @@ class _Generations:
         # Engines of one memory node share the packed weights; those that come in their place find them.
         packed = {node: memory_file("packed-model") for node in {group.node for group in groups} or {0}}
         children = []
-        for (name, group), path in zip(places, paths, strict=True):
+        for name, path, group in zip(names, paths, places or [None], strict=True):
             file = packed[0 if group is None else group.node]
             command = ["_engine", *digest, "--socket", str(path), "--packed", str(file)]
             child = Child(f"engine-{name}", command, fds=[file], heartbeat=silence, spare=path == spare)

@@ -67,8 +67,7 @@ class LoadShedder:
 
     def suspects(self, length: int) -> bool:
         """Whether bodies of about this length were refused, so that this one is to be judged by its beginning."""
-        known = bool(self._sizes) and length.bit_length() in self._sizes
-        return known and MIN_BODY <= length <= self._max_body
+        return length.bit_length() in self._sizes and MIN_BODY <= length <= self._max_body
 
     def refusal(self, length: int, beginning: bytes) -> ServiceError | None:
         """Why a request is refused; None where it has to be read to say.
