@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -156,6 +157,10 @@ def _add_internal(commands: Any) -> None:
     engine.add_argument("--packed", type=int, required=True)
     engine.add_argument("--pulse", type=int)
     engine.set_defaults(run=_child(_engine, "engine_process", "model.runtimes", "model.native_predictor"))
+    forks = commands.add_parser("_fork-server")
+    forks.add_argument("--control", type=int, required=True)
+    forks.add_argument("--room")
+    forks.set_defaults(run=_fork_server)
     explainer = commands.add_parser("_explainer")
     explainer.add_argument("--listener", type=int, required=True)
     explainer.set_defaults(run=_child(_explainer), gently=False)
@@ -190,6 +195,7 @@ def _serve(options: argparse.Namespace) -> int:
     from app import tracing
     from app.keys import read_keys
     from app.process import sockets
+    from app.process.fork_server import ForkServer
     from app.settings import Settings, load_settings
     from app.store import ModelStore
     from app.supervisor_process import bound, check_further, run_supervisor
@@ -197,21 +203,22 @@ def _serve(options: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if name in Settings.model_fields}
     settings = load_settings(given)
     logs.configure(settings.log_level, settings.log_format)
-    # Fails early, with the file's name, and before anything is bound.
-    model = ModelStore(settings.model_store).open(settings.model)
-    check_further(settings)
-    if settings.api_keys is not None:
-        read_keys(settings.api_keys)
-    tracing.check()
-    listener = bound(settings)
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"
-    with sockets.runtime_folder() as folder:
+    # It imports while this process reads.
+    with ForkServer() as forks, sockets.runtime_folder() as folder:
+        # Fails early, with the file's name, and before anything is bound.
+        model = ModelStore(settings.model_store).open(settings.model)
+        check_further(settings)
+        if settings.api_keys is not None:
+            read_keys(settings.api_keys)
+        tracing.check()
+        listener = bound(settings)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        address = f"{'127.0.0.1' if host == _ALL_INTERFACES else shown}:{port}"
         print(f"Starting {model.reference} on http://{address}", flush=True)
         ready = f"Serving {model.reference} on http://{address}\nTry:\n{_CURL.format(address=address)}"
         _say_when_ready(address, ready)
-        return run_supervisor(settings, _as_environment(given), model, listener, folder)
+        return run_supervisor(settings, _as_environment(given), model, listener, folder, forks)
 
 
 def _say_when_ready(address: str, message: str) -> None:
@@ -270,6 +277,13 @@ def _leave_fault(options: argparse.Namespace, fault: str) -> None:
     for engine in [options.socket] if "socket" in options else getattr(options, "engine", []):
         with suppress(OSError):
             fault_file(engine).write_text(fault, encoding="utf-8")
+
+
+def _fork_server(options: argparse.Namespace) -> int:
+    from app.process.fork_server import serve_forks
+
+    arguments = serve_forks(socket.socket(fileno=options.control))
+    return 0 if arguments is None else main(arguments)
 
 
 def _worker(settings: Settings, options: argparse.Namespace) -> int:

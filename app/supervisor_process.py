@@ -20,6 +20,7 @@ from app.metrics import show
 from app.process import sockets
 from app.process.child import Child
 from app.process.control import CONTROL_SOCKET, ControlServer
+from app.process.fork_server import ForkServer
 from app.process.groups import Group, default_workers, group_of_each, groups, visible_gpus
 from app.process.succession import HAND_OVER_SECONDS, Generation
 from app.process.supervisor import Supervisor
@@ -56,7 +57,12 @@ def bound(settings: Settings) -> socket.socket:
 
 
 def run_supervisor(
-    settings: Settings, flags: Mapping[str, str], model: StoredModel, listener: socket.socket, folder: Path
+    settings: Settings,
+    flags: Mapping[str, str],
+    model: StoredModel,
+    listener: socket.socket,
+    folder: Path,
+    forks: ForkServer,
 ) -> int:
     """Serve until a signal; the exit status.
 
@@ -66,6 +72,7 @@ def run_supervisor(
         model: what is served first.
         listener: the listening socket.
         folder: in which the processes meet.
+        forks: what becomes the children.
     """
     gpus = visible_gpus(settings.device)
     divided = groups(settings.engines, settings.device, gpus)
@@ -75,6 +82,7 @@ def run_supervisor(
     engines = "; ".join(map(str, divided)) + (", and a spare one" if spare else "")
     logger.info("HTTP workers: %d; engines: %s", workers, engines)
     parent = Supervisor(
+        forks,
         # What is free of memory is another thing when a process is started again.
         {**flags, f"{PREFIX}WORKERS": str(workers)},
         settings.shutdown_grace,
@@ -298,8 +306,7 @@ class _Generations:
                 child.cores, child.environment = group.cores, {**environment, **self._share(group)}
             children.append(child)
         children.append(Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake))
-        # Its matrices are small: another thread would cost more than it does, and others their cores.
-        children[-1].environment = {**environment, "OPENBLAS_NUM_THREADS": "1"}
+        children[-1].environment = environment
         for child in children:
             child.metrics = metrics
 

@@ -238,6 +238,7 @@ def test_the_environment_is_read_in_few_places() -> None:
         "app.metrics",
         "app.process.pulse",
         "app.process.child",
+        "app.process.fork_server",
         "app.process.groups",
         "app.native.compiler",
         "app.tracing",

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import metrics
 from app.metric_files import GenerationFiles, ReservedFile
 from app.metric_types import BatchHistogram, GenerationsCollector, LabelledCollector, MetricsBuffer
-from app.process.child import Child
+from app.process.child import Child, Process
 from app.store import StoredModel
 from tests.inference_routes import inference_routes
 
@@ -163,9 +163,7 @@ def test_a_process_begins_with_a_clean_slate(tmp_path: Path) -> None:
         output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         if not restarted:
             assert "gauge_livesum_worker-3.db" in {path.name for path in tmp_path.iterdir()}
-            ended = subprocess.Popen([sys.executable, "-c", ""])
-            ended.wait()
-            Child("worker-3", [], metrics=tmp_path, process=ended).collected(0)
+            Child("worker-3", [], metrics=tmp_path, process=Process(1)).collected(0)
     assert "77.0" not in output
     assert '"left"' not in output
     assert "\nsentiment_requests_in_flight 0.0\n" in output

@@ -106,6 +106,18 @@ def test_what_a_killed_process_counted_as_present_is_gone(service: Service) -> N
     assert 'sentiment_process_cpu_seconds_total{role="explainer"}' in service.metrics(), "counters stay"
 
 
+def test_a_fork_server_that_is_gone_is_replaced_when_it_is_needed(service: Service) -> None:
+    """It is no part of serving: its end is noticed when the next child is wanted."""
+    [killed] = service.children("fork-server")
+    os.kill(killed, signal.SIGKILL)
+    assert httpx.post(f"{service.url}/classify", json=REVIEW, timeout=60).status_code == 200
+    for role in ("engine", "worker"):
+        replaced(service, role)
+    [other] = service.children("fork-server")
+    assert other != killed
+    assert httpx.post(f"{service.url}/classify", json=REVIEW, timeout=60).status_code == 200
+
+
 def test_a_pause_of_all_processes_kills_nobody_and_a_hangup_drains(
     request: pytest.FixtureRequest, tiny_store: Path
 ) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.process.cores import bound_to
+from app.process.fork_server import ForkServer, Order
 from app.process.pulse import LIFELINE_VARIABLE, RETIRED
 from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
 
@@ -34,12 +32,25 @@ START_SECONDS = 120.0
 
 
 @dataclass
+class Process:
+    """A process that was started.
+
+    Attributes:
+        pid: its number.
+        returncode: its exit status, or the negative number of the signal that ended it; None until that is collected.
+    """
+
+    pid: int
+    returncode: int | None = None
+
+
+@dataclass
 class Child:
     """One process that is kept alive.
 
     Attributes:
         role: its name in logs and metrics, such as ``worker-0``.
-        command: arguments after ``python -m app``.
+        command: its arguments, as behind ``python -m app``.
         fds: file descriptors it inherits.
         heartbeat: seconds without a sign of life after which it is killed; None: it gives none.
         wake: a listening Unix socket that it inherits; it is started when somebody connects, may end when it has
@@ -62,7 +73,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     cores: frozenset[int] | None = None
     metrics: Path | None = None
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     pulse: int = -1
     started: float = 0.0
     last_beat: float = 0.0
@@ -74,11 +85,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, as far as is known: a dead one counts until its status is collected.
-
-        ``Popen.poll``, and ``kill`` and ``terminate`` with it, would collect it too, and who starts it again would not
-        hear of its death.
-        """
+        """Whether it runs, as far as is known: a dead one counts until its status is collected."""
         return self.process is not None and self.process.returncode is None
 
     @property
@@ -89,47 +96,45 @@ class Child:
         return len(self.failures) == MAX_FAILURES and self.failures[-1] - self.failures[0] < FAILURE_WINDOW
 
     def start(
-        self,
-        program: Sequence[str],
-        environment: Mapping[str, str],
-        lifeline: int,
-        now: float,
-        *,
-        gently: bool = False,
+        self, forks: ForkServer, environment: Mapping[str, str], lifeline: int, now: float, *, gently: bool = False
     ) -> None:
         """Start the process, or another one in the place of one that died.
 
         Args:
-            program: arguments of the interpreter before those of the child.
+            forks: what becomes the process.
             environment: variables for all children, on top of this process' own.
             lifeline: a descriptor that the child inherits, which reports end of file when this process is gone.
             now: the time, as the supervisor counts it.
             gently: whether it is to leave the cores to others while it starts; for those that give signs of life.
+
+        Raises:
+            SentimentError: no process can be started.
         """
         variables = {**os.environ, **environment, **self.environment, ROLE_VARIABLE: self.role}
         if self.metrics is not None:
             variables[METRICS_VARIABLE] = str(self.metrics)
-        fds = [*self.fds, lifeline]
+        files = [*self.fds, lifeline]
         if self.wake is not None:
-            fds.append(self.wake.fileno())
+            files.append(self.wake.fileno())
         if self.process is not None and (self.wake is None or self.process.returncode):
             variables[RESTARTED_VARIABLE] = "1"
         variables[LIFELINE_VARIABLE] = str(lifeline)
-        command = [sys.executable, *program, *self.command]
+        arguments = [*self.command]
         pulse_write = -1
         if self.heartbeat is not None:
             self.forget_pulse()
             self.pulse, pulse_write = os.pipe()
             os.set_blocking(self.pulse, False)
-            fds.append(pulse_write)
-            command += ["--pulse", str(pulse_write), *(["--gently"] if gently else [])]
-        # Not in the terminal's foreground group: Ctrl-C is for the supervisor, which ends the others in order.
-        with bound_to(self.cores):
-            self.process = subprocess.Popen(command, env=variables, pass_fds=fds, process_group=0)  # noqa: S603
+            files.append(pulse_write)
+            arguments += ["--pulse", str(pulse_write), *(["--gently"] if gently else [])]
+        cores = None if self.cores is None else sorted(self.cores)
+        try:
+            self.process = Process(forks.start(Order(self.role, arguments, variables, files, cores)))
+        finally:
+            if pulse_write >= 0:
+                os.close(pulse_write)
         self.started = self.last_beat = now
         self.beaten = False
-        if pulse_write >= 0:
-            os.close(pulse_write)
 
     def send(self, number: int) -> None:
         """Send it a signal, where it runs."""

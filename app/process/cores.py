@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,25 +41,17 @@ def usable_cores(proc: Path = Path("/proc/self")) -> int:
     return max(1, int(cores))
 
 
-@contextmanager
-def bound_to(cores: Collection[int] | None) -> Iterator[None]:
-    """Bind what this thread starts meanwhile to cores; None: to those that it is bound to itself.
+def bind_to(cores: Collection[int] | None) -> None:
+    """Bind this process to cores; None: to those that it is bound to already.
 
     Cores that are not to be had any more, as when somebody has changed the control group, are no reason not to start.
     """
     if cores is None:
-        yield
         return
-    before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, cores)
     except OSError as error:
         logger.warning("not bound to cores %s: %s", sorted(cores), error.strerror)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.sched_setaffinity(0, before)
 
 
 def free_memory(proc: Path = Path("/proc/self"), meminfo: Path = Path("/proc/meminfo")) -> float:
@@ -86,12 +78,13 @@ def free_memory(proc: Path = Path("/proc/self"), meminfo: Path = Path("/proc/mem
 
 
 def resident_memory(pids: Iterable[int]) -> int:
-    """Bytes of memory that processes hold together; what is gone holds none."""
+    """Bytes of memory that processes hold together, each its share of what several of them hold; what is gone holds
+    none."""
     held = 0
     for pid in pids:
         with suppress(OSError):
-            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-            held += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+            held += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return held
 
 

@@ -13,19 +13,14 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 
 from app.process.child import CANNOT_SERVE, DRAIN_SIGNAL, Child
+from app.process.fork_server import ForkServer
 from app.process.sockets import take_no_more
 from app.process.succession import Succession
-from app.version import PACKAGE
 
 logger = logging.getLogger(__name__)
-
-PROGRAM: tuple[str, ...] = ("-m", PACKAGE) if Path(__file__).parents[2] == Path.cwd() else ("-P", "-m", PACKAGE)
-"""What children run, as arguments of the interpreter; -P, so that where it is an installed package, nothing in the
-folder of whoever starts it is taken for it."""
 
 LONGEST_REST = 30.0
 """Most seconds before a failed child that is started on demand is started again."""
@@ -44,6 +39,7 @@ class Supervisor:
     """Runs children until told to stop.
 
     Args:
+        forks: what becomes the children.
         environment: variables for the children, on top of this process' own.
         grace: seconds after SIGTERM in which children still take new work.
         patience: seconds that each stage of an orderly end may take after that.
@@ -54,12 +50,14 @@ class Supervisor:
 
     def __init__(
         self,
+        forks: ForkServer,
         environment: Mapping[str, str],
         grace: float,
         patience: float,
         listener: socket.socket | None = None,
         longest_request: float = 60.0,
     ) -> None:
+        self._forks = forks
         self._environment = dict(environment)
         self._grace = grace
         self._patience = patience
@@ -163,7 +161,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         gently = self.succession.starts_gently(child)
-        child.start(PROGRAM, self._environment, self._lifeline_read, self._now(), gently=gently)
+        child.start(self._forks, self._environment, self._lifeline_read, self._now(), gently=gently)
 
     def _reap(self) -> None:
         """Collect dead children, and as process 1 orphans too, and start children again."""
@@ -194,7 +192,7 @@ class Supervisor:
         elif child.spare:
             logger.critical("%s cannot be kept running, going on without it", child.role)
 
-    def _lay_down(self, child: Child, status: int) -> None:
+    def _lay_down(self, child: Child, status: int | None) -> None:
         """A child that is started on demand has ended."""
         if status == 0:
             logger.info("%s ended, having nothing to do", child.role)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 from app import cli
 from app.model import runtimes
-from app.process import supervisor
+from app.process import fork_server
 from app.sentiment import Predictor, Scores, TokenIds
 from app.store import StoredModel
 
@@ -140,7 +141,22 @@ def tell_blocks(folder: Path) -> None:
 
 
 def main() -> int:
-    """Run the command line; children of the supervisor run this program too."""
+    """Run the command line; children of the supervisor, which its fork server becomes, are changed before theirs."""
+    fork_server.PROGRAM = ("-m", "tests.chaos.program")
+    serve_forks = fork_server.serve_forks
+
+    def serve_changed(control: socket.socket) -> Sequence[str] | None:
+        arguments = serve_forks(control)
+        if arguments is not None:
+            change()
+        return arguments
+
+    fork_server.serve_forks = serve_changed
+    return cli.main()
+
+
+def change() -> None:
+    """Make this process what the environment asks for."""
     if folder := os.environ.get(BLOCKS_VARIABLE):
         tell_blocks(Path(folder))
     if rate := os.environ.get(RATE_VARIABLE):
@@ -151,8 +167,6 @@ def main() -> int:
         make_bad(reference, lambda predictor: Slowed(predictor, _SLOW_SECONDS))
     if reference := os.environ.get(CRASH_VARIABLE):
         make_bad(reference, Crashing)
-    supervisor.PROGRAM = ("-m", "tests.chaos.program")
-    return cli.main()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.process.cores import bound_to, free_memory, usable_cores
+from app.process.cores import free_memory, usable_cores
 
 
 @pytest.fixture
@@ -138,16 +138,11 @@ def test_without_anything_known_memory_is_no_obstacle(tmp_path: Path) -> None:
     assert free_memory(tmp_path, tmp_path / "meminfo") == float("inf")
 
 
-def test_children_are_bound_and_this_process_is_not() -> None:
-    """What is started within the block may use these cores alone; cores that there are not bind nobody."""
-    before = os.sched_getaffinity(0)
-    tell = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
-
-    def told(cores: set[int] | None) -> str:
-        with bound_to(cores):
-            return subprocess.run(tell, capture_output=True, text=True, check=True).stdout.strip()
-
-    assert told({min(before)}) == str([min(before)])
-    assert told(None) == str(sorted(before))
-    assert told({10_000}) == str(sorted(before))
-    assert os.sched_getaffinity(0) == before
+@pytest.mark.parametrize(("given", "bound"), [({min(os.sched_getaffinity(0))}, True), (None, False), ({10_000}, False)])
+def test_a_process_binds_itself(given: set[int] | None, *, bound: bool) -> None:
+    """To the cores that it is given; none given, or cores that there are not, leave it as it is."""
+    program = (
+        f"import os; from app.process.cores import bind_to; bind_to({given}); print(sorted(os.sched_getaffinity(0)))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    assert told == str(sorted(given if bound and given else os.sched_getaffinity(0)))

@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from app.process import sockets, supervisor
 from app.process.child import CANNOT_SERVE, MAX_FAILURES, Child
+from app.process.fork_server import ForkServer
 from tests.waiting import LIMIT, wait_until
 
 PARENT = """
@@ -29,7 +31,7 @@ class Scripted(supervisor.Supervisor):
         child.process = subprocess.Popen([sys.executable, "-c", child.command[0]])
         child.last_beat, child.beaten = time.monotonic(), True
 
-parent = Scripted({}, grace=float(sys.argv[1]), patience=float(sys.argv[2]))
+parent = Scripted(None, {}, grace=float(sys.argv[1]), patience=float(sys.argv[2]))
 for number, code in enumerate(sys.argv[3:]):
     drains = "SIGUSR1" in code
     role, spare = f"{'worker' if drains else 'child'}-{number}", "spare" in code
@@ -211,9 +213,9 @@ def test_a_hung_engine_is_killed_and_replaced(tiny_store: Path) -> None:
         service.wait_ready()
 
 
-UNNOTICED = """
+UNNOTICED = '''
 import os, signal, sys, time
-from app.process import supervisor
+from app.process import fork_server, supervisor
 
 class Scripted(supervisor.Supervisor):
     def _start(self, child):
@@ -227,12 +229,17 @@ class Scripted(supervisor.Supervisor):
             os.kill(child.process.pid, signal.SIGKILL)
             os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
 
-supervisor.PROGRAM = ("-c", "import time; time.sleep(60)")
+fork_server.PROGRAM = ("-c", """
+import socket, sys, time
+from app.process.fork_server import serve_forks
+if serve_forks(socket.socket(fileno=int(sys.argv[3]))) is not None:
+    time.sleep(60)
+""")
 signal.alarm(60)
-parent = Scripted({}, grace=0.0, patience=2.0)
+parent = Scripted(fork_server.ForkServer(), {}, grace=0.0, patience=2.0)
 parent.add(supervisor.Child("child-0", [], heartbeat=30.0))
 sys.exit(parent.run())
-"""
+'''
 
 
 def test_a_child_that_dies_at_any_moment_is_started_again() -> None:
@@ -256,7 +263,7 @@ class Scripted(supervisor.Supervisor):
         child.started = child.last_beat = time.monotonic()
 
 supervisor.LONGEST_REST = 0.1
-parent = Scripted({}, grace=0.0, patience=2.0)
+parent = Scripted(None, {}, grace=0.0, patience=2.0)
 parent.add(supervisor.Child("always-0", ["import time; print('up', flush=True); time.sleep(60)"]))
 listener = sockets.bind_local(pathlib.Path(sys.argv[1]))
 parent.add(supervisor.Child("wanted-0", [sys.argv[2]], wake=listener))
@@ -298,7 +305,7 @@ def test_a_child_on_demand_is_started_by_a_connection(tmp_path: Path, child: str
 def test_who_asks_for_a_child_that_dies_again_and_again_is_turned_away(tmp_path: Path) -> None:
     """At once, while it rests; after a first death they wait for the short rest to be over."""
     listener = sockets.bind_local(tmp_path / "wake")
-    parent = supervisor.Supervisor({}, grace=0.0, patience=0.0)
+    parent = supervisor.Supervisor(cast("ForkServer", None), {}, grace=0.0, patience=0.0)
     child = Child("wanted-0", [], wake=listener, started=time.monotonic() + 60, rest=1.0)
     parent.add(child)
     with listener, socket.socket(socket.AF_UNIX) as client:

@@ -130,9 +130,9 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     texts = taught_texts(run)
     said = soft_labels(run, texts)
     students = [student(run, options.seed + number, texts, said) for number in range(options.students)]
-    teacher = teacher_trainer(run, backwards=False)
     networks = [trainer.network for trainer in students]
-    if options.large is None and not run.goes_on:
+    teacher = None if run.taught_by_stored else teacher_trainer(run, backwards=False)
+    if teacher and options.large is None and not run.goes_on:
         networks.insert(0, teacher.network)
     network = averaged(networks)
     for other in others:
@@ -145,7 +145,7 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
         device="cpu",
         threads=options.threads,
         seconds=sum(trainer.seconds for trainer in students),
-        teacher_seconds=teacher.seconds,
+        teacher_seconds=teacher.seconds if teacher else 0.0,
         best_epoch=students[0].best_epoch,
         history=students[0].history,
     )
@@ -224,6 +224,12 @@ def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
     """
     unlabelled = [*texts.films, *texts.parts]
     everything = [*texts.labelled, *unlabelled]
+    stored = [
+        run.kept(f"of-all-{peer.digest[:8]}", partial(soft_labels_of, peer, everything, LABELS))
+        for peer in run.review_teachers
+    ]
+    if run.taught_by_stored:
+        return geometric_mean([(said, 1 / len(stored)) for said in stored])
     networks = [
         run.kept(name, partial(teacher_labels, run, everything, backwards=name == "backward"))
         for name in ("forward", "backward")
@@ -232,8 +238,7 @@ def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
         "regression", lambda: np.concatenate(regression_labels(texts.labelled, texts.labels, unlabelled))
     )
     said = blended(networks, regression)
-    for peer in run.review_teachers:
-        theirs = run.kept(f"of-all-{peer.digest[:8]}", partial(soft_labels_of, peer, everything, LABELS))
+    for theirs in stored:
         said = geometric_mean([(said, 0.5), (theirs, 0.5)])
     return said
 

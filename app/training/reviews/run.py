@@ -100,6 +100,11 @@ class Run:
         """Stored models that teach of all texts."""
         return [peer for peer in self.peers if peer.config.labels == LABELS]
 
+    @property
+    def taught_by_stored(self) -> bool:
+        """Whether stored models are the only teachers: where students go on, which know these labels already."""
+        return self.goes_on and bool(self.review_teachers)
+
     @cached_property
     def validation(self) -> Dataset:
         """Development texts and film reviews that choose the epoch."""

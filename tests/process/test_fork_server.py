@@ -1,0 +1,144 @@
+"""The process that children are made of: what they get, whose they are, and what becomes of it and of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.process import fork_server
+from app.process.fork_server import ForkServer, Order
+from tests.waiting import wait_until
+
+CHILD = """
+import json, os, socket, sys
+from app.process.fork_server import serve_forks
+def is_open(file):
+    try:
+        return bool(os.fstat(file))
+    except OSError:
+        return False
+
+arguments = serve_forks(socket.socket(fileno=int(sys.argv[3])))
+if arguments is not None:
+    if arguments[0] == "sleep":
+        import time
+        time.sleep(60)
+    told = {
+        "arguments": arguments, "pid": os.getpid(), "parent": os.getppid(), "group": os.getpgid(0),
+        "environment": dict(os.environ), "cores": sorted(os.sched_getaffinity(0)),
+        "files": [file for file in sorted(map(int, os.listdir("/proc/self/fd"))) if is_open(file)],
+        "listed": open("/proc/self/cmdline").read(),
+        "name": open("/proc/self/comm").read().strip(), "threads": len(os.listdir("/proc/self/task")),
+        "environment_dependent": [name for name in ("app.metrics", "torch") if name in sys.modules],
+    }
+    os.write(int(arguments[1]), json.dumps(told).encode())
+    sys.exit(int(arguments[2]))
+"""
+
+
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
+    """One whose children tell what they are, or sleep."""
+    monkeypatch.setattr(fork_server, "PROGRAM", ("-c", CHILD))
+    with ForkServer() as server:
+        yield server
+
+
+def told(
+    forks: ForkServer, pipe: tuple[int, int], *, status: int = 0, files: tuple[int, ...] = ()
+) -> dict[str, object]:
+    """What a child says of itself, which has ended with the status."""
+    read, write = pipe
+    order = Order("worker-7", ["tell", str(write), str(status)], {"A": "1 ="}, [write, *files], [0])
+    pid = forks.start(order)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+    found: dict[str, object] = json.loads(os.read(read, 65536))
+    assert found["pid"] == pid
+    return found
+
+
+def test_a_child_is_as_if_it_had_been_started_by_itself(forks: ForkServer, pipe: tuple[int, int]) -> None:
+    """A child of this process in a group of its own, with what was ordered and nothing else; also with a status."""
+    found = told(forks, pipe, status=3)
+    assert found["parent"] == os.getpid()
+    assert found["group"] == found["pid"]
+    assert found["environment"] == {"A": "1 ="}
+    assert found["cores"] == [0]
+    assert found["files"] == [0, 1, 2, pipe[1]]
+    assert found["threads"] == 1
+
+
+def test_what_depends_on_the_environment_is_not_imported_before(forks: ForkServer, pipe: tuple[int, int]) -> None:
+    """Metrics take from it whose they are, and torch which GPUs there are."""
+    assert told(forks, pipe)["environment_dependent"] == []
+
+
+def test_a_child_is_listed_by_its_role_and_arguments(forks: ForkServer, pipe: tuple[int, int]) -> None:
+    found = told(forks, pipe)
+    assert found["name"] == "worker-7"
+    # The interpreter's own arguments are those of the service, whatever this test has it run.
+    listed = str(found["listed"]).rstrip("\0").split("\0")
+    assert listed == [sys.executable, "-m", "app", "tell", str(pipe[1]), "0"]
+
+
+def test_files_get_their_numbers_whatever_numbers_they_arrive_with(forks: ForkServer, pipe: tuple[int, int]) -> None:
+    """Also the numbers of the fork server's own files, and in any order."""
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+    try:
+        found = told(forks, pipe, files=tuple(reversed(files)))
+    finally:
+        for file in files:
+            os.close(file)
+    assert found["files"] == sorted([0, 1, 2, pipe[1], *files])
+
+
+def test_one_that_was_killed_is_started_again_and_its_children_live(forks: ForkServer, pipe: tuple[int, int]) -> None:
+    """Children are nobody's but the supervisor's."""
+    sleeping = forks.start(Order("worker-0", ["sleep"], {}, [pipe[1]], None))
+    killed = next(pid for pid in children() if name_of(pid) == "fork-server")
+    os.kill(killed, signal.SIGKILL)
+    assert told(forks, pipe)["parent"] == os.getpid()
+    assert sleeping in children()
+    os.kill(sleeping, signal.SIGKILL)
+    assert os.waitpid(sleeping, 0)[1] == signal.SIGKILL
+
+
+def test_it_ends_with_whoever_started_it() -> None:
+    """However that ends: nobody wants children any more."""
+    code = "import os\nfrom app.process.fork_server import ForkServer\nForkServer()\nprint('up', flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"up\n"
+        [pid] = children(parent.pid)
+        parent.kill()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in state_of(pid), "never ended")
+
+
+def children(pid: int | None = None) -> list[int]:
+    pid = pid or os.getpid()
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Its ends to read and to write."""
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    yield read, write
+    os.close(read)
+    os.close(write)
