@@ -7,8 +7,12 @@ from typing import Any
 
 from app.store import ModelConfig
 from app.training.evaluation import Evaluation, LengthBucket
+from app.training.recipe import REVIEWS_FURTHER
 from app.training.report import CONFUSION_FILE, CURVES_FILE, LENGTH_FILE, RELIABILITY_FILE, ROC_FILE
 
+_OF_REVIEWS = ("a network", "one that reads backwards", "n-grams")
+_TEACHERS_OF_REVIEWS = {"reviews": _OF_REVIEWS, "reviews-large": _OF_REVIEWS, REVIEWS_FURTHER: ()}
+"""What teaches of reviews of any kind, by preset, beside stored models."""
 _KINDS = {"label": "the label", "direction": "the direction", "invariance": "one label"}
 _CELLS = {"gru": "GRU", "lstm": "LSTM", "rnn": "tanh RNN"}
 
@@ -172,7 +176,7 @@ def _training(metrics: dict[str, Any]) -> str:
     ]
     if training["pretraining"]:
         rows.insert(2, ("pretraining", _pretraining(training["pretraining"])))
-    if training["teacher_seconds"]:
+    if training["teacher_seconds"] or recipe["preset"] == REVIEWS_FURTHER:
         rows.insert(-4, ("teachers", _teachers(recipe)))
     return f"{_table(('', ''), rows)}\n\n```\n{metrics['command']}\n```\n\n![Training curves]({CURVES_FILE})"
 
@@ -190,8 +194,11 @@ def _teachers(recipe: dict[str, Any]) -> str:
     names = ["n-grams"]
     if recipe["vector_passes"]:
         names.append(f"document vectors ({recipe['vector_passes']} passes)")
+    names = [*_TEACHERS_OF_REVIEWS.get(recipe["preset"], names)]
     if recipe["peers"]:
-        names.append(f"{' and '.join(recipe['peers'])} where there is no label")
+        # Of reviews in general, stored models may teach of all texts, but those of films are asked of films alone.
+        kind = "those of films alone " if recipe["preset"] in _TEACHERS_OF_REVIEWS else ""
+        names.append(f"{' and '.join(recipe['peers'])}, {kind}where there is no label")
     parts = [f" and on {recipe[kind]:,} {kind}" for kind in ("fragments", "crops") if recipe[kind]]
     share = f"share {recipe['teacher']:g} of the targets, all on the unlabelled texts{''.join(parts)}"
     return f"{'; '.join(names)}; {share}"

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from app.store import Architecture, ModelConfig
 
+REVIEWS_FURTHER = "reviews-further"
+"""Name of the preset of runs that go on from a stored model."""
 _SMALLEST_BATCH = 8
 _STEPS_PER_EPOCH = 20
 
@@ -211,7 +213,7 @@ def reviews(architecture: Architecture) -> Recipe:
         fragments=120_000,
         crops=60_000,
         clues=0.0,
-        reads=480,
+        reads=600,
         generated=180_000,
         pieces=2_500,
         preprocessing=2,
@@ -236,6 +238,11 @@ def reviews_large(architecture: Architecture) -> Recipe:
         reads=1_000,
         preset="reviews-large",
     )
+
+
+def reviews_further(architecture: Architecture) -> Recipe:
+    """``reviews`` for a network that goes on from a stored one of the same classes, taught by stored ones alone."""
+    return replace(reviews(architecture), epochs=2, learning_rate=1e-3, preset=REVIEWS_FURTHER)
 
 
 def enough_steps(recipe: Recipe, texts: int) -> Recipe:

@@ -21,7 +21,7 @@ from app.training.labelled import CORPUS_LABELS, CORPUS_SOURCE, Examples, Splits
 from app.training.loop import Trainer
 from app.training.model_version import TrainingRecord, WrittenVersion, write_version
 from app.training.peer import soft_labels_of
-from app.training.recipe import reviews, reviews_large
+from app.training.recipe import Recipe, reviews, reviews_further, reviews_large
 from app.training.recurrence import TrainingNetwork
 from app.training.reviews.mixture import Mixture, MixtureSizes, encoded, mix
 from app.training.reviews.run import Run, TaughtTexts, prepared, taught_texts
@@ -44,8 +44,6 @@ _FORWARD_SEED, _BACKWARD_SEED = 101, 102
 _TEACHER_EPOCHS = 2
 _LARGE_MADE = {"unreadable": 12_000, "phrases": 24_000, "flipped": 24_000}
 """How many texts of each made kind a large network learns, which has fewer generated ones."""
-_FURTHER_EPOCHS, _FURTHER_RATE = 1, 0.5
-"""What a student does that starts from a model of three classes: passes, and the share of the rate."""
 _SURE = 0.95
 """Probability of the class that a film review's stars name."""
 
@@ -115,7 +113,8 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     """Train, evaluate and store one version: the mean of networks that started from the same weights.
 
     These are students of different seeds and, where it started there too, the forward teacher; their mean is better
-    than each of them (Wortsman et al. 2022, "Model soups"). A stored version that started there too may count for half.
+    than each of them (Wortsman et al. 2022, "Model soups"). A stored version may be one more of them.
+    Students that start from a model of the same classes go on with what it has learnt, taught by stored models alone.
     Everything that takes long is kept in the run's folder, and the same command goes on from there.
 
     Raises:
@@ -123,7 +122,7 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
         SentimentError: the data or the run is not as it should be.
     """
     torch.set_num_threads(options.threads)
-    run = prepared(options, (reviews_large if options.large else reviews)("gru"), store)
+    run = prepared(options, _recipe_of(options, store), store)
     recipe, tokenizer = run.recipe, run.tokenizer
     # Read first: hours later is no time to say that it has other sizes.
     others = [stored_network(run, store.open(options.average))] if options.average else []
@@ -131,12 +130,10 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     said = soft_labels(run, texts)
     students = [student(run, options.seed + number, texts, said) for number in range(options.students)]
     networks = [trainer.network for trainer in students]
-    teacher = None if run.taught_by_stored else teacher_trainer(run, backwards=False)
-    if teacher and options.large is None and not run.goes_on:
+    teacher = None if run.goes_on else teacher_trainer(run, backwards=False)
+    if teacher is not None and options.large is None:
         networks.insert(0, teacher.network)
-    network = averaged(networks)
-    for other in others:
-        network = averaged([network, other])
+    network = averaged([*networks, *others])
     share_vectors(network, tokenizer)
     record = TrainingRecord(
         recipe=recipe,
@@ -145,7 +142,7 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
         device="cpu",
         threads=options.threads,
         seconds=sum(trainer.seconds for trainer in students),
-        teacher_seconds=teacher.seconds if teacher else 0.0,
+        teacher_seconds=0.0 if teacher is None else teacher.seconds,
         best_epoch=students[0].best_epoch,
         history=students[0].history,
     )
@@ -156,11 +153,16 @@ def train_reviews(options: ReviewOptions, store: ModelStore) -> WrittenVersion:
     return write_version(store, options.name, network, tokenizer, splits, record)
 
 
+def _recipe_of(options: ReviewOptions, store: ModelStore) -> Recipe:
+    """What students do; those that start from a model of the same classes go on with what it has learnt."""
+    if options.large:
+        return reviews_large("gru")
+    return (reviews_further if store.open(options.start).config.labels == LABELS else reviews)("gru")
+
+
 def student(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) -> Trainer:
     """A trainer that has trained a network on labels and on what the teachers say."""
     recipe = run.recipe
-    if run.goes_on:
-        recipe = replace(recipe, epochs=_FURTHER_EPOCHS, learning_rate=recipe.learning_rate * _FURTHER_RATE)
     network = fresh_network(recipe, len(run.tokenizer), seed)
     start_from(network, run.tokenizer, run.start)
     train = training_texts(run, seed, texts, said)
@@ -228,7 +230,7 @@ def soft_labels(run: Run, texts: TaughtTexts) -> np.ndarray:
         run.kept(f"of-all-{peer.digest[:8]}", partial(soft_labels_of, peer, everything, LABELS))
         for peer in run.review_teachers
     ]
-    if run.taught_by_stored:
+    if run.goes_on:
         return geometric_mean([(said, 1 / len(stored)) for said in stored])
     networks = [
         run.kept(name, partial(teacher_labels, run, everything, backwards=name == "backward"))

@@ -39,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a stored model as a teacher: one of two classes, of film reviews without a label, where several count "
-        "alike; one of three classes, of all texts, where it counts for half",
+        "alike; one of three classes, of all texts, where it counts for half, or, with --start of three classes, alone",
     )
     parser.add_argument(
         "--start",
         metavar="MODEL",
         default="imdb-gru/4",
-        help="stored model to start from (default: %(default)s); from one of three classes the network goes on for one "
-        "epoch at half the rate",
+        help="stored model to start from (default: %(default)s); from one of three classes the network goes on for two "
+        "epochs at half the rate",
     )
     parser.add_argument(
         "--large",
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--average",
         metavar="MODEL",
-        help="stored model of an earlier run over the same texts, whose weights count for half of the new ones",
+        help="stored model of an earlier run over the same texts, of which the mean of all is taken too",
     )
     parser.add_argument(
         "--words", metavar="MODEL", help="stored model whose vocabulary is taken (default: of the training texts)"

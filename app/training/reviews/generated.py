@@ -62,6 +62,22 @@ NEUTRAL_WORDS = """
 australian white blue black red green square round wooden metal annual daily weekly public private commercial domestic
 international local standard ordinary regular electric digital northern southern eastern western medium vertical
 """.split()
+_ASIDES = """
+after {num} visits|given the price|despite what the ads say|contrary to the reviews|as far as i can tell|
+if i am honest|to put it mildly|for all the hype|in my experience|no matter what they promise|
+whatever anyone tells you|at this price|after all this time|with {num} people in the room|
+once you have used it for a week|though my friend the {job} swears by it|and i have been to {place} often|
+and i know {t} well|which i bought in {place}|which {name} chose for us|as i told {name}|
+having used it for {num} weeks|having paid {num} dollars|when all is said and done|in the eyes of most people|
+to my mind|even for a beginner|on a second look|seen from the outside|not that i care much|
+as everyone here knows|i must say|after the long drive from {place}|in spite of the photos|looking back|
+all things considered|as a {nation} {job}|i think|compared with the ones in {place}|
+which had been my plan for months|in any way|by the standards of {place}
+""".replace("\n", "").split("|")
+_FORMER = """
+the last one|the one before|the previous {t}|last year's {t}|what we had before|the older {t}|all the others|
+the first {t}|the {t} from {place}|{name}'s|the other {t}|most of them|our old {t}|the one we had in {num}
+""".replace("\n", "").split("|")
 _PROFESSIONS = """
 poet doctor teacher nurse engineer lawyer writer student accountant artist actor architect chef driver farmer manager
 journalist secretary waiter economist scientist historian producer editor model director reporter entrepreneur
@@ -158,6 +174,8 @@ class Generator:
             "faith": RELIGIONS, "love": ORIENTATIONS, "job": _PROFESSIONS, "neutral": NEUTRAL_WORDS,
             "lv": _GOOD_VERBS, "hv": _BAD_VERBS, "praise": PRAISE, "complaint": COMPLAINTS, "fact": FACTS,
             "very": ("very", "really", "so", "extremely", "truly", "incredibly", "absolutely", "quite", "super"),
+            "aside": _ASIDES, "former": _FORMER,
+            "much": ("far", "much", "a lot", "even", "way", "so much", "a good deal", "", "", "still", "clearly"),
             "abit": ("a bit", "slightly", "a little", "somewhat", "kind of", "sort of"),
             "s": _SUBJECTS, "was": ("is", "was", "is", "was", "has been", "looks", "seems"),
             "isnt": ("is not", "isn't", "was not", "wasn't", "is never", "was never", "is hardly", "was hardly",
@@ -314,13 +332,14 @@ _SYLLABLES = (
     "ka mi ro shan wei tha bo ra jesh yu ki no la ti va den mar zu fe lo san dri nia ber to xi oma ne so ju".split()
 )
 _WEIGHTS = {
-    "numbers": 1.8,
-    "contrast": 1.8,
+    "numbers": 2.2,
+    "contrast": 2.2,
+    "comparison": 1.6,
     "others": 0.9,
     "emoji": 0.7,
     "idioms": 1.0,
     "plain": 1.2,
-    "negated good": 3.0,
+    "negated good": 4.0,
     "negated bad": 2.2,
     "question": 1.2,
     "then and now": 1.5,

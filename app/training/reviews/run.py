@@ -18,7 +18,7 @@ from app.training.corpus import Corpus, Review, load_corpus
 from app.training.data import Dataset
 from app.training.fragments import draw_crops, draw_fragments
 from app.training.labelled import CORPUS_LABELS
-from app.training.recipe import Recipe
+from app.training.recipe import REVIEWS_FURTHER, Recipe
 from app.training.reviews.generated import Generator
 from app.training.reviews.mixture import Mixture, encoded, one_hot_target
 from app.training.reviews.sources import LABELS, Source, parse_sources, read_source
@@ -88,7 +88,7 @@ class Run:
     @property
     def goes_on(self) -> bool:
         """Whether students start from a model of the same classes."""
-        return self.start.config.labels == LABELS
+        return self.recipe.preset == REVIEWS_FURTHER
 
     @property
     def film_teachers(self) -> list[StoredModel]:
@@ -99,11 +99,6 @@ class Run:
     def review_teachers(self) -> list[StoredModel]:
         """Stored models that teach of all texts."""
         return [peer for peer in self.peers if peer.config.labels == LABELS]
-
-    @property
-    def taught_by_stored(self) -> bool:
-        """Whether stored models are the only teachers: where students go on, which know these labels already."""
-        return self.goes_on and bool(self.review_teachers)
 
     @cached_property
     def validation(self) -> Dataset:
@@ -178,13 +173,17 @@ def prepared(options: ReviewOptions, recipe: Recipe, store: ModelStore) -> Run:
 
     Raises:
         CheckpointError: a stored teacher cannot be read.
-        DataError: a file is not as it should be, or a stored teacher has other labels.
+        DataError: a file is not as it should be, a stored teacher has other labels, or there must be one and is none.
     """
     peers = [store.open(reference) for reference in options.peers]
     for peer in peers:
         if peer.config.labels not in (CORPUS_LABELS, LABELS):
             wanted = f"{' and '.join(CORPUS_LABELS)} apart, or {', '.join(LABELS)}"
             raise DataError(f"{peer.reference}: a teacher must tell {wanted}")
+    if recipe.preset == REVIEWS_FURTHER and all(peer.config.labels == CORPUS_LABELS for peer in peers):
+        raise DataError(
+            f"--start {options.start}: what goes on from it is taught by a stored model; name it with --peer"
+        )
     return Run(
         options,
         replace(recipe, peers=options.peers),

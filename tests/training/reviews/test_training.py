@@ -23,7 +23,7 @@ from app.training import behaviour, evaluate_command, model_version
 from app.training.batches import predict_sorted
 from app.training.command import INTERRUPTED
 from app.training.loop import STATE_FILE, Trainer
-from app.training.recipe import Recipe
+from app.training.recipe import REVIEWS_FURTHER, Recipe
 from app.training.reviews import assembly, command
 from app.training.reviews.assembly import averaged, start_from
 from app.training.reviews.generated import Generator
@@ -178,7 +178,7 @@ def test_a_stored_version_may_count_for_half(root: Path) -> None:
 @pytest.mark.usefixtures("figures_left_out")
 def test_a_version_of_another_size_and_what_learns_from_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large network starts from a large one and learns no texts without a label; then it teaches one that goes on
-    from a stored version, at half the rate and alone."""
+    from a stored version, and is its only teacher."""
     large = replace(small_recipe("gru"), crops=0, fragments=0, preset="reviews-large")
     large = replace(large, network={**large.network, "hidden_size": 24})
     monkeypatch.setattr(assembly, "reviews_large", lambda architecture: large)
@@ -204,21 +204,30 @@ def test_a_version_of_another_size_and_what_learns_from_it(root: Path, monkeypat
         taught.append(geometric_mean(*given))
         return taught[-1]
 
-    rates: list[float] = []
+    presets: list[str] = []
 
     def noting(network: Any, recipe: Recipe, *given: Any) -> Trainer:
-        rates.append(recipe.learning_rate)
+        presets.append(recipe.preset)
         return trained(network, recipe, *given)
+
+    def further(architecture: str) -> Recipe:
+        return replace(small_recipe(architecture), epochs=2, preset=REVIEWS_FURTHER)
 
     monkeypatch.setattr(assembly, "geometric_mean", noted)
     monkeypatch.setattr(assembly, "trained", noting)
-    more = ["--peer", "wide-small", "--start", "small", "--average", "small", "--students", "1", "--name", "taught"]
+    monkeypatch.setattr(assembly, "reviews_further", further)
+    more = ["--start", "small", "--average", "small", "--students", "1", "--name", "taught"]
+    with pytest.raises(DataError, match=r"--start small: what goes on from it is taught by a stored model; name it"):
+        run(command, *arguments(root, "--run", str(root / "taught"), *more))
+    more += ["--peer", "wide-small"]
     assert run(command, *arguments(root, "--run", str(root / "taught"), *more)) == 0
     model = store.open("taught/1")
     assert model.metrics["recipe"]["peers"] == ["films", "wide-small"]
     assert model.config.hidden_size == 8
     assert taught[0].shape[1] == len(LABELS)
-    assert (rates.count(0.005), set(rates)) == (1, {0.005, 0.01})
+    assert presets == [REVIEWS_FURTHER]
+    [line] = [it for it in (model.path / "README.md").read_text().splitlines() if it.startswith("| teachers |")]
+    assert line.startswith("| teachers | films and wide-small, those of films alone where there is no label; share 0.5")
 
 
 def test_a_mean_is_in_the_middle() -> None:
