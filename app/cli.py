@@ -156,7 +156,7 @@ def _add_internal(commands: Any) -> None:
     engine.add_argument("--socket", type=Path, required=True)
     engine.add_argument("--packed", type=int, required=True)
     engine.add_argument("--pulse", type=int)
-    engine.set_defaults(run=_child(_engine, "engine_process", "model.runtimes", "model.native_predictor"))
+    engine.set_defaults(run=_child(_engine, "engine_process"))
     forks = commands.add_parser("_fork-server")
     forks.add_argument("--control", type=int, required=True)
     forks.add_argument("--room")
@@ -248,13 +248,15 @@ def _child(run: Callable[[Settings, argparse.Namespace], int], *modules: str) ->
 
     def run_child(options: argparse.Namespace) -> int:
         try:
-            if options.gently:
-                from app.process.priority import gently  # which imports little
-
-                gently(lambda: [importlib.import_module(f"{PACKAGE}.{module}") for module in modules])
+            from app.process.priority import gently
             from app.settings import load_settings
 
-            settings = load_settings()
+            def prepare() -> Settings:
+                for module in modules:
+                    importlib.import_module(f"{PACKAGE}.{module}")
+                return load_settings()
+
+            settings = gently(prepare) if options.gently else prepare()
             logs.configure(settings.log_level, settings.log_format)
             return run(settings, options)
         except SentimentError as error:

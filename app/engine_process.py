@@ -89,7 +89,8 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     background = []
-    model = ModelStore(settings.model_store).open(settings.model, digest)
+    opened = partial(ModelStore(settings.model_store).open, settings.model, digest)
+    model = gently(opened) if starts_gently else opened()
     logs.context["model"] = model.reference
     batcher = make_batcher(model, settings, _INLINE_SECONDS, packed, loads_gently=starts_gently)
     if pulse is not None:

@@ -46,7 +46,7 @@ ELSEWHERE = {
     "app train-reviews": "hours, and files of one's own; tests/training/reviews runs a small one",
     "app train --data reviews.csv": "the same with other names is run below",
     "app train --data feedback/reviews-gru.jsonl": "one text is too little to train on",
-    "app evaluate reviews-gru/2 --data reviews.csv more.csv": "changes the store; tests/training/test_training.py",
+    "app evaluate reviews-gru/3 --data reviews.csv more.csv": "changes the store; tests/training/test_training.py",
     "mkdir -m 700 feedback": "the folder of feedback is there, as a service here needs it",
     "app models label": "changes the store; test_labels.py and test_models.py, as the next three",
     "app models promote": "",

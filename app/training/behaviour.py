@@ -4,7 +4,7 @@ After Ribeiro et al. 2020, "Beyond accuracy: behavioral testing of NLP models wi
 cases: sentences with the labels that are right; texts to which a phrase is added, which must move the score the right
 way or not at all; and groups of sentences that differ in one name, which must all get one label. Sentiment words, nouns
 and patterns are none of those that training generates texts from (a test holds that); beside the patterns there are
-written sentences (``phenomena.csv``). Nothing here is trained on or chosen by.
+written sentences (``phenomena.csv``). Nothing here is trained on.
 """
 
 from __future__ import annotations

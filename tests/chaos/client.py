@@ -132,9 +132,9 @@ class Client:
             self._idle.append(connection)
         return answer
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str, *headers: str) -> Answer:
         """GET a path."""
-        return await self.send(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
+        return await self.send("\r\n".join([f"GET {path} HTTP/1.1", "Host: t", *headers, "", ""]).encode())
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -146,8 +146,13 @@ class Client:
 
 def classify_request(document: Mapping[str, Any] | bytes, *headers: str) -> bytes:
     """The bytes of a ``POST /classify`` with a document, or with the JSON of one."""
+    return post_request("/classify", document, *headers)
+
+
+def post_request(path: str, document: Mapping[str, Any] | bytes, *headers: str) -> bytes:
+    """The bytes of a POST with a document, or with the JSON of one."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    lines = ["POST /classify HTTP/1.1", "Host: t", "Content-Type: application/json", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: t", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 

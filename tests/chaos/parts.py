@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.model.runtimes import load_predictor
+from app.process.cores import resident_memory
 from app.store import ModelStore
 from app.text.tokenizer import load_tokenizer
 from tests.chaos.client import Client, ClosedError
@@ -81,15 +82,11 @@ def _wait_for_workers(service: Service, workers: int) -> None:
 
 
 def memory(service: Service) -> dict[str, int]:
-    """Resident bytes of the service's processes, by role and in sum."""
+    """Bytes of memory of the service's processes, by role and in sum; of what several of them share, each its part."""
     roles = {"supervisor": [service.process.pid]}
-    roles |= {role: service.children(role) for role in ("engine", "worker")}
-    used = {role: sum(map(_resident, pids)) for role, pids in roles.items()}
+    roles |= {role: service.children(role) for role in ("engine", "worker", "fork-server")}
+    used = {role: resident_memory(pids) for role, pids in roles.items()}
     return {**used, "all": sum(used.values())}
-
-
-def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def allocated_blocks(pid: int, folder: Path) -> int:

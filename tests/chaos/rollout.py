@@ -16,11 +16,9 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import httpx
-
-from tests.chaos.client import Client, ClosedError, classify_request
+from tests.chaos.client import Client, ClosedError, classify_request, post_request
 from tests.chaos.parts import memory, value
 from tests.service import Service
 
@@ -29,7 +27,6 @@ Expected = Mapping[int, Mapping[str, float]]
 """The probability of ``positive`` of every text, by version."""
 GRACE_SECONDS = 5.0
 """How long after an order the version before may answer: on kept connections, what was under way."""
-ORDER_SECONDS = 300.0
 TAKEN_BACK_SECONDS = 30.0
 WAITED_SECONDS = 5.0
 """So long texts wait for an engine that was killed; then new ones are refused (503) until it is back."""
@@ -173,24 +170,25 @@ class Operator:
     def __init__(self, service: Service, key: str, model: str) -> None:
         self._service = service
         self._model = model
-        self._client = httpx.AsyncClient(
-            base_url=service.url, headers={"Authorization": f"Bearer {key}"}, timeout=ORDER_SECONDS
-        )
+        self._key = f"Authorization: Bearer {key}"
+        # The same light client as the traffic's, in whose way nothing is to be.
+        self._client = Client(service.url)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Ask no more."""
-        await self._client.aclose()
+        self._client.close()
 
     async def order(self, order: str, version: int, percent: float | None = None) -> float:
         """Have something done with a version; how many seconds that took."""
-        started, document = time.monotonic(), None if percent is None else {"percent": percent}
-        answer = await self._client.post(f"/admin/models/{self._model}/{version}/{order}", json=document)
-        assert answer.status_code == 200, answer.text
+        started, document = time.monotonic(), b"" if percent is None else {"percent": percent}
+        request = post_request(f"/admin/models/{self._model}/{version}/{order}", document, self._key)
+        answer = await self._client.send(request)
+        assert answer.status == 200, answer.body
         return time.monotonic() - started
 
     async def shown(self) -> Any:
         """What is served and loaded, and the last orders."""
-        return (await self._client.get("/admin/models")).json()
+        return json.loads((await self._client.get("/admin/models", self._key)).body)
 
     async def engines(self) -> dict[int, int]:
         """Process id of each version's engine; of several the first, for which the others stand in."""
@@ -209,7 +207,36 @@ class Operator:
         if (await self.engines()).get(version, before) == before:
             return False
         named = {"text": "a film", "model": f"{self._model}/{version}"}
-        return (await self._client.post("/classify", json=named)).status_code == 200
+        return (await self._client.send(classify_request(named, self._key))).status == 200
+
+
+class _Step(NamedTuple):
+    """One order and the kills after it. What it did is worked out at the end: that would hold the traffic up.
+
+    Attributes:
+        name: of the step.
+        began: when it was ordered.
+        ended: when its last kill was over.
+        took: seconds until the order was answered.
+        kills: seconds until each killed engine was back.
+    """
+
+    name: str
+    began: float
+    ended: float
+    took: float
+    kills: dict[str, float]
+
+    def figures(self, traffic: Traffic) -> Figures:
+        """What became of the requests meanwhile."""
+        answers = [one for one in traffic.answers if self.began <= one.due < self.ended]
+        return {
+            "order, s": round(self.took, 1),
+            "engine back after its kill, s": self.kills,
+            "answers by version": dict(sorted(Counter(one.version for one in answers if one.version).items())),
+            "p99, ms": traffic.p99(self.began, self.ended),
+            "slowest, s": round(max((one.seconds for one in answers), default=math.nan), 2),
+        }
 
 
 async def until(condition: Callable[[], Awaitable[object]], what: str, limit: float = 120.0) -> float:
@@ -237,7 +264,7 @@ async def rollout(
     """
     first, second = expected
     operator, traffic = Operator(service, key, model), Traffic(service.url, expected, rate, key)
-    steps: Figures = {}
+    steps: list[_Step] = []
     traffic.allowed.become(first)
 
     async def step(name: str, order: str, version: int, percent: float | None, *allowed: int) -> None:
@@ -256,15 +283,7 @@ async def rollout(
                 traffic.away.append((moment, moment + back + 1.0))
             kills[f"version {killed}"] = round(back, 1)
             await asyncio.sleep(pause)
-        ended = time.monotonic()
-        answers = [one for one in traffic.answers if began <= one.due < ended]
-        steps[name] = {
-            "order, s": round(took, 1),
-            "engine back after its kill, s": kills,
-            "answers by version": dict(sorted(Counter(one.version for one in answers if one.version).items())),
-            "p99, ms": traffic.p99(began, ended),
-            "slowest, s": round(max((one.seconds for one in answers), default=math.nan), 2),
-        }
+        steps.append(_Step(name, began, time.monotonic(), took, kills))
 
     try:
         await operator.shown()  # the first request imports for a while
@@ -272,16 +291,16 @@ async def rollout(
             started = time.monotonic()
             await asyncio.sleep(quiet)
             changes = time.monotonic()
-            one_model = memory(service)["all"]
+            one_model = (await asyncio.to_thread(memory, service))["all"]
             await step("load", "load-beside", second, None, first)
-            two_models = memory(service)["all"]
+            two_models = (await asyncio.to_thread(memory, service))["all"]
             await step("canary 10 %", "canary", second, 10, first, second)
             await step("canary 50 %", "canary", second, 50, first, second)
             await step("promote", "load", second, None, second)
             await step("roll back", "load", first, None, first)
             ended = time.monotonic()
     finally:
-        await operator.close()
+        operator.close()
     slowest = max(traffic.answers, key=lambda one: one.seconds)
     refused = sum(one.kind == "status 503" for one in traffic.answers)
     during, before = traffic.p99(changes, ended), traffic.p99(started, changes)
@@ -293,9 +312,9 @@ async def rollout(
         "slowest": f"{slowest.seconds:.2f} s, version {slowest.version}, {slowest.due - started:.1f} s after the start",
         "p99 quiet, ms": before,
         "p99 during, ms": during,
-        "from load to live, s": steps["load"]["order, s"],
+        "from load to live, s": round(steps[0].took, 1),
         "memory with one model and with two, MB": [round(one_model / 1e6), round(two_models / 1e6)],
-        "steps": steps,
+        "steps": {step.name: step.figures(traffic) for step in steps},
         "targets": {
             "every request answered 200": not refused,
             "p99 during at most 1.5 times the quiet one": during <= 1.5 * before,
@@ -341,7 +360,7 @@ async def bad_canary(
             await asyncio.sleep(seconds)
         order = next(it for it in (await operator.shown())["attempts"] if it["by"] == "guard")
     finally:
-        await operator.close()
+        operator.close()
     figures = {
         "requests": len(traffic.answers),
         "faults": dict(traffic.faults()),
@@ -394,7 +413,7 @@ async def shadowed(
             for outcome in ("compared", "dropped_late", "dropped_full", "failed")
         }
     finally:
-        await operator.close()
+        operator.close()
     without, with_it = (sorted(found[percent])[len(found[percent]) // 2] for percent in (0, 100))
     figures = {
         "requests per second": rate,

@@ -46,7 +46,7 @@ class Pair:
             "APP_IMAGE": SLIM,
             "APP_PORT": f"127.0.0.1:{port}",
             "PROXY_IMAGE": PROXY,
-            "SENTIMENT_MODEL": "reviews-gru/2",
+            "SENTIMENT_MODEL": "reviews-gru/3",
         }
 
     def compose(self, *arguments: str) -> str:
@@ -130,10 +130,10 @@ def test_image_and_model_are_upgraded_without_a_loss(pair: Pair, load: Paced) ->
     load.wait(max(RATE, 2_000 - load.outcomes.total()))
     load.stop()
     print(f"{load.outcomes.total()} requests: {dict(load.outcomes)}")
-    assert load.outcomes.keys() == {"200 reviews-gru/2", "200 reviews-gru/1"}
+    assert load.outcomes.keys() == {"200 reviews-gru/3", "200 reviews-gru/1"}
     for name in pair.instances():
         assert inspect(name, "{{json .Config.Image}}") == NEXT
-        assert "SENTIMENT_MODEL=reviews-gru/2" in inspect(name, "{{json .Config.Env}}")
+        assert "SENTIMENT_MODEL=reviews-gru/3" in inspect(name, "{{json .Config.Env}}")
 
 
 @pytest.mark.parametrize(

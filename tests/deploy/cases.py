@@ -12,7 +12,7 @@ EVERYTHING: Values = {
     "settings": {
         "SENTIMENT_CACHE": False,
         "SENTIMENT_MAX_FILE": 2_147_483_648,
-        "SENTIMENT_MODEL": "reviews-gru/2",
+        "SENTIMENT_MODEL": "reviews-gru/3",
         "SENTIMENT_RATE_LIMIT": "6000/minute",
         "SENTIMENT_REDIS_TIMEOUT": 0.125,
     },

@@ -42,7 +42,7 @@ _EXAMPLE = {
             "by": "operator",
             "at": "2026-01-05T09:30:00Z",
             "outcome": "served",
-            "version": "reviews-gru/2",
+            "version": "reviews-gru/3",
             "seconds": 4.2,
         },
         {
@@ -95,9 +95,9 @@ LOAD_BESIDE = _operation(
 )
 UNLOAD = _operation(
     "unload_model",
-    Problem(404, "model_not_found", "reviews-gru/9 is not loaded; loaded are: reviews-gru/2, imdb-gru/4"),
+    Problem(404, "model_not_found", "reviews-gru/9 is not loaded; loaded are: reviews-gru/3, imdb-gru/4"),
     _UNDER_WAY,
-    Problem(409, "model_is_served", "reviews-gru/2 is what is served; load another in its place first"),
+    Problem(409, "model_is_served", "reviews-gru/3 is what is served; load another in its place first"),
     Problem(409, "model_has_share", "imdb-gru/4 10 % are its own, as canary or as shadow; set that to 0 first"),
     parameters=_REFERENCE,
 )
@@ -120,6 +120,6 @@ CANARY = _share(
     "set_canary",
     CanaryShare,
     10,
-    "imdb-gru/4 answers otherwise than reviews-gru/2, which clients may rely on: ...",
+    "imdb-gru/4 answers otherwise than reviews-gru/3, which clients may rely on: ...",
 )
 SHADOW = _share("set_shadow", ShadowShare, 100, "nothing that they say can be compared: ...")

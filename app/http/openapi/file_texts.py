@@ -89,7 +89,7 @@ _QUERY: dict[str, tuple[str, dict[str, Any], Any]] = {
     "time_column": ("Of a report: the column with times; else one whose name and values say so.", _TEXT, "date"),
     "time_format": ("Of a report: how times are written, as Python's strptime has it.", _TEXT, "%d/%m/%Y"),
     "name": ("Of a report: what it calls the file.", _TEXT, "reviews.csv"),
-    "scored_by": ("Of a report: the model that scored the file.", _TEXT, "reviews-gru/2"),
+    "scored_by": ("Of a report: the model that scored the file.", _TEXT, "reviews-gru/3"),
     "model": (
         "What is to score it, of what is loaded: NAME, NAME/VERSION or NAME@LABEL. Without it, what is served.",
         _TEXT,

@@ -19,7 +19,7 @@ from app.http.schemas import (
     StatusResponse,
 )
 
-UNKNOWN_MODEL = Problem(404, "unknown_model", "imdb-gru/9 is not loaded; loaded are: reviews-gru/2, imdb-gru/4")
+UNKNOWN_MODEL = Problem(404, "unknown_model", "imdb-gru/9 is not loaded; loaded are: reviews-gru/3, imdb-gru/4")
 TITLE = "Sentiment service"
 DESCRIPTION = (
     "Sentiment of review texts, by a recurrent network. Errors are problem details (RFC 9457). Paths below `/v1` last; "
@@ -170,7 +170,7 @@ FEEDBACK = operation(
         [
             *unread(),
             invalid(
-                "invalid_request", "label", "must be one of negative, neutral, positive, the labels of reviews-gru/2"
+                "invalid_request", "label", "must be one of negative, neutral, positive, the labels of reviews-gru/3"
             ),
             *(Problem(422, code, message) for code, message in _TEXTS if code != "no_words"),
             STARTING,
