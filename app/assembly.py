@@ -17,7 +17,7 @@ from app.serving.explainer_link import RemoteExplainer
 from app.serving.explanations import Explainer, Explanations
 from app.serving.versions import FurtherVersions, Version
 from app.settings import Settings
-from app.store import ModelStore, StoredModel
+from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 from app.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -32,10 +32,15 @@ Opened: TypeAlias = tuple[StoredModel, Tokenizer]
 def open_model(settings: Settings, digest: str | None = None) -> Opened:
     """The model that the settings name, with its tokenizer.
 
+    Args:
+        settings: name it.
+        digest: what its digest has to be, where others have opened it, who read the weights; None: nobody has.
+
     Raises:
         CheckpointError: it is missing, damaged, or has another digest.
     """
-    model = ModelStore(settings.model_store).open(settings.model, digest)
+    unread = () if digest is None else (WEIGHTS_FILE,)
+    model = ModelStore(settings.model_store).open(settings.model, digest, unread)
     return model, load_tokenizer(model)
 
 

@@ -22,7 +22,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -185,8 +185,12 @@ def write_config(config: ModelConfig, path: Path) -> None:
     path.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def open_version(path: Path) -> StoredModel:
+def open_version(path: Path, unread: Collection[str] = ()) -> StoredModel:
     """Open ``<name>/<version>``, verifying every checksum.
+
+    Args:
+        path: of the version.
+        unread: files that nobody is going to read, whose checksums are taken for granted.
 
     Raises:
         CheckpointError: a file is missing, differs from its checksum, or the configuration is off.
@@ -196,7 +200,7 @@ def open_version(path: Path) -> StoredModel:
         if file not in sums:
             raise CheckpointError(f"{path / SUMS_FILE}: no checksum for {file}")
     for file, expected in sums.items():
-        if sha256(path / file) != expected:
+        if file not in unread and sha256(path / file) != expected:
             raise CheckpointError(f"{path / file}: content differs from its checksum in {SUMS_FILE}")
     return StoredModel(path.parent.name, int(path.name), path, read_config(path / CONFIG_FILE), sums)
 
@@ -251,18 +255,19 @@ class ModelStore:
             raise CheckpointError(f"{self.root / name}: no version {version}{which}; there are: {versions}")
         return name, versions[-1] if version is None else version
 
-    def open(self, reference: str, digest: str | None = None) -> StoredModel:
+    def open(self, reference: str, digest: str | None = None, unread: Collection[str] = ()) -> StoredModel:
         """Open a version. See ``resolve``.
 
         Args:
             reference: which.
             digest: what its digest has to be; None: anything.
+            unread: see ``open_version``.
 
         Raises:
             CheckpointError: no such version, or one that fails its checks.
         """
         name, version = self.resolve(reference)
-        model = open_version(self.root / name / str(version))
+        model = open_version(self.root / name / str(version), unread)
         if digest not in (None, model.digest):
             raise CheckpointError(f"{model.path}: changed since the service started, which must be started again")
         return model
