@@ -24,7 +24,7 @@ from app.process.priority import gently, wake_first
 from app.process.pulse import beat, collect_seldom, end_with_parent
 from app.sentiment import Predictor
 from app.settings import Settings
-from app.store import ModelStore, StoredModel
+from app.store import WEIGHTS_FILE, ModelStore, StoredModel
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,8 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     background = []
-    opened = partial(ModelStore(settings.model_store).open, settings.model, digest)
+    # Where another engine has packed the weights, this one does not read them.
+    opened = partial(ModelStore(settings.model_store).open, settings.model, digest, unread=(WEIGHTS_FILE,))
     model = gently(opened) if starts_gently else opened()
     logs.context["model"] = model.reference
     batcher = make_batcher(model, settings, _INLINE_SECONDS, packed, loads_gently=starts_gently)

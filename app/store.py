@@ -129,6 +129,7 @@ class StoredModel:
         path: its folder.
         config: its configuration.
         sums: SHA-256 of every file, by file name.
+        unread: files whose checksums were not verified then, as not everybody reads them.
     """
 
     name: str
@@ -136,6 +137,17 @@ class StoredModel:
     path: Path
     config: ModelConfig
     sums: dict[str, str]
+    unread: Collection[str] = ()
+
+    def verify(self, file: str) -> None:
+        """Make sure that a file is what it was when the version was written. To be called before it is read, where it
+        may be one of the unread ones.
+
+        Raises:
+            CheckpointError: it is missing, or differs from its checksum.
+        """
+        if file in self.unread:
+            _verify(self.path / file, self.sums[file])
 
     @property
     def reference(self) -> str:
@@ -190,7 +202,7 @@ def open_version(path: Path, unread: Collection[str] = ()) -> StoredModel:
 
     Args:
         path: of the version.
-        unread: files that nobody is going to read, whose checksums are taken for granted.
+        unread: files whose checksums are left to ``StoredModel.verify``.
 
     Raises:
         CheckpointError: a file is missing, differs from its checksum, or the configuration is off.
@@ -200,9 +212,14 @@ def open_version(path: Path, unread: Collection[str] = ()) -> StoredModel:
         if file not in sums:
             raise CheckpointError(f"{path / SUMS_FILE}: no checksum for {file}")
     for file, expected in sums.items():
-        if file not in unread and sha256(path / file) != expected:
-            raise CheckpointError(f"{path / file}: content differs from its checksum in {SUMS_FILE}")
-    return StoredModel(path.parent.name, int(path.name), path, read_config(path / CONFIG_FILE), sums)
+        if file not in unread:
+            _verify(path / file, expected)
+    return StoredModel(path.parent.name, int(path.name), path, read_config(path / CONFIG_FILE), sums, unread)
+
+
+def _verify(file: Path, expected: str) -> None:
+    if sha256(file) != expected:
+        raise CheckpointError(f"{file}: content differs from its checksum in {SUMS_FILE}")
 
 
 class ModelStore:

@@ -12,7 +12,6 @@ import math
 import re
 from array import array
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from app.errors import CheckpointError, SettingsError
@@ -111,10 +110,13 @@ def device_bytes(device: str) -> Callable[[], int]:
 def _native(model: StoredModel, precision: str, threads: int, runtime: str, file: int | None) -> list[Predictor] | None:
     """Predictors of the C kernel; None where there is no kernel and another runtime may stand in."""
     from app.model.native_predictor import NativePredictor, choose_variant
-    from app.model.weights import read_weights
+    from app.model.weights import Array, read_weights
     from app.native.packed_model import PackedModel
 
-    read = partial(read_weights, model.path, model.config)
+    def read() -> dict[str, Array]:
+        model.verify(WEIGHTS_FILE)
+        return read_weights(model.path, model.config)
+
     try:
         variant = choose_variant(precision)
     except LookupError as error:
@@ -147,6 +149,7 @@ def _torch(model: StoredModel, device: str, runtime: str, precision: str, thread
 
     if device == "cpu":
         torch.set_num_threads(max(1, threads))
+    model.verify(WEIGHTS_FILE)
     return TorchPredictor(load_network(model.path, model.config), device, "float16" if half else "float32")
 
 
