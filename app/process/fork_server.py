@@ -37,13 +37,14 @@ whoever starts it is taken for it."""
 
 COMMAND = "_fork-server"
 _LIBRARIES = (
-    "fastapi.applications", "fastapi.routing", "numpy", "prometheus_client.multiprocess", "starlette.middleware.cors",
-    "uvicorn.main", "uvicorn.protocols.http.flow_control", "uvloop",
+    "fastapi.applications", "fastapi.routing", "fastapi_offline", "httptools", "numpy",
+    "prometheus_client.multiprocess", "starlette.middleware.cors", "uvicorn.main",
+    "uvicorn.protocols.http.flow_control", "uvloop",
 )  # fmt: skip
 _MODULES = (
     "agreement", "engine.admission", "engine.link", "engine.threads", "feedback.folder", "golden", "histograms",
-    "http.uploads.file_request", "metric_types", "model.native_predictor", "model.runtimes", "process.control",
-    "process.priority", "serving.pending", "settings", "text.tokenizer", "tracing",
+    "http.admin_schemas", "http.uploads.file_request", "metric_types", "model.native_predictor", "model.runtimes",
+    "process.control", "process.priority", "serving.pending", "settings", "text.tokenizer", "tracing",
 )  # fmt: skip
 """What takes long to import and is the same in all children; not what depends on the environment, as metrics do."""
 _SET_CHILD_SUBREAPER = 36
