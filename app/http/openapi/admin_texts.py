@@ -15,7 +15,7 @@ MOST_BYTES = 65_536
 """Of the body of an order."""
 _SERVED = {
     "model": "reviews-gru",
-    "version": 2,
+    "version": 3,
     "digest": "5f3c1e0b9a7d42861c0f5be2a9d47e13",
     "label": "champion",
     "since": "2026-01-05T09:30:00Z",

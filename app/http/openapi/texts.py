@@ -115,13 +115,13 @@ _PREDICTION = {
 _EXPLAINED = {
     **_PREDICTION,
     "label": "negative",
-    "score": 0.841,
-    "scores": {"negative": 0.841, "neutral": 0.067, "positive": 0.092},
+    "score": 0.815,
+    "scores": {"negative": 0.815, "neutral": 0.07, "positive": 0.115},
     "tokens": 4,
-    "rating": 3.015,
+    "rating": 3.107,
     "explanation": EXAMPLE,
 }
-_IDENTITY = {"model": "reviews-gru", "version": 2}
+_IDENTITY = {"model": "reviews-gru", "version": 3}
 _BLANK = {"code": _TEXTS[0][0], "detail": _TEXTS[0][1], "status": 422}
 
 CLASSIFY = operation(
