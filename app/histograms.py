@@ -18,7 +18,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.atomic import replace_file
-from app.store import StoredModel, sha256, write_sums
+from app.checksums import sha256, write_sums
+from app.store import StoredModel
 
 HISTOGRAMS_FILE = "histograms.json"
 

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     engines: int = Field(default=0, ge=0, le=256)
     """Engine processes of the model that is served; 0 means one for each GPU or, on a CPU, for every six cores."""
     spare_engine: bool = True
-    """Whether a single engine on a CPU has a second one that takes its place at once when it dies; it costs 60 MB."""
+    """Whether a single engine on a CPU has a second one that takes its place at once when it dies; it costs 20 MB."""
     model_store: Path = Field(default=_STORE, validate_default=True)
     """Folder of the model store."""
     model: str = Field(default="reviews-gru", min_length=1)

@@ -22,7 +22,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,8 +31,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.atomic import flush, flush_folder, replace_file
-from app.errors import CheckpointError, told_of
+from app.atomic import flush, flush_folder
+from app.checksums import SUMS_FILE, read_sums, verify, write_sums
+from app.errors import CheckpointError
 from app.labels import NAME, Labels, change_labels, checked_name, parse_reference, read_document, read_labels
 from app.sentiment import Thresholds
 
@@ -41,7 +42,6 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
-SUMS_FILE = "SHA256SUMS"
 REQUIRED_FILES = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
 
 Pooling = Literal["last", "mean", "max"]
@@ -147,7 +147,7 @@ class StoredModel:
             CheckpointError: it is missing, or differs from its checksum.
         """
         if file in self.unread:
-            _verify(self.path / file, self.sums[file])
+            verify(self.path / file, self.sums[file])
 
     @property
     def reference(self) -> str:
@@ -207,19 +207,14 @@ def open_version(path: Path, unread: Collection[str] = ()) -> StoredModel:
     Raises:
         CheckpointError: a file is missing, differs from its checksum, or the configuration is off.
     """
-    sums = _read_sums(path / SUMS_FILE)
+    sums = read_sums(path / SUMS_FILE)
     for file in REQUIRED_FILES:
         if file not in sums:
             raise CheckpointError(f"{path / SUMS_FILE}: no checksum for {file}")
     for file, expected in sums.items():
         if file not in unread:
-            _verify(path / file, expected)
+            verify(path / file, expected)
     return StoredModel(path.parent.name, int(path.name), path, read_config(path / CONFIG_FILE), sums, unread)
-
-
-def _verify(file: Path, expected: str) -> None:
-    if sha256(file) != expected:
-        raise CheckpointError(f"{file}: content differs from its checksum in {SUMS_FILE}")
 
 
 class ModelStore:
@@ -314,43 +309,6 @@ class ModelStore:
             flush_folder(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    with told_of(path, kind=CheckpointError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_sums(folder: Path, sums: Mapping[str, str] | None = None) -> None:
-    """Write ``SHA256SUMS``.
-
-    Args:
-        folder: of a version.
-        sums: by file; None: those of every other file of the folder.
-    """
-    if sums is None:
-        sums = {path.name: sha256(path) for path in folder.iterdir() if path.is_file() and path.name != SUMS_FILE}
-    replace_file(folder / SUMS_FILE, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
-
-
-def _read_sums(path: Path) -> dict[str, str]:
-    try:
-        with told_of(path, kind=CheckpointError):
-            lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not a list of checksums") from error
-    sums = {}
-    for line in lines:
-        match = re.fullmatch(r"([0-9a-f]{64}) [ *]([A-Za-z0-9_.-]+)", line)
-        if match is None:
-            raise CheckpointError(f"{path}: not a list of checksums")
-        sums[match[2]] = match[1]
-    return sums
 
 
 def _rename_to_next(temporary: Path, folder: Path, versions: list[int]) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from app import models
+from app.checksums import write_sums
 from app.errors import CheckpointError
 from app.golden import GOLDEN_FILE, TEXTS, read_golden, write_golden
 from app.model.runtimes import load_predictor
 from app.model.torch_predictor import TorchPredictor
-from app.store import ModelStore, StoredModel, write_sums
+from app.store import ModelStore, StoredModel
 from app.text.tokenizer import load_tokenizer
 from tests.checkpoints import add_checkpoint, tiny_network
 

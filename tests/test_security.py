@@ -21,10 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
+from app.checksums import SUMS_FILE, write_sums
 from app.errors import CheckpointError
 from app.keys import ADMIN, CLASSIFY, new_key
 from app.model.checkpoint import load_network
-from app.store import SUMS_FILE, WEIGHTS_FILE, ModelStore, write_sums
+from app.store import WEIGHTS_FILE, ModelStore
 from tests.checkpoints import add_checkpoint
 from tests.fakes import application, client_of
 from tests.http.wire import CLOSE, exchange, request

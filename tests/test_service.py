@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.store import write_sums
+from app.checksums import write_sums
 from tests.chaos.parts import paused
 from tests.checkpoints import WORDS, add_checkpoint
 from tests.load import Load

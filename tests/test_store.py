@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from app.checksums import SUMS_FILE
 from app.errors import CheckpointError
 from app.sentiment import Thresholds
 from app.store import (
     CONFIG_FILE,
     REQUIRED_FILES,
-    SUMS_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     ModelStore,
@@ -125,6 +125,19 @@ def test_checksums_must_be_a_list_of_plain_names(tmp_path: Path, line: str) -> N
     (tmp_path / "m" / "1" / SUMS_FILE).write_text(f"{line}\n")
     with pytest.raises(CheckpointError, match=SUMS_FILE):
         open_version(tmp_path / "m" / "1")
+
+
+def test_the_checksum_of_an_unread_file_is_left_to_who_reads_it(tmp_path: Path) -> None:
+    """Who does not read the weights opens a version whose weights are damaged; who reads them is told."""
+    model = add_checkpoint(tmp_path)
+    (model.path / WEIGHTS_FILE).write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="content differs"):
+        open_version(model.path)
+    opened = open_version(model.path, unread=(WEIGHTS_FILE,))
+    assert opened.digest == model.digest
+    opened.verify(TOKENIZER_FILE)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: content differs from its checksum in SHA256SUMS"):
+        opened.verify(WEIGHTS_FILE)
 
 
 def test_the_sums_are_what_sha256sum_checks(tmp_path: Path) -> None:

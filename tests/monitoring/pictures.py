@@ -20,8 +20,9 @@ from pathlib import Path
 
 import httpx
 
+from app.checksums import write_sums
 from app.model.runtimes import load_predictor
-from app.store import METRICS_FILE, ModelStore, write_sums
+from app.store import METRICS_FILE, ModelStore
 from app.text.tokenizer import load_tokenizer
 from app.training.corpus import load_corpus
 from app.training.evaluation import judge, measure
