@@ -88,9 +88,9 @@ def yield_to_events(niceness: int = _THREAD_NICENESS) -> None:
 def gently(work: Callable[[], T]) -> T:
     """Do some work in a thread of low priority, where threads have their own (Linux), and wait for it.
 
-    A process of the service imports and loads on a core that those which serve meanwhile need as well. It could not raise
-    its own priority again, so a thread has the low one, and ends. Others that compute have usual slices, and would wait for
-    the end of its own; so it gives its core away often. Takes SIGALRM, see ``short_turns``.
+    A process of the service imports and loads on a core that those which serve meanwhile need as well. It could not
+    raise its own priority again, so a thread has the low one, and ends. Others that compute have usual slices and would
+    wait for the end of its own, so it gives its core away often. Takes SIGALRM, see ``short_turns``.
     """
     done: Future[T] = Future()
 
