@@ -244,7 +244,7 @@ def _say_when_ready(address: str, message: str) -> None:
 
 def _child(run: Callable[[Settings, argparse.Namespace], int], *modules: str) -> Callable[[argparse.Namespace], int]:
     """A process of the service as a command. What it fails of on purpose is the same at every start: one line, and a
-    status that says so to the supervisor. Where it is to start gently, these modules are imported first."""
+    status that says so to the supervisor. These modules are imported first, gently where others answer meanwhile."""
 
     def run_child(options: argparse.Namespace) -> int:
         try:

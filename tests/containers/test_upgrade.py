@@ -120,7 +120,7 @@ def test_prometheus_scrapes_both(pair: Pair) -> None:
 def test_image_and_model_are_upgraded_without_a_loss(pair: Pair, load: Paced) -> None:
     """First the image, then the model, there and back: every request on a new connection is answered, by one of the two
     versions."""
-    models = ({"SENTIMENT_MODEL": f"reviews-gru/{version}"} for version in (1, 2))
+    models = ({"SENTIMENT_MODEL": f"reviews-gru/{version}"} for version in (1, 3))
     for changed in ({"APP_IMAGE": NEXT}, *models):
         before = pair.instances()
         pair.settings |= changed
