@@ -162,11 +162,10 @@ def _recipe_of(options: ReviewOptions, store: ModelStore) -> Recipe:
 
 def student(run: Run, seed: int, texts: TaughtTexts, said: np.ndarray) -> Trainer:
     """A trainer that has trained a network on labels and on what the teachers say."""
-    recipe = run.recipe
-    network = fresh_network(recipe, len(run.tokenizer), seed)
+    network = fresh_network(run.recipe, len(run.tokenizer), seed)
     start_from(network, run.tokenizer, run.start)
     train = training_texts(run, seed, texts, said)
-    return trained(network, recipe, train, run.validation, seed, run.options.run / f"student-{seed}")
+    return trained(network, run.recipe, train, run.validation, seed, run.options.run / f"student-{seed}")
 
 
 def averaged(networks: Sequence[TrainingNetwork]) -> TrainingNetwork:

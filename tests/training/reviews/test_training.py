@@ -164,9 +164,8 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(root: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("figures_left_out")
-def test_a_stored_version_may_count_for_half(root: Path) -> None:
-    """The weights are in the middle between the run's and the stored ones, whose words are taken; one of other sizes is
-    refused, before anything is trained."""
+def test_a_stored_version_may_be_one_of_those_that_the_mean_is_of(root: Path) -> None:
+    """The stored version's words are taken; one of other sizes is refused, before anything is trained."""
     folder, store = root / "run", ModelStore(root / "store")
     assert run(command, *arguments(root, "--run", str(folder), "--name", "mean", "--average", "small/1")) == 0
     model = store.open("mean/1")
