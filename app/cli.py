@@ -159,6 +159,7 @@ def _add_internal(commands: Any) -> None:
     engine.set_defaults(run=_child(_engine, "engine_process"))
     forks = commands.add_parser("_fork-server")
     forks.add_argument("--control", type=int, required=True)
+    forks.add_argument("--import", dest="further", action="append", default=[])
     forks.add_argument("--room")
     forks.set_defaults(run=_fork_server)
     explainer = commands.add_parser("_explainer")
@@ -203,8 +204,13 @@ def _serve(options: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if name in Settings.model_fields}
     settings = load_settings(given)
     logs.configure(settings.log_level, settings.log_format)
+    further = []
+    if settings.cache and settings.redis_url is not None:
+        further.append(f"{PACKAGE}.serving.redis_cache")
+    if settings.rate_limit is not None:
+        further.append(f"{PACKAGE}.http.auth.rate_counters")
     # It imports while this process reads.
-    with ForkServer() as forks, sockets.runtime_folder() as folder:
+    with ForkServer(further) as forks, sockets.runtime_folder() as folder:
         # Fails early, with the file's name, and before anything is bound.
         model = ModelStore(settings.model_store).open(settings.model)
         check_further(settings)
@@ -284,7 +290,7 @@ def _leave_fault(options: argparse.Namespace, fault: str) -> None:
 def _fork_server(options: argparse.Namespace) -> int:
     from app.process.fork_server import serve_forks
 
-    arguments = serve_forks(socket.socket(fileno=options.control))
+    arguments = serve_forks(socket.socket(fileno=options.control), options.further)
     return 0 if arguments is None else main(arguments)
 
 

@@ -14,6 +14,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from app.atomic import replace_file
 from app.memory_file import memory_file
+from app.settings import ROLE_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,28 @@ _FIRST_BYTES = 65_536
 _ENTRY_BYTES = 32
 """Most bytes of a series beside its name."""
 _VALUE_BYTES = 16
+
+
+class Identity:
+    """Which process of the service this is, by its environment.
+
+    Attributes:
+        name: such as ``engine-0``.
+        role: such as ``engine``.
+        number: such as ``0``.
+        files: what its files are named by: its name, not its process id, so that a process that is started again goes
+            on counting where its predecessor stopped.
+    """
+
+    def __init__(self) -> None:
+        self.read()
+
+    def read(self) -> None:
+        """Become what the environment says."""
+        given = os.environ.get(ROLE_VARIABLE)
+        self.name = given or "worker-0"
+        self.role, _, self.number = self.name.rpartition("-")
+        self.files = given or str(os.getpid())
 
 
 class ReservedFile(MmapedDict):
@@ -57,6 +80,32 @@ class ReservedFile(MmapedDict):
             self._capacity *= 2
             self._m = mmap.mmap(self._f.fileno(), self._capacity)
         super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
+class UnkeptFigures:
+    """In the place of such a file where figures are nobody's: those of the fork server, whose copies open their own.
+
+    It has no descriptor, whose number a copy might have given to another file before it closes this.
+    """
+
+    def __init__(self) -> None:
+        self._figures: dict[str, tuple[float, float]] = {}
+
+    def read_value(self, key: str) -> tuple[float, float]:
+        """Of a series: its value, and when that was set."""
+        return self._figures.get(key, (0.0, 0.0))
+
+    def write_value(self, key: str, value: float, timestamp: float) -> None:
+        """Set both."""
+        self._figures[key] = value, timestamp
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def figures_in(filename: str) -> ReservedFile | UnkeptFigures:
+    """What a process' figures are kept in: a file, or where its folder is ``os.devnull``, nothing."""
+    return UnkeptFigures() if filename.startswith(f"{os.devnull}/") else ReservedFile(filename)
 
 
 def _reserved(file: int, size: int) -> bool:

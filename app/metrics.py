@@ -26,7 +26,7 @@ from prometheus_client import (
 from prometheus_client.samples import Sample
 
 from app.histograms import BOUNDS
-from app.metric_files import GenerationFiles, ReservedFile, generations_in, note_generation
+from app.metric_files import GenerationFiles, Identity, figures_in, generations_in, note_generation
 from app.metric_types import (
     BatchHistogram,
     GenerationsCollector,
@@ -34,21 +34,20 @@ from app.metric_types import (
     MetricsBuffer,
     labelled,
 )
-from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE, ROLE_VARIABLE
+from app.settings import METRICS_VARIABLE, RESTARTED_VARIABLE
 from app.store import StoredModel
 
 __all__ = ["CONTENT_TYPE", "BatchHistogram", "labelled", "render"]
 
-# Files of the multiprocess mode are named by role, not by process id, so that a restarted process goes on counting
-# where its predecessor stopped. The supervisor sets both variables before anything imports the library.
-if METRICS_VARIABLE in os.environ:
-    values.MmapedDict = ReservedFile  # type: ignore[attr-defined,assignment]
-    _FILE = os.environ.get(ROLE_VARIABLE, str(os.getpid()))
-    values.ValueClass = values.MultiProcessValue(lambda: _FILE)  # type: ignore[no-untyped-call]
 
-PROCESS = os.environ.get(ROLE_VARIABLE, "worker-0")
-"""Name of this process, such as ``engine-0``."""
-ROLE, _, NUMBER = PROCESS.rpartition("-")
+process = Identity()
+"""Which of them this is; another one after ``begin_process`` in a copy of the fork server."""
+
+# The supervisor sets this before anything imports the library. A copy of the fork server has other files than that,
+# which the library opens as soon as it sees another name.
+if METRICS_VARIABLE in os.environ:
+    values.MmapedDict = figures_in  # type: ignore[attr-defined,assignment]
+    values.ValueClass = values.MultiProcessValue(lambda: process.files)  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # An answer out of the cache takes a fifth of a millisecond.
@@ -317,15 +316,16 @@ def tell_engine_ready(number: int | str, ready: bool) -> None:
 
 
 def begin_process() -> bool:
-    """Count this process' start where it replaces one that died, which is returned.
+    """Be what the environment says, and count this start where it replaces a process that died, which is returned.
 
     Series that alerts watch begin at 0 here: of a counter that appears with its first event, ``rate`` misses the event.
     """
+    process.read()
     restarted = bool(os.environ.pop(RESTARTED_VARIABLE, None))
-    RESTARTS.labels(ROLE).inc(restarted)
+    RESTARTS.labels(process.role).inc(restarted)
     for operation in ("read", "write"):
         CACHE_BREAKER_OPEN.labels(operation).set(0)
-    SEEN.labels(PROCESS).set(time.time())
+    SEEN.labels(process.name).set(time.time())
     for counter, values_of_label in _FROM_ZERO:
         for value in values_of_label:
             counter.labels(value)

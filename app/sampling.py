@@ -72,13 +72,13 @@ def process_probe() -> Probe:
     def probe() -> None:
         nonlocal counted
         used = time.process_time()
-        metrics.CPU_SECONDS.labels(metrics.ROLE).inc(used - counted)
+        metrics.CPU_SECONDS.labels(metrics.process.role).inc(used - counted)
         counted = used
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        metrics.MEMORY_BYTES.labels(metrics.ROLE).set(pages * page)
-        metrics.OPEN_FILES.labels(metrics.ROLE).set(len(list(Path("/proc/self/fd").iterdir())))
-        metrics.OPEN_FILES_LIMIT.labels(metrics.ROLE).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        metrics.SEEN.labels(metrics.PROCESS).set(time.time())
+        metrics.MEMORY_BYTES.labels(metrics.process.role).set(pages * page)
+        metrics.OPEN_FILES.labels(metrics.process.role).set(len(list(Path("/proc/self/fd").iterdir())))
+        metrics.OPEN_FILES_LIMIT.labels(metrics.process.role).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        metrics.SEEN.labels(metrics.process.name).set(time.time())
 
     return probe
 

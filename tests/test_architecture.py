@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"errors", "redis_address", "root_path", "sentiment"},
     "flags": {"settings"},
     "histograms": {"atomic", "checksums", "store"},
-    "metric_files": {"atomic", "memory_file"},
+    "metric_files": {"atomic", "memory_file", "settings"},
     "metric_types": {"metric_files"},
     "metrics": {"histograms", "metric_files", "metric_types", "settings", "store"},
     "agreement": {"sentiment", "store"},
@@ -236,6 +236,7 @@ def test_the_environment_is_read_in_few_places() -> None:
     readers = {module_of(path) for path in FILES if re.search(r"os\.environ|getenv", path.read_text())}
     allowed = {
         "app.settings",
+        "app.metric_files",
         "app.metrics",
         "app.process.pulse",
         "app.process.child",

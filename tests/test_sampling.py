@@ -60,25 +60,25 @@ def test_a_process_tells_its_cpu_time_memory_and_sign_of_life() -> None:
     """CPU time is counted on from look to look; the sign of life is now."""
     probe = sampling.process_probe()
     probe()
-    before = value("sentiment_process_cpu_seconds_total", role=metrics.ROLE)
+    before = value("sentiment_process_cpu_seconds_total", role=metrics.process.role)
     used = time.process_time()
     while time.process_time() < used + 0.05:
         pass
     probe()
-    assert value("sentiment_process_cpu_seconds_total", role=metrics.ROLE) - before >= 0.05
-    assert value("sentiment_process_resident_bytes", role=metrics.ROLE) > 1e6
-    assert abs(value("sentiment_process_seen_timestamp_seconds", process=metrics.PROCESS) - time.time()) < 60
+    assert value("sentiment_process_cpu_seconds_total", role=metrics.process.role) - before >= 0.05
+    assert value("sentiment_process_resident_bytes", role=metrics.process.role) > 1e6
+    assert abs(value("sentiment_process_seen_timestamp_seconds", process=metrics.process.name) - time.time()) < 60
 
 
 def test_open_files_and_their_limit() -> None:
     """Each file that is open counts."""
     probe = sampling.process_probe()
     probe()
-    before = value("sentiment_process_open_fds", role=metrics.ROLE)
+    before = value("sentiment_process_open_fds", role=metrics.process.role)
     with Path(__file__).open():
         probe()
-        assert value("sentiment_process_open_fds", role=metrics.ROLE) == before + 1
-    assert value("sentiment_process_max_fds", role=metrics.ROLE) >= before
+        assert value("sentiment_process_open_fds", role=metrics.process.role) == before + 1
+    assert value("sentiment_process_max_fds", role=metrics.process.role) >= before
 
 
 def test_a_throttled_group(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class MicroBatcher:
         self._runners = [asyncio.create_task(self._run(predictor)) for predictor in runners]
         self._accepting = True
         metrics.QUEUE_LIMIT.set(self._limits.queue.max_texts)
-        metrics.tell_engine_ready(metrics.NUMBER, True)
+        metrics.tell_engine_ready(metrics.process.number, True)
 
     async def close(self) -> None:
         """Compute what is queued, then stop; texts submitted from now on are refused."""

@@ -37,7 +37,7 @@ class CompiledVocabulary:
         self, library: ctypes.CDLL, words: Mapping[str, int], version: int, special: Sequence[int], foreign: int
     ) -> None:
         self._library = library
-        encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+        encoded = list(map(str.encode, words))
         ends = array(TOKEN_TYPECODE, accumulate(map(len, encoded)))
         ids, specials = array(TOKEN_TYPECODE, words.values()), array(TOKEN_TYPECODE, special)
         places = [numbers.buffer_info()[0] for numbers in (ends, ids, specials)]

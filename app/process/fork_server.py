@@ -27,6 +27,7 @@ from typing import Self
 
 from app.errors import SentimentError
 from app.process.cores import bind_to
+from app.settings import METRICS_VARIABLE
 from app.version import PACKAGE
 
 logger = logging.getLogger(__name__)
@@ -36,17 +37,11 @@ PROGRAM: tuple[str, ...] = ("-m", PACKAGE) if Path(__file__).parents[2] == Path.
 whoever starts it is taken for it."""
 
 COMMAND = "_fork-server"
-_LIBRARIES = (
-    "fastapi.applications", "fastapi.routing", "fastapi_offline", "httptools", "numpy",
-    "prometheus_client.multiprocess", "starlette.middleware.cors", "uvicorn.main",
-    "uvicorn.protocols.http.flow_control", "uvloop",
-)  # fmt: skip
 _MODULES = (
-    "agreement", "engine.admission", "engine.link", "engine.threads", "feedback.folder", "golden", "histograms",
-    "http.admin_schemas", "http.uploads.file_request", "metric_types", "model.native_predictor", "model.runtimes",
-    "process.control", "process.priority", "serving.pending", "settings", "text.tokenizer", "tracing",
-)  # fmt: skip
-"""What takes long to import and is the same in all children; not what depends on the environment, as metrics do."""
+    *(f"{PACKAGE}.{name}" for name in ("main", "engine_process", "model.native_predictor", "model.runtimes")),
+    *("fastapi_offline", "pydantic.v1", "uvicorn.lifespan.on"),  # which others import when they are first needed
+)
+"""What children import. Not torch, which takes from the environment which GPUs there are."""
 _SET_CHILD_SUBREAPER = 36
 """Number of the option of prctl(2) by which a process becomes the parent of its grandchildren whose parent ends."""
 _ANSWER_SECONDS = 30.0
@@ -81,9 +76,14 @@ class Order:
 
 
 class ForkServer:
-    """What the supervisor has of it. It is started at once, and again where it is gone when it is needed."""
+    """What the supervisor has of it. It is started at once, and again where it is gone when it is needed.
 
-    def __init__(self) -> None:
+    Args:
+        further: modules that children import in this service, beside those of every service.
+    """
+
+    def __init__(self, further: Sequence[str] = ()) -> None:
+        self._further = further
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._begin()
@@ -101,9 +101,10 @@ class ForkServer:
             raise SentimentError("this system does not let a process look after its grandchildren (prctl)")
         self._control, theirs = socket.socketpair()
         self._control.settimeout(_ANSWER_SECONDS)
-        command = [sys.executable, *PROGRAM, COMMAND, "--control", str(theirs.fileno()), "--room", _ROOM]
-        # Matrices that numpy multiplies are small here, and a copy has no threads but one.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, *PROGRAM, COMMAND, "--control", str(theirs.fileno())]
+        command += [*(f"--import={module}" for module in self._further), "--room", _ROOM]
+        # Matrices that numpy multiplies are small here, and a copy has no threads but one. Its figures are nobody's.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", METRICS_VARIABLE: os.devnull}
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
                 command, env=environment, pass_fds=[theirs.fileno()], process_group=0
@@ -144,14 +145,18 @@ class ForkServer:
             self._process = None
 
 
-def serve_forks(control: socket.socket) -> Sequence[str] | None:
+def serve_forks(control: socket.socket, further: Sequence[str] = ()) -> Sequence[str] | None:
     """Fork whenever a child is wanted.
+
+    Args:
+        control: of the ``ForkServer``.
+        further: modules that children import in this service, beside those of every service.
 
     Returns:
         In a child its arguments; in the fork server None, once nobody wants any more.
     """
     _be_listed_as("fork-server", [COMMAND])
-    for module in (*_LIBRARIES, *(f"{PACKAGE}.{name}" for name in _MODULES)):
+    for module in (*_MODULES, *further):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()

@@ -120,7 +120,7 @@ class Follower:
             return
         kept = None
         if self._folder is not None:
-            name = f"{other.name}-{other.version}.{model.name}-{model.version}.{metrics.PROCESS}"
+            name = f"{other.name}-{other.version}.{model.name}-{model.version}.{metrics.process.name}"
             kept = await asyncio.to_thread(DifferentTexts, self._folder, name)
         self._shadow = served.shadow = Shadow(served, version, share["percent"], comparison, kept)
         self._shadowing = wanted

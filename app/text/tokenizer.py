@@ -104,7 +104,7 @@ class Tokenizer:
         self.foreign = foreign
         self._limits = (max_tokens, head_tokens)
         self._version = PREPROCESSINGS[preprocessing]
-        self._ids = _Vocabulary((word, index) for index, word in enumerate(vocabulary) if index > UNKNOWN_ID)
+        self._ids = _Vocabulary(zip(vocabulary[2:], range(2, len(vocabulary)), strict=True))
         if len(self._ids) != len(vocabulary) - 2:
             raise CheckpointError("vocabulary names a word twice")
         for word, others in self.aliases.items():
@@ -263,7 +263,7 @@ class Tokenizer:
 
 
 def _are_words(*lists: object) -> bool:
-    return all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in lists)
+    return all(isinstance(words, list) and set(map(type, words)) <= {str} for words in lists)
 
 
 def _is_number(word: str) -> bool:

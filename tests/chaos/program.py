@@ -141,12 +141,12 @@ def tell_blocks(folder: Path) -> None:
 
 
 def main() -> int:
-    """Run the command line; children of the supervisor, which its fork server becomes, are changed before theirs."""
+    """Run the command line; children of the supervisor, which its fork server becomes, are changed before they run."""
     fork_server.PROGRAM = ("-m", "tests.chaos.program")
     serve_forks = fork_server.serve_forks
 
-    def serve_changed(control: socket.socket) -> Sequence[str] | None:
-        arguments = serve_forks(control)
+    def serve_changed(control: socket.socket, further: Sequence[str] = ()) -> Sequence[str] | None:
+        arguments = serve_forks(control, further)
         if arguments is not None:
             change()
         return arguments

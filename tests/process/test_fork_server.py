@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import cast
 
 import pytest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.process import fork_server
 from app.process.fork_server import ForkServer, Order
@@ -26,7 +29,13 @@ def is_open(file):
     except OSError:
         return False
 
-arguments = serve_forks(socket.socket(fileno=int(sys.argv[3])))
+def figures():
+    from app import metrics
+    metrics.begin_process()
+    metrics.FILE_ROWS.inc()
+    return [metrics.process.name, sorted(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))]
+
+arguments = serve_forks(socket.socket(fileno=int(sys.argv[3])), ["limits.storage"])
 if arguments is not None:
     if arguments[0] == "sleep":
         import time
@@ -37,7 +46,8 @@ if arguments is not None:
         "files": [file for file in sorted(map(int, os.listdir("/proc/self/fd"))) if is_open(file)],
         "listed": open("/proc/self/cmdline").read(),
         "name": open("/proc/self/comm").read().strip(), "threads": len(os.listdir("/proc/self/task")),
-        "environment_dependent": [name for name in ("app.metrics", "torch") if name in sys.modules],
+        "imported": [name for name in ("app.main", "torch", "limits.storage") if name in sys.modules],
+        "figures": figures() if "PROMETHEUS_MULTIPROC_DIR" in os.environ else None,
     }
     os.write(int(arguments[1]), json.dumps(told).encode())
     sys.exit(int(arguments[2]))
@@ -53,11 +63,16 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
 
 
 def told(
-    forks: ForkServer, pipe: tuple[int, int], *, status: int = 0, files: tuple[int, ...] = ()
+    forks: ForkServer,
+    pipe: tuple[int, int],
+    *,
+    status: int = 0,
+    files: tuple[int, ...] = (),
+    environment: Mapping[str, str] = MappingProxyType({"A": "1 ="}),
 ) -> dict[str, object]:
     """What a child says of itself, which has ended with the status."""
     read, write = pipe
-    order = Order("worker-7", ["tell", str(write), str(status)], {"A": "1 ="}, [write, *files], [FIRST_CORE])
+    order = Order("worker-7", ["tell", str(write), str(status)], dict(environment), [write, *files], [FIRST_CORE])
     pid = forks.start(order)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
     found: dict[str, object] = json.loads(os.read(read, 65536))
@@ -76,9 +91,21 @@ def test_a_child_is_as_if_it_had_been_started_by_itself(forks: ForkServer, pipe:
     assert found["threads"] == 1
 
 
-def test_what_depends_on_the_environment_is_not_imported_before(forks: ForkServer, pipe: tuple[int, int]) -> None:
-    """Metrics take from it whose they are, and torch which GPUs there are."""
-    assert told(forks, pipe)["environment_dependent"] == []
+def test_what_a_child_needs_is_imported_but_torch(forks: ForkServer, pipe: tuple[int, int]) -> None:
+    """Torch takes from the environment which GPUs there are."""
+    assert told(forks, pipe)["imported"] == ["app.main", "limits.storage"]
+
+
+def test_figures_of_a_child_are_its_own(forks: ForkServer, pipe: tuple[int, int], tmp_path: Path) -> None:
+    """Under its name and in its folder, though metrics were imported where neither was known."""
+    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "SENTIMENT_PROCESS_ROLE": "engine-3"}
+    name, files = cast("tuple[str, list[str]]", told(forks, pipe, environment=environment)["figures"])
+    assert name == "engine-3"
+    assert "counter_engine-3.db" in files
+    assert all(file.endswith("_engine-3.db") for file in files)
+    found = MultiProcessCollector(None, str(tmp_path)).collect()  # type: ignore[no-untyped-call]
+    [rows] = [it for it in found if it.name == "sentiment_file_rows"]
+    assert [sample.value for sample in rows.samples] == [1]
 
 
 def test_a_child_is_listed_by_its_role_and_arguments(forks: ForkServer, pipe: tuple[int, int]) -> None:
