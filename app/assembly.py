@@ -29,19 +29,20 @@ _ENGINE_SECONDS = 3.0
 Opened: TypeAlias = tuple[StoredModel, Tokenizer]
 
 
-def open_model(settings: Settings, digest: str | None = None) -> Opened:
+def open_model(settings: Settings, digest: str | None = None, vocabulary: Path | None = None) -> Opened:
     """The model that the settings name, with its tokenizer.
 
     Args:
         settings: name it.
         digest: what its digest has to be, where others have opened it, who read the weights; None: nobody has.
+        vocabulary: see ``load_tokenizer``.
 
     Raises:
         CheckpointError: it is missing, damaged, or has another digest.
     """
     unread = () if digest is None else (WEIGHTS_FILE,)
     model = ModelStore(settings.model_store).open(settings.model, digest, unread)
-    return model, load_tokenizer(model)
+    return model, load_tokenizer(model, vocabulary)
 
 
 def shared_cache(settings: Settings, classes: int) -> RedisCache | None:
@@ -87,7 +88,7 @@ async def further_version(
     """What an entry of the roster names, with an engine and an explainer that run."""
     chosen = settings.model_copy(update={"model": entry["model"]})
     # Checksums and vocabulary take too long for an event loop.
-    model, tokenizer = await asyncio.to_thread(open_model, chosen, entry["digest"])
+    model, tokenizer = await asyncio.to_thread(open_model, chosen, entry["digest"], Path(entry["vocabulary"]))
     named = ServedModel(model.reference, model.digest)
     made: list[Version] = []
 

@@ -9,25 +9,21 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app import logs
 from app.errors import SentimentError, SettingsError
+from app.service_commands import add_service_commands, missing_package
 from app.terminal import SHELLS, Parser, completion
 from app.version import PACKAGE, VERSION
-
-if TYPE_CHECKING:
-    from app.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _FLAGS = ("host", "port", "workers", "model_store", "model", "device", "runtime", "precision", "cache", "redis_url")
 _TOOLS = {
@@ -45,7 +41,6 @@ _TOOLS = {
 }
 _SCRIPTS = ("sentiment", "sentiment-service")
 """What an installed package is called by."""
-_PACKAGES = {"sklearn": "scikit-learn"}
 _ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _READY_SECONDS = 10.0
 _READY_PAUSE = 0.2
@@ -70,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {_explained(error, options)}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     except ModuleNotFoundError as error:
-        print(f"error: {_missing(error)}", file=sys.stderr)
+        print(f"error: {missing_package(error)}", file=sys.stderr)
         return 1
     except OSError as error:
         if given[0].startswith("_"):
@@ -106,15 +101,6 @@ def _explained(error: SentimentError, options: argparse.Namespace) -> str:
     return message
 
 
-def _missing(error: ModuleNotFoundError) -> str:
-    """What to do about a library that is not installed; a module of our own that is missing is a defect."""
-    ours = PACKAGE.partition(".")[0]
-    name = (error.name or ours).partition(".")[0]
-    if name == ours:
-        raise error
-    return f"the package {name} is not installed; `pip install {_PACKAGES.get(name, name)}` in the same environment"
-
-
 def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """All commands, of which only the chosen one (None: each) is imported and knows its arguments: imports take longer
     than many a command."""
@@ -128,7 +114,12 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
         _add_flag(serve, name)
     serve.set_defaults(run=_serve)
     if chosen is None or chosen.startswith("_"):
-        _add_internal(commands)
+        add_service_commands(commands)
+        forks = commands.add_parser("_fork-server")
+        forks.add_argument("--control", type=int, required=True)
+        forks.add_argument("--import", dest="further", action="append", default=[])
+        forks.add_argument("--room")
+        forks.set_defaults(run=_fork_server)
     _add_tools(commands, chosen)
     document = commands.add_parser("openapi", help="write the OpenAPI document", description=_openapi.__doc__)
     document.add_argument("--out", type=Path, help="file to write instead of standard output")
@@ -139,36 +130,6 @@ def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
     completing.add_argument("shell", choices=SHELLS, help="for which it is")
     completing.set_defaults(run=_completion)
     return parser
-
-
-def _add_internal(commands: Any) -> None:
-    """What the supervisor starts; nothing for people to type, and so not listed for them either."""
-    worker = commands.add_parser("_worker")
-    worker.add_argument("--listener", type=int, required=True)
-    worker.add_argument("--engine", type=Path, action="append", required=True)
-    worker.add_argument("--group", type=int, required=True)
-    worker.add_argument("--spare", type=Path)
-    worker.add_argument("--explainer", type=Path, required=True)
-    worker.add_argument("--pulse", type=int)
-    worker.add_argument("--succeeds", action="store_true")
-    worker.set_defaults(run=_child(_worker, "main"))
-    engine = commands.add_parser("_engine")
-    engine.add_argument("--socket", type=Path, required=True)
-    engine.add_argument("--packed", type=int, required=True)
-    engine.add_argument("--pulse", type=int)
-    engine.set_defaults(run=_child(_engine, "engine_process"))
-    forks = commands.add_parser("_fork-server")
-    forks.add_argument("--control", type=int, required=True)
-    forks.add_argument("--import", dest="further", action="append", default=[])
-    forks.add_argument("--room")
-    forks.set_defaults(run=_fork_server)
-    explainer = commands.add_parser("_explainer")
-    explainer.add_argument("--listener", type=int, required=True)
-    explainer.set_defaults(run=_child(_explainer), gently=False)
-    for child in (worker, engine):
-        child.add_argument("--gently", action="store_true")
-    for child in (worker, engine, explainer):
-        child.add_argument("--digest", required=True)
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
@@ -248,79 +209,13 @@ def _say_when_ready(address: str, message: str) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _child(run: Callable[[Settings, argparse.Namespace], int], *modules: str) -> Callable[[argparse.Namespace], int]:
-    """A process of the service as a command. What it fails of on purpose is the same at every start: one line, and a
-    status that says so to the supervisor. These modules are imported first, gently where others answer meanwhile."""
-
-    def run_child(options: argparse.Namespace) -> int:
-        try:
-            from app.process.priority import gently
-            from app.settings import load_settings
-
-            def prepare() -> Settings:
-                for module in modules:
-                    importlib.import_module(f"{PACKAGE}.{module}")
-                return load_settings()
-
-            settings = gently(prepare) if options.gently else prepare()
-            logs.configure(settings.log_level, settings.log_format)
-            return run(settings, options)
-        except SentimentError as error:
-            fault = str(error)
-        except ModuleNotFoundError as error:
-            fault = _missing(error)
-        from app.process.child import CANNOT_SERVE
-
-        logger.critical("cannot serve: %s", fault)
-        _leave_fault(options, fault)
-        return CANNOT_SERVE
-
-    return run_child
-
-
-def _leave_fault(options: argparse.Namespace, fault: str) -> None:
-    """Tell the supervisor why this process cannot serve, beside the engine's socket."""
-    from app.process.sockets import fault_file
-
-    for engine in [options.socket] if "socket" in options else getattr(options, "engine", []):
-        with suppress(OSError):
-            fault_file(engine).write_text(fault, encoding="utf-8")
-
-
 def _fork_server(options: argparse.Namespace) -> int:
-    from app.process.fork_server import serve_forks
+    from app.process.fork_server import run_and_end, serve_forks
 
     arguments = serve_forks(socket.socket(fileno=options.control), options.further)
-    return 0 if arguments is None else main(arguments)
-
-
-def _worker(settings: Settings, options: argparse.Namespace) -> int:
-    from app.main import run_worker
-
-    sockets = (options.listener, options.engine, options.spare, options.explainer)
-    return run_worker(
-        settings,
-        options.digest,
-        *sockets,
-        options.pulse,
-        options.group,
-        succeeds=options.succeeds,
-        starts_gently=options.gently,
-    )
-
-
-def _engine(settings: Settings, options: argparse.Namespace) -> int:
-    from app.engine_process import run_engine
-
-    return run_engine(
-        settings, options.digest, options.socket, options.packed, options.pulse, starts_gently=options.gently
-    )
-
-
-def _explainer(settings: Settings, options: argparse.Namespace) -> int:
-    from app.explainer_process import run_explainer
-
-    return run_explainer(settings, options.digest, options.listener)
+    if arguments is not None:
+        run_and_end(partial(main, arguments))
+    return 0
 
 
 def _openapi(options: argparse.Namespace) -> None:

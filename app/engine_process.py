@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from app.process.pulse import beat, collect_seldom, end_with_parent
 from app.sentiment import Predictor
 from app.settings import Settings
 from app.store import WEIGHTS_FILE, ModelStore, StoredModel
+from app.text.tokenizer import share_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,14 @@ def make_batcher(
 
 
 def run_engine(
-    settings: Settings, digest: str, path: Path, packed: int, pulse: int | None, *, starts_gently: bool = False
+    settings: Settings,
+    digest: str,
+    path: Path,
+    packed: int,
+    vocabulary: Path,
+    pulse: int | None,
+    *,
+    starts_gently: bool = False,
 ) -> int:
     """Serve until SIGTERM.
 
@@ -65,6 +75,8 @@ def run_engine(
         digest: of the model that the supervisor resolved.
         path: Unix socket to listen on.
         packed: file descriptor of what holds the packed model for all its engines, see ``PackedModel.shared``.
+        vocabulary: where HTTP workers find the vocabulary, which is there before they can find the engine: those that
+            serve are not to be held up by making it.
         pulse: file descriptor to write signs of life to.
         starts_gently: whether others answer meanwhile, who need the cores more.
 
@@ -74,15 +86,23 @@ def run_engine(
     Raises:
         SentimentError: another start would not help.
     """
+    sharing = _share(settings, digest, vocabulary, starts_gently=starts_gently)
     end_with_parent()
     wake_first()
     metrics.begin_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, digest, path, packed, pulse, starts_gently=starts_gently))
+        return runner.run(_serve(settings, digest, path, packed, sharing, pulse, starts_gently=starts_gently))
 
 
 async def _serve(
-    settings: Settings, digest: str, path: Path, packed: int, pulse: int | None, *, starts_gently: bool
+    settings: Settings,
+    digest: str,
+    path: Path,
+    packed: int,
+    sharing: int | None,
+    pulse: int | None,
+    *,
+    starts_gently: bool,
 ) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,6 +117,8 @@ async def _serve(
     if pulse is not None:
         background.append(asyncio.create_task(beat(pulse, lambda: not batcher.hung)))
     await batcher.start()
+    if sharing is not None:
+        await asyncio.to_thread(os.waitpid, sharing, 0)
     server = EngineServer(batcher, ServedModel(model.reference, digest))
     await server.serve(path)
     info = batcher.info
@@ -120,6 +142,27 @@ async def _serve(
     for task in (*background, *ends):
         task.cancel()
     return 0 if stop.is_set() else 1
+
+
+def _share(settings: Settings, digest: str, vocabulary: Path, *, starts_gently: bool) -> int | None:
+    """Have a copy of this process, which has no threads yet, write the vocabulary and end, unless that is there; its
+    process id.
+
+    In this one, what it takes to read the words would stay. Where it fails, an HTTP worker says why.
+    """
+    if vocabulary.exists():
+        return None
+    pid = os.fork()
+    if pid:
+        return pid
+    with suppress(BaseException):
+        model = ModelStore(settings.model_store).open(settings.model, digest, unread=(WEIGHTS_FILE,))
+        work = partial(share_vocabulary, model, vocabulary)
+        if starts_gently:
+            gently(work)
+        else:
+            work()
+    os._exit(0)
 
 
 def _probes(batcher: MicroBatcher) -> list[sampling.Probe]:

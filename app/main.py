@@ -213,6 +213,7 @@ def run_worker(
     engines: Sequence[Path],
     spare: Path | None,
     explainer: Path,
+    vocabulary: Path,
     pulse: int | None,
     group: int,
     *,
@@ -228,6 +229,7 @@ def run_worker(
         engines: Unix sockets of the engines.
         spare: that of an engine that stands by for them; None: there is none.
         explainer: Unix socket of the explainer.
+        vocabulary: see ``load_tokenizer``.
         pulse: file descriptor to write signs of life to.
         group: which of the engines has its cores together with this process.
         succeeds: see ``create_app``.
@@ -251,7 +253,7 @@ def run_worker(
         asyncio.run(refuse_other_modes(settings.redis_url))
 
     def prepare() -> FastAPI:
-        opened = open_model(settings, digest)
+        opened = open_model(settings, digest, vocabulary)
         served = ServedModel(opened[0].reference, digest)
         remote = RemoteEngine(engines, _share(settings, len(engines)), served, group, spare)
         explaining = RemoteExplainer(explainer, settings.explain_max_queue, served)

@@ -213,12 +213,13 @@ class _Desk:
         return loaded | {"attempts": self._orders.newest_first()}
 
 
-class _Sockets(NamedTuple):
+class _Places(NamedTuple):
     """Where the processes of a generation meet."""
 
     engines: list[Path]
     spare: Path | None
     explainer: Path
+    vocabulary: Path
 
 
 class _Generations:
@@ -256,11 +257,12 @@ class _Generations:
     def of(self, model: StoredModel) -> Generation:
         """Engines, explainer and HTTP workers of a model, not yet started."""
         succeeds, self._first = [] if self._first else ["--succeeds"], False
-        generation, sockets_of, metrics = self._without_workers(model, self._groups)
+        generation, places, metrics = self._without_workers(model, self._groups)
         environment, silence = {f"{PREFIX}MODEL": model.reference}, self._settings.engine_timeout
-        command = ["_worker", "--digest", model.digest, "--listener", str(self._listener.fileno())]
-        command += [*(f"--engine={engine}" for engine in sockets_of.engines), "--explainer", str(sockets_of.explainer)]
-        command += [f"--spare={sockets_of.spare}"] if sockets_of.spare is not None else []
+        command = ["_worker", "--digest", model.digest, "--listener", str(self._listener.fileno()), "--explainer"]
+        command += [str(places.explainer), f"--vocabulary={places.vocabulary}"]
+        command += [f"--engine={engine}" for engine in places.engines]
+        command += [f"--spare={places.spare}"] if places.spare is not None else []
         for place, group in enumerate(group_of_each(self._workers, self._groups)):
             own = [*command, "--group", str(group), *succeeds]
             worker = Child(f"worker-{place}", own, fds=[self._listener.fileno()], heartbeat=silence, drains=True)
@@ -272,24 +274,24 @@ class _Generations:
 
     def beside(self, model: StoredModel) -> tuple[Generation, Entry]:
         """Engine and explainer of a model, not yet started, and what workers need to know of them."""
-        generation, sockets_of, metrics = self._without_workers(model, [])
+        generation, places, metrics = self._without_workers(model, [])
         # What is served is said by others; what this one computes counts all the same.
         generation.serves = partial(show, metrics, model, serves=False)
-        [engine], explainer = sockets_of.engines, sockets_of.explainer
-        entry = {"model": model.reference, "digest": model.digest, "engine": str(engine), "explainer": str(explainer)}
-        return generation, entry
+        files = {"engine": places.engines[0], "explainer": places.explainer, "vocabulary": places.vocabulary}
+        paths = {name: str(path) for name, path in files.items()}
+        return generation, {"model": model.reference, "digest": model.digest, **paths}
 
-    def _without_workers(self, model: StoredModel, groups: Sequence[Group]) -> tuple[Generation, _Sockets, Path]:
+    def _without_workers(self, model: StoredModel, groups: Sequence[Group]) -> tuple[Generation, _Places, Path]:
         """The same, with an engine for each group and the spare one, and the folder of their metrics' files. Without
         groups there is one engine, which all groups share."""
         number = next(self._numbers)
         # The spare one is a second engine of the one group that there is then.
-        places: list[Group | None] = [*groups, *groups] if self._spare else [*groups]
-        names = [str(place) for place in range(len(places))] or [_FURTHER]
+        of_engines: list[Group | None] = [*groups, *groups] if self._spare else [*groups]
+        names = [str(place) for place in range(len(of_engines))] or [_FURTHER]
         paths = [self._folder / f"engine-{number}.{name}.sock" for name in names]
         regular = len(groups) or 1
         engines, spare = paths[:regular], next(iter(paths[regular:]), None)
-        explainer = self._folder / f"explainer-{number}.sock"
+        explainer, vocabulary = self._folder / f"explainer-{number}.sock", self._folder / f"vocabulary-{number}"
         metrics, wake = self._metrics_of(model), sockets.bind_local(explainer)
         digest, silence = ["--digest", model.digest], self._settings.engine_timeout
         # Resolved once: what a label names later is for another generation, not for a child that is started again.
@@ -297,24 +299,22 @@ class _Generations:
         # Engines of one memory node share the packed weights; those that come in their place find them.
         packed = {node: memory_file("packed-model") for node in {group.node for group in groups} or {0}}
         children = []
-        for name, path, group in zip(names, paths, places or [None], strict=True):
+        for name, path, group in zip(names, paths, of_engines or [None], strict=True):
             file = packed[0 if group is None else group.node]
-            command = ["_engine", *digest, "--socket", str(path), "--packed", str(file)]
+            command = ["_engine", *digest, "--socket", str(path), f"--packed={file}", f"--vocabulary={vocabulary}"]
             child = Child(f"engine-{name}", command, fds=[file], heartbeat=silence, spare=path == spare)
-            child.environment = environment
             if group is not None:
-                child.cores, child.environment = group.cores, {**environment, **self._share(group)}
+                child.cores, child.environment = group.cores, self._share(group)
             children.append(child)
         children.append(Child("explainer-0", ["_explainer", *digest, "--listener", str(wake.fileno())], wake=wake))
-        children[-1].environment = environment
         for child in children:
-            child.metrics = metrics
+            child.metrics, child.environment = metrics, {**environment, **child.environment}
 
         def ends() -> None:
             wake.close()
             for file in packed.values():
                 os.close(file)
-            for path in (explainer, *paths, *map(sockets.fault_file, paths)):
+            for path in (explainer, vocabulary, *paths, *map(sockets.fault_file, paths)):
                 path.unlink(missing_ok=True)
             self._metrics_in_use.discard(metrics)
 
@@ -325,7 +325,7 @@ class _Generations:
             ready=lambda: all(engine.exists() for engine in engines),
             ends=ends,
         )
-        return generation, _Sockets(engines, spare, explainer), metrics
+        return generation, _Places(engines, spare, explainer, vocabulary), metrics
 
     def _share(self, group: Group) -> dict[str, str]:
         """What an engine is told of its share of the machine."""

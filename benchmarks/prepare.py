@@ -20,7 +20,8 @@ from app.model.networks import SentimentNetwork
 from app.model.runtimes import load_predictor
 from app.store import ModelConfig, ModelStore, StoredModel
 from app.text.preprocessing import PREPROCESSING_VERSION
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer, build_vocabulary, load_tokenizer
+from app.text.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from app.training.corpus import load_corpus
 
 REFERENCE = "reference"

@@ -27,7 +27,8 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models, normalizers, pre_tokenizers
 
 from app.text import preprocessing2
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer, build_vocabulary
+from app.text.tokenizer import Tokenizer, build_vocabulary
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from app.training.corpus import load_corpus
 from app.training.reviews.vocabulary import build_pieces
 

@@ -12,7 +12,8 @@ from app.model.networks import SentimentNetwork
 from app.store import ModelConfig, ModelStore, StoredModel
 from app.text.preprocessing import PREPROCESSING_VERSION
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 
 WORDS = (
     "a an and the this that it is was not but very good bad great dull lovely awful film story cast plot ending never "

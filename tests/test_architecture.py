@@ -74,7 +74,7 @@ ROOMS: dict[str, set[str]] = {
     "classify": {"errors", "files", "flags", "labels", "report", "scoring", "sentiment", "settings", "store"},
     "engine_process": {
         *("engine", "logs", "metrics", "model", "model_info", "process", "sampling", "sentiment", "settings", "store"),
-        "tracing",
+        *("text", "tracing"),
     },
     "explainer_process": {
         *("engine", "metrics", "model", "process", "sampling", "sentiment", "serving", "settings", "store"),
@@ -90,21 +90,20 @@ ROOMS: dict[str, set[str]] = {
     },
     "rollout": {"agreement", "errors", "labels", "metrics", "process", "store"},
     "supervisor_process": {"errors", "labels", "memory_file", "metrics", "process", "rollout", "settings", "store"},
+    "service_commands": {
+        "engine_process",
+        "errors",
+        "explainer_process",
+        "logs",
+        "main",
+        "process",
+        "settings",
+        "version",
+    },
     "cli": {
-        *(
-            "classify",
-            "engine_process",
-            "errors",
-            "explainer_process",
-            "feedback",
-            "files",
-            "fleet",
-            "keys",
-            "logs",
-            "main",
-        ),
-        *("models", "process", "purge", "report", "settings", "store", "supervisor_process", "terminal", "tracing"),
-        *("training", "version"),
+        *("classify", "errors", "feedback", "files", "fleet", "keys", "logs", "main", "models", "process", "purge"),
+        *("report", "service_commands", "settings", "store", "supervisor_process", "terminal", "tracing", "training"),
+        "version",
     },
     "__main__": {"cli"},
 }

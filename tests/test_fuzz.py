@@ -25,7 +25,8 @@ from app.http.problems import Problem
 from app.http.schemas import ClassifyRequest
 from app.sentiment import JUDGEMENTS, TextBatch, Thresholds, prediction_of
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
-from app.text.tokenizer import PAD_TOKEN, PREPROCESSINGS, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import PREPROCESSINGS, Tokenizer
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 
 SECONDS_PER_MEGABYTE = 30.0
 """Generous: it takes a hundredth of that. What it catches is time that grows with the square of the size."""

@@ -10,7 +10,7 @@ import torch
 from app import models
 from app.errors import CheckpointError
 from app.store import WEIGHTS_FILE, ModelStore, write_config
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from tests.checkpoints import WORDS, add_checkpoint, tiny_config, tiny_network
 
 

@@ -9,18 +9,16 @@ tensors. What are pointers in the kernel's structures are distances from the fil
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.memory_file import memory_file
+from app.memory_file import alone, memory_file, write_at
 from app.native.binding import Direction, Model, Variant
 from app.native.packing import TABLE_LIMIT, Packing
 from app.store import ModelConfig
@@ -75,7 +73,7 @@ class PackedModel:
             read: the weights, as ``weights.read_weights`` returns them.
         """
         mark = hashlib.sha256(f"{name} {variant.name}".encode()).digest()
-        with _locked(file):
+        with alone(file):
             found = os.pread(file, _MARK_BYTES, 0)
             if found.strip(b"\0") and found != mark:
                 return cls(config, read(), variant)
@@ -108,26 +106,10 @@ def _write(file: int, config: ModelConfig, weights: _Weights, variant: Variant, 
     def keep(values: NDArray[Any]) -> int:
         nonlocal end
         start = -(-end // _LINE) * _LINE
-        _write_at(file, start, np.ascontiguousarray(values).data.cast("B"))
+        write_at(file, start, np.ascontiguousarray(values).data.cast("B"))
         end = start + values.nbytes
         return start
 
     packing = Packing(config, weights, variant, keep, table_limit)
-    _write_at(file, _MODEL_AT, memoryview(packing.model).cast("B"))
-    _write_at(file, _DIRECTIONS_AT, memoryview(packing.directions).cast("B"))
-
-
-def _write_at(file: int, start: int, values: memoryview) -> None:
-    while values:
-        written = os.pwrite(file, values, start)
-        start, values = start + written, values[written:]
-
-
-@contextmanager
-def _locked(file: int) -> Iterator[None]:
-    """Alone among processes. Whoever holds it packs, which takes a second, or is killed for giving no sign of life."""
-    fcntl.lockf(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.lockf(file, fcntl.LOCK_UN)
+    write_at(file, _MODEL_AT, memoryview(packing.model).cast("B"))
+    write_at(file, _DIRECTIONS_AT, memoryview(packing.directions).cast("B"))

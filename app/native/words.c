@@ -6,7 +6,6 @@
  * else separate. What version 2 does beyond that stands in its module.
  */
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -20,21 +19,27 @@ struct letters {
     uint64_t half[2];
 };
 
-/* A hash table with open addressing. What is compared lies in the slot, so that a look-up costs one cache miss. */
+/* A hash table with open addressing. What is compared lies in the slot, so that a look-up costs one cache miss. It has no
+ * pointers, so that processes can share it wherever they have it. Behind the slots stand all words, one after the other:
+ * for the rest of long ones.
+ */
 struct vocabulary {
     uint32_t mask;
     int32_t version; /* of the preprocessing */
     int32_t foreign; /* ids from here on are of words that other languages use more than English does */
-    int32_t special[10]; /* ids of the tokens of version 2, in the order of enum special */
-    char *words; /* all words, one after the other: for the rest of long ones */
+    int32_t special[13]; /* ids of the tokens of version 2, in the order of enum special; fills the cache line */
     struct slot {
         struct letters letters;
         int32_t id;      /* 0 where the slot is free */
         int32_t length;
-        int32_t start;   /* in words */
+        int32_t start;   /* in the words */
         int32_t padding; /* a slot does not cross a cache line */
-    } *slots;
+    } slots[];
 };
+
+static const char *words_of(const struct vocabulary *all) {
+    return (const char *)(all->slots + all->mask + 1);
+}
 
 struct counts {
     int64_t tokens;  /* of the text */
@@ -103,44 +108,37 @@ static int32_t find(const struct vocabulary *all, const char *word, int64_t leng
         if (!slot->id) return unknown;
         if (slot->letters.half[0] != letters.half[0] || slot->letters.half[1] != letters.half[1]) continue;
         if (slot->length != length) continue;
-        const char *known = all->words + slot->start;
+        const char *known = words_of(all) + slot->start;
         int64_t i = FIRST;
         while (i < length && (unsigned char)known[i] == folded(word[i])) i++;
         if (i >= length) return slot->id;
     }
 }
 
-EXPORT void words_free(struct vocabulary *all) {
-    if (!all) return;
-    free(all->words);
-    free(all->slots);
-    free(all);
+static uint32_t slots_for(int32_t count) {
+    uint32_t slots = 16;
+    while (slots < 2 * (uint32_t)count) slots *= 2;
+    return slots;
 }
 
-/* A vocabulary of `count` different words; NULL where there is no memory.
+/* Bytes that a vocabulary of `count` words needs, which have `length` bytes together. */
+EXPORT int64_t words_size(int32_t count, int64_t length) {
+    return sizeof(struct vocabulary) + (int64_t)slots_for(count) * sizeof(struct slot) + length;
+}
+
+/* Makes a vocabulary of `count` different words in so many bytes of zeros, which begin with a cache line.
  *
  * Word i is words[ends[i - 1]] to words[ends[i] - 1] and has the id ids[i], which other words may have too. `special`
  * holds the ids of the tokens of version 2; ids from `foreign` on are of foreign words.
  */
-EXPORT struct vocabulary *words_new(const char *words, const int32_t *ends, const int32_t *ids, int32_t count,
-                                    int32_t version, const int32_t *special, int32_t foreign) {
+EXPORT void words_make(struct vocabulary *all, const char *words, const int32_t *ends, const int32_t *ids,
+                       int32_t count, int32_t version, const int32_t *special, int32_t foreign) {
     const int64_t size = count ? ends[count - 1] : 0;
-    uint32_t slots = 16;
-    while (slots < 2 * (uint32_t)count) slots *= 2;
-    struct vocabulary *all = calloc(1, sizeof *all);
-    if (!all) return NULL;
-    all->mask = slots - 1;
+    all->mask = slots_for(count) - 1;
     all->version = version;
     all->foreign = foreign;
     memcpy(all->special, special, SPECIALS * sizeof *special);
-    all->words = malloc(size + 1);
-    all->slots = aligned_alloc(64, slots * sizeof *all->slots);
-    if (!all->words || !all->slots) {
-        words_free(all);
-        return NULL;
-    }
-    memcpy(all->words, words, size);
-    memset(all->slots, 0, slots * sizeof *all->slots);
+    memcpy((char *)words_of(all), words, size);
     for (int32_t i = 0, at = 0; i < count; i++) {
         const int32_t length = ends[i] - at;
         const struct letters letters = letters_of(words + at, length, size - at);
@@ -149,7 +147,6 @@ EXPORT struct vocabulary *words_new(const char *words, const int32_t *ends, cons
         all->slots[place] = (struct slot){letters, ids[i], length, at, 0};
         at = ends[i];
     }
-    return all;
 }
 
 /* Length of the HTML tag that starts here, 0 where none does. */

@@ -3,51 +3,42 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import mmap
+import os
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
+from app.memory_file import alone, write_at
 from app.native.compiler import WORDS
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, EncodedTexts
+
+logger = logging.getLogger(__name__)
 
 _INT64 = "q"
 _COUNTS = 5
 """Numbers of ``struct counts``: tokens, kept, words, unknown, foreign."""
+_MARK, _MARK_BYTES = b"vocabulary", 64
+"""What a shared file begins with once all of it is there, and the room for that, a cache line."""
 # Zeros, to be repeated: much cheaper than arrays of zero bytes.
 _ID, _COUNT = array(TOKEN_TYPECODE, [0]), array(_INT64, [0])
 
 
 class CompiledVocabulary:
-    """Words and their ids in the compiled code's memory. Immutable; ``encode`` releases the interpreter lock.
+    """Words and their ids as the compiled code reads them. Immutable; ``encode`` releases the interpreter lock.
 
     Args:
         library: the loaded library.
-        words: the words and their ids; several words may have one id.
-        version: of the preprocessing.
-        special: ids of the tokens of version 2, in the order of ``enum special``.
-        foreign: ids from here on are of words that belong to other languages more than to English.
-
-    Raises:
-        MemoryError: no room for them.
+        memory: what ``compiled_vocabulary`` or ``shared_vocabulary`` has made.
     """
 
-    def __init__(
-        self, library: ctypes.CDLL, words: Mapping[str, int], version: int, special: Sequence[int], foreign: int
-    ) -> None:
-        self._library = library
-        encoded = list(map(str.encode, words))
-        ends = array(TOKEN_TYPECODE, accumulate(map(len, encoded)))
-        ids, specials = array(TOKEN_TYPECODE, words.values()), array(TOKEN_TYPECODE, special)
-        places = [numbers.buffer_info()[0] for numbers in (ends, ids, specials)]
-        self._words = library.words_new(b"".join(encoded), *places[:2], len(words), version, places[2], foreign)
-        if not self._words:
-            raise MemoryError("no memory for a vocabulary")
+    def __init__(self, library: ctypes.CDLL, memory: mmap.mmap) -> None:
+        self.memory = memory
+        self._words = _address(memory)
         self._encode = library.words_encode
-
-    def __del__(self) -> None:
-        self._library.words_free(getattr(self, "_words", None))
 
     def encode(self, texts: Sequence[bytes], most: int, head: int) -> EncodedTexts:
         """Token ids of texts that ``plain`` of their preprocessing returned.
@@ -84,9 +75,58 @@ class CompiledVocabulary:
 def compiled_vocabulary(
     words: Mapping[str, int], version: int, special: Sequence[int], foreign: int
 ) -> CompiledVocabulary | None:
-    """A vocabulary for the compiled code; None where there is none for this system. See ``CompiledVocabulary``."""
+    """A vocabulary for the compiled code; None where there is none for this system.
+
+    Args:
+        words: the words and their ids; several words may have one id.
+        version: of the preprocessing.
+        special: ids of the tokens of version 2, in the order of ``enum special``.
+        foreign: ids from here on are of words that belong to other languages more than to English.
+    """
     library = _load(WORDS.path)
-    return None if library is None else CompiledVocabulary(library, words, version, special, foreign)
+    if library is None:
+        return None
+    encoded = list(map(str.encode, words))
+    ends = array(TOKEN_TYPECODE, accumulate(map(len, encoded)))
+    ids, specials = array(TOKEN_TYPECODE, words.values()), array(TOKEN_TYPECODE, special)
+    memory = mmap.mmap(-1, _MARK_BYTES + library.words_size(len(words), ends[-1] if ends else 0))
+    places = [numbers.buffer_info()[0] for numbers in (ends, ids, specials)]
+    library.words_make(_address(memory), b"".join(encoded), *places[:2], len(words), version, places[2], foreign)
+    return CompiledVocabulary(library, memory)
+
+
+def shared_vocabulary(path: Path, make: Callable[[], CompiledVocabulary | None]) -> CompiledVocabulary | None:
+    """The vocabulary in a file, which all processes that read it hold once together; None where there is none for this
+    system.
+
+    Args:
+        path: of the file, which need not be there. It is written whole, so that it has no holes, for which a full disk
+            would have no room when they are read.
+        make: the same vocabulary, where this process is the first.
+    """
+    library = _load(WORDS.path)
+    if library is None:
+        return None
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with alone(file):
+            if os.pread(file, len(_MARK), 0) != _MARK:
+                if (made := make()) is None:
+                    return None
+                try:
+                    write_at(file, 0, memoryview(made.memory))
+                    os.pwrite(file, _MARK, 0)
+                except OSError as error:
+                    logger.warning("a vocabulary cannot be shared (%s)", error.strerror)
+                    return made
+        return CompiledVocabulary(library, mmap.mmap(file, 0, access=mmap.ACCESS_COPY))
+    finally:
+        os.close(file)
+
+
+def _address(memory: mmap.mmap) -> int:
+    """Of the vocabulary in it."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory)) + _MARK_BYTES
 
 
 @lru_cache
@@ -97,8 +137,11 @@ def _load(path: Path) -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(path))
     except OSError:  # built for another system
         return None
-    library.words_new.restype = ctypes.c_void_p
-    library.words_new.argtypes = [
+    library.words_size.restype = ctypes.c_int64
+    library.words_size.argtypes = [ctypes.c_int32, ctypes.c_int64]
+    library.words_make.restype = None
+    library.words_make.argtypes = [
+        ctypes.c_void_p,
         ctypes.c_char_p,
         ctypes.c_void_p,
         ctypes.c_void_p,
@@ -107,8 +150,6 @@ def _load(path: Path) -> ctypes.CDLL | None:
         ctypes.c_void_p,
         ctypes.c_int32,
     ]
-    library.words_free.restype = None
-    library.words_free.argtypes = [ctypes.c_void_p]
     library.words_encode.restype = None
     library.words_encode.argtypes = [
         ctypes.c_void_p,

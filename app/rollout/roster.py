@@ -19,8 +19,8 @@ _LOOK_SECONDS = 0.1
 """Between two looks at which workers there are."""
 
 Entry = Mapping[str, Any]
-"""What a worker needs to know of a version: ``model`` (NAME/VERSION), ``digest``, and the sockets ``engine`` and
-``explainer``."""
+"""What a worker needs to know of a version: ``model`` (NAME/VERSION), ``digest``, the sockets ``engine`` and
+``explainer``, and the file ``vocabulary``."""
 
 
 class Share(NamedTuple):

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeVar, cast
 
 from app.errors import CheckpointError, NoWordsError
 from app.golden import check_ids
-from app.native.words import compiled_vocabulary
+from app.native.words import CompiledVocabulary, shared_vocabulary
 from app.sentiment import TOKEN_TYPECODE, UNKNOWN_ID, EncodedTexts, Encoding
-from app.store import CONFIG_FILE, TOKENIZER_FILE, StoredModel
+from app.store import CONFIG_FILE, TOKENIZER_FILE, ModelConfig, StoredModel
 from app.text import preprocessing as version1
 from app.text import preprocessing2 as version2
 from app.text.preprocessing import Span
-
-PAD_TOKEN = "<pad>"
-UNKNOWN_TOKEN = "<unk>"
-PIECE = "+"
-"""First character of a vocabulary entry that is a piece of unknown words."""
-MAX_WORD = 128
-"""Bytes of a word that may be in a vocabulary of preprocessing version 2."""
-MAX_PIECE, MAX_PIECES = 10, 4
-"""Letters of a piece, and pieces of a word, at the most."""
+from app.text.word_ids import PAD_TOKEN, PIECE, UNKNOWN_TOKEN, WordIds
 
 _Item = TypeVar("_Item")
 _TONE = frozenset("!?")
-_DOUBLED = re.compile(r"([a-z])\1")
 
 
 class Preprocessing(Protocol):
@@ -52,11 +43,6 @@ class Preprocessing(Protocol):
 
 PREPROCESSINGS: Mapping[int, Preprocessing] = MappingProxyType({1: version1, 2: version2})
 """All versions that a stored model may have been trained with."""
-
-
-class _Vocabulary(dict[str, int]):
-    def __missing__(self, word: str) -> int:
-        return UNKNOWN_ID
 
 
 class Tokenizer:
@@ -89,38 +75,65 @@ class Tokenizer:
         aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
         foreign: int = 0,
     ) -> None:
-        if list(vocabulary[:2]) != [PAD_TOKEN, UNKNOWN_TOKEN]:
-            raise CheckpointError(f"vocabulary must begin with {PAD_TOKEN} and {UNKNOWN_TOKEN}")
+        known = WordIds(vocabulary, aliases, foreign)
+        self.compiled: CompiledVocabulary | None
+        self._begin(lambda: known, len(vocabulary), max_tokens, head_tokens, preprocessing)
+        self.compiled = known.compiled(preprocessing)
+
+    @classmethod
+    def over(cls, compiled: CompiledVocabulary, known: Callable[[], WordIds], config: ModelConfig) -> Tokenizer:
+        """One of a compiled vocabulary that is there already.
+
+        Args:
+            compiled: the vocabulary.
+            known: gives the same words for Python, which are asked for when a text first needs them.
+            config: of the checkpoint.
+        """
+        tokenizer = cls.__new__(cls)
+        sizes = (config.vocabulary_size, config.max_tokens, config.head_tokens)
+        tokenizer._begin(cache(known), *sizes, config.preprocessing)  # noqa: SLF001 - its own class
+        tokenizer.compiled = compiled
+        return tokenizer
+
+    def _begin(
+        self, known: Callable[[], WordIds], size: int, max_tokens: int, head_tokens: int, preprocessing: int
+    ) -> None:
         if not 0 <= head_tokens <= max_tokens or max_tokens < 1:
             raise CheckpointError(f"head_tokens {head_tokens} must lie between 0 and max_tokens {max_tokens}")
         if preprocessing not in PREPROCESSINGS:
-            known = ", ".join(map(str, PREPROCESSINGS))
-            raise CheckpointError(f"preprocessing version {preprocessing}, this program has {known}")
-        self.vocabulary = tuple(vocabulary)
+            versions = ", ".join(map(str, PREPROCESSINGS))
+            raise CheckpointError(f"preprocessing version {preprocessing}, this program has {versions}")
         self.max_tokens = max_tokens
         self.head_tokens = head_tokens
         self.preprocessing = preprocessing
-        self.aliases = {word: tuple(others) for word, others in aliases.items()}
-        self.foreign = foreign
+        self._known = known
+        self._size = size
         self._limits = (max_tokens, head_tokens)
         self._version = PREPROCESSINGS[preprocessing]
-        self._ids = _Vocabulary(zip(vocabulary[2:], range(2, len(vocabulary)), strict=True))
-        if len(self._ids) != len(vocabulary) - 2:
-            raise CheckpointError("vocabulary names a word twice")
-        for word, others in self.aliases.items():
-            if word not in self._ids or not self._ids.keys().isdisjoint(others):
-                raise CheckpointError(f"aliases of {word!r}: it must be in the vocabulary, and they must not be")
-            self._ids.update(dict.fromkeys(others, self._ids[word]))
-        text = "".join(self._ids)
-        if "" in self._ids or text.encode(errors="ignore").decode() != text:
-            raise CheckpointError("vocabulary has an empty word, or half of a surrogate pair")
-        self._foreign_from = len(vocabulary) - foreign
-        special = [self._ids[token] for token in (*version2.SPECIAL_TOKENS, version2.NOT)]
-        self._compiled = compiled_vocabulary(self._ids, preprocessing, special, self._foreign_from)
+
+    @property
+    def known(self) -> WordIds:
+        """The words and their ids."""
+        return self._known()
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """Words by id."""
+        return self.known.vocabulary
+
+    @property
+    def aliases(self) -> Mapping[str, Sequence[str]]:
+        """By word of the vocabulary, others that have its id."""
+        return self.known.aliases
+
+    @property
+    def foreign(self) -> int:
+        """How many words at the end of the vocabulary belong to other languages more than to English."""
+        return self.known.foreign
 
     def __len__(self) -> int:
         """Size of the vocabulary, the two special tokens included."""
-        return len(self.vocabulary)
+        return self._size
 
     def encode(self, text: str) -> Encoding:
         """Token ids of one text.
@@ -139,13 +152,13 @@ class Tokenizer:
 
     def encode_together(self, texts: Sequence[str]) -> EncodedTexts:
         """Token ids of texts in one piece; a text without words has none."""
-        prepared = [None] * len(texts) if self._compiled is None else list(map(self._version.plain, texts))
-        if self._compiled is not None and None not in prepared:
-            return self._compiled.encode(cast("list[bytes]", prepared), *self._limits)
+        prepared = [None] * len(texts) if self.compiled is None else list(map(self._version.plain, texts))
+        if self.compiled is not None and None not in prepared:
+            return self.compiled.encode(cast("list[bytes]", prepared), *self._limits)
         plain_ones = [text for text in prepared if text is not None]
         done = EncodedTexts(array(TOKEN_TYPECODE), [], [], [], [], [])
-        if self._compiled is not None and plain_ones:
-            done = self._compiled.encode(plain_ones, *self._limits)
+        if self.compiled is not None and plain_ones:
+            done = self.compiled.encode(plain_ones, *self._limits)
         table = EncodedTexts(array(TOKEN_TYPECODE), [], [], [], [], [])
         at, rows = 0, zip(*done[1:], strict=True)
         for text, ready in zip(texts, prepared, strict=True):
@@ -163,51 +176,26 @@ class Tokenizer:
         return table
 
     def _encode(self, text: str) -> Encoding | NoWordsError:
+        known = self.known
         if self.preprocessing == 1:
             # A list first: filling an array from an iterator, and counting in one, is slower.
-            found = list(map(self._ids.__getitem__, self._version.words(text)))
+            found = list(map(known.ids.__getitem__, self._version.words(text)))
             ids = self._keep(found)
             words, unknown, foreign = len(ids), ids.count(UNKNOWN_ID), 0
         else:
             found, words, unknown, foreign = [], 0, 0, 0
             for word in self._version.words(text):
-                pieces = [self._ids[piece] for piece in self._pieces(word)]
+                pieces = [known.ids[piece] for piece in known.pieces(word)]
                 found += pieces
                 if word not in _TONE and word not in version2.SPECIAL_TOKENS and not _is_number(word):
                     words += 1
-                    foreign += pieces[0] >= self._foreign_from
-                    unknown += pieces[0] == UNKNOWN_ID or self.vocabulary[pieces[0]].startswith(PIECE)
+                    foreign += pieces[0] >= known.foreign_from
+                    unknown += pieces[0] == UNKNOWN_ID or known.vocabulary[pieces[0]].startswith(PIECE)
             ids = self._keep(found)
         if not found:
             return NoWordsError()
         total = len(found)
         return Encoding(array(TOKEN_TYPECODE, ids), total, total > len(ids), words, unknown, foreign)
-
-    def _pieces(self, word: str) -> list[str]:
-        """What is looked up for a word of version 2: itself, itself without doubled letters, or its pieces."""
-        if len(word.encode("utf-8")) > MAX_WORD:
-            return [UNKNOWN_TOKEN]
-        if word in self._ids:
-            return [word]
-        single = _DOUBLED.sub(r"\1", word)
-        if single in self._ids:
-            return [single]
-        return self._cut(word) or [UNKNOWN_TOKEN]
-
-    def _cut(self, word: str) -> list[str]:
-        """The pieces of an unknown word; none where it cannot be cut."""
-        if not (word.isascii() and word.isalpha()):
-            return []
-        pieces: list[str] = []
-        at = 0
-        while at < len(word):
-            longest = (PIECE + word[at : at + size] for size in range(min(MAX_PIECE, len(word) - at), 0, -1))
-            piece = next((piece for piece in longest if piece in self._ids), None)
-            if piece is None or len(pieces) == MAX_PIECES:
-                return []
-            pieces.append(piece)
-            at += len(piece) - 1
-        return pieces
 
     def spans(self, text: str) -> list[Span]:
         """The tokens behind ``encode(text).ids`` with their character offsets, one per id.
@@ -216,7 +204,8 @@ class Tokenizer:
         """
         found = self._version.word_spans(text)
         if self.preprocessing > 1:
-            found = [Span(piece, start, end) for word, start, end in found for piece in self._pieces(word)]
+            known = self.known
+            found = [Span(piece, start, end) for word, start, end in found for piece in known.pieces(word)]
         return self._keep(found)
 
     def _keep(self, items: list[_Item]) -> list[_Item]:
@@ -227,7 +216,8 @@ class Tokenizer:
 
     def pieces(self, word: str) -> list[int]:
         """Ids of the pieces of a word that the vocabulary may have as a whole; none where it cannot be cut."""
-        return [self._ids[piece] for piece in self._cut(word)]
+        known = self.known
+        return [known.ids[piece] for piece in known.cut(word)]
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as JSON (one word a line, so that versions can be compared)."""
@@ -282,14 +272,44 @@ def build_vocabulary(texts: Iterable[str], size: int) -> list[str]:
     return [PAD_TOKEN, UNKNOWN_TOKEN, *(word for word, _ in ranked[: size - 2])]
 
 
-def load_tokenizer(model: StoredModel) -> Tokenizer:
+def load_tokenizer(model: StoredModel, shared: Path | None = None) -> Tokenizer:
     """The tokenizer of a stored version, checked against its configuration and its golden texts.
+
+    Args:
+        model: the version.
+        shared: a file in which processes share the compiled vocabulary of this version: the first one writes it, the
+            others read no words. None: this process has its own, as it always has of preprocessing version 1, of which
+            some texts are Python's.
 
     Raises:
         CheckpointError: unreadable, or not the one the configuration describes or the golden texts were encoded by.
     """
-    path = model.path / TOKENIZER_FILE
-    config = model.config
+    tokenizer = _load(model) if shared is None or not _is_shared(model) else _load_shared(model, shared)
+    check_ids(model, lambda text: tokenizer.encode(text).ids)
+    return tokenizer
+
+
+def share_vocabulary(model: StoredModel, shared: Path) -> None:
+    """Write what ``load_tokenizer`` shares, unless it is there: for who has the time, before others look for it.
+
+    Raises:
+        CheckpointError: see ``load_tokenizer``.
+    """
+    if _is_shared(model) and not shared.exists():
+        _load_shared(model, shared)
+
+
+def _is_shared(model: StoredModel) -> bool:
+    return model.config.preprocessing > 1
+
+
+def _load_shared(model: StoredModel, shared: Path) -> Tokenizer:
+    compiled = shared_vocabulary(shared, lambda: _load(model).compiled)
+    return _load(model) if compiled is None else Tokenizer.over(compiled, lambda: _load(model).known, model.config)
+
+
+def _load(model: StoredModel) -> Tokenizer:
+    path, config = model.path / TOKENIZER_FILE, model.config
     tokenizer = Tokenizer.load(path, config.max_tokens, config.head_tokens)
     if config.preprocessing != tokenizer.preprocessing:
         raise CheckpointError(
@@ -297,5 +317,4 @@ def load_tokenizer(model: StoredModel) -> Tokenizer:
         )
     if len(tokenizer) != config.vocabulary_size:
         raise CheckpointError(f"{path}: {len(tokenizer)} words, {CONFIG_FILE} says {config.vocabulary_size}")
-    check_ids(model, lambda text: tokenizer.encode(text).ids)
     return tokenizer

@@ -208,7 +208,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6, help="of the shadow: without and with it, in turns")
     parser.add_argument("--shadow-seconds", type=float, default=20, help="of each half of a round")
     parser.add_argument(
-        "--versions", nargs=2, metavar="NAME/VERSION", default=["imdb-gru/3", "imdb-gru/4"], help="of one model"
+        "--versions", nargs=2, metavar="NAME/VERSION", default=["reviews-gru/2", "reviews-gru/3"], help="of one model"
     )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

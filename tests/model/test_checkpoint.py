@@ -12,7 +12,7 @@ from app.errors import CheckpointError
 from app.model.checkpoint import load_network, save_checkpoint
 from app.model.importing import import_model, read_vocabulary
 from app.store import WEIGHTS_FILE, ModelStore, write_config
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from tests.checkpoints import WORDS, tiny_config, tiny_network, tiny_tokenizer
 
 CONFIG = tiny_config(bidirectional=True, layers=2)

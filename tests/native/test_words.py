@@ -16,7 +16,8 @@ from app.native.compiler import WORDS
 from app.native.words import compiled_vocabulary
 from app.sentiment import Encoding
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from tests import compiled
 
 _ALPHABET = "abcXYZ019 \t\n\x00'`!?<>/br.,-_\x7f\xe9\u2019\uff1c\u0301"
@@ -116,8 +117,8 @@ def encode(tokenizer: Tokenizer, text: str) -> Encoding | None:
 def test_both_halves_agree(version: int, text: str, limit: int, head: int) -> None:
     """Ids, counts and refusals are the same whichever half encodes."""
     fast, slow = (tokenizer_of(version, limit, min(head, limit)) for _ in range(2))
-    assert fast._compiled is not None
-    slow._compiled = None
+    assert fast.compiled is not None
+    slow.compiled = None
     assert encode(fast, text) == encode(slow, text)
 
 
@@ -142,7 +143,7 @@ def test_texts_in_one_piece_are_encoded_as_alone(
     """Whatever stands before or behind a text, ids and counts are its own; texts without words have no tokens."""
     tokenizer = tokenizer_of(version, limit, min(head, limit))
     if not compiled:
-        tokenizer._compiled = None
+        tokenizer.compiled = None
     alone = [encode(tokenizer, text) for text in texts]
     table = tokenizer.encode_together(texts)
     assert table.ids == sum((found.ids for found in alone if found), array("i"))
@@ -176,5 +177,5 @@ def test_without_the_library_python_does_it(tmp_path: Path, monkeypatch: pytest.
     assert words._load(foreign) is None
     monkeypatch.setattr(words, "_load", lambda _: None)
     tokenizer = Tokenizer(_VOCABULARY, 5, 0)
-    assert tokenizer._compiled is None
+    assert tokenizer.compiled is None
     assert list(tokenizer.encode("A b!").ids) == [2, 3, 7]

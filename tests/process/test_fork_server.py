@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from ctypes import CDLL
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -21,8 +22,9 @@ from tests.waiting import wait_until
 
 FIRST_CORE = min(os.sched_getaffinity(0))
 CHILD = """
-import json, os, socket, sys
-from app.process.fork_server import serve_forks
+import atexit, json, os, socket, sys, threading, time
+from app.process.fork_server import run_and_end, serve_forks
+
 def is_open(file):
     try:
         return bool(os.fstat(file))
@@ -35,11 +37,7 @@ def figures():
     metrics.FILE_ROWS.inc()
     return [metrics.process.name, sorted(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))]
 
-arguments = serve_forks(socket.socket(fileno=int(sys.argv[3])), ["limits.storage"])
-if arguments is not None:
-    if arguments[0] == "sleep":
-        import time
-        time.sleep(60)
+def tell(write, status):
     told = {
         "arguments": arguments, "pid": os.getpid(), "parent": os.getppid(), "group": os.getpgid(0),
         "environment": dict(os.environ), "cores": sorted(os.sched_getaffinity(0)),
@@ -49,8 +47,25 @@ if arguments is not None:
         "imported": [name for name in ("app.main", "torch", "limits.storage") if name in sys.modules],
         "figures": figures() if "PROMETHEUS_MULTIPROC_DIR" in os.environ else None,
     }
-    os.write(int(arguments[1]), json.dumps(told).encode())
-    sys.exit(int(arguments[2]))
+    os.write(write, json.dumps(told).encode())
+    return status
+
+def end(how, write):
+    atexit.register(os.write, write, b"registered ")
+    threading.Thread(target=lambda: (time.sleep(0.2), os.write(write, b"thread "))).start()
+    if how == "exit":
+        sys.exit(5)
+    if how == "raise":
+        os.dup2(write, 2)
+        raise LookupError("a defect")
+    sys.stdout.write("")
+    return 4
+
+arguments = serve_forks(socket.socket(fileno=int(sys.argv[3])), ["limits.storage"])
+if arguments is not None:
+    command, *rest = arguments
+    work = {"sleep": lambda: time.sleep(60), "tell": lambda: tell(int(rest[0]), int(rest[1]))}
+    run_and_end(work.get(command, lambda: end(command, int(rest[0]))))
 """
 
 
@@ -60,6 +75,8 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
     monkeypatch.setattr(fork_server, "PROGRAM", ("-c", CHILD))
     with ForkServer() as server:
         yield server
+    # Or orphans of what other tests kill would be this process', which does not collect them.
+    CDLL(None).prctl(fork_server._SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def told(
@@ -125,6 +142,17 @@ def test_files_get_their_numbers_whatever_numbers_they_arrive_with(forks: ForkSe
         for file in files:
             os.close(file)
     assert found["files"] == sorted([0, 1, 2, pipe[1], *files])
+
+
+@pytest.mark.parametrize(("how", "status"), [("return", 4), ("exit", 5), ("raise", 1)])
+def test_a_child_ends_in_order(how: str, status: int, forks: ForkServer, pipe: tuple[int, int]) -> None:
+    """With its status, after its threads and what it has registered; an error that nobody expected is in the log."""
+    read, write = pipe
+    pid = forks.start(Order("worker-7", [how, str(write)], {}, [write], None))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+    written = os.read(read, 10_000).decode()
+    assert written.endswith("thread registered ")
+    assert ("LookupError: a defect" in written) == (how == "raise")
 
 
 def test_one_that_was_killed_is_started_again_and_its_children_live(forks: ForkServer, pipe: tuple[int, int]) -> None:

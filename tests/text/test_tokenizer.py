@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -5,10 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import CheckpointError, NoWordsError
+from app.native import words
+from app.native.compiler import WORDS
 from app.sentiment import UNKNOWN_ID
 from app.store import TOKENIZER_FILE, StoredModel
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer, build_vocabulary, load_tokenizer
+from app.text.tokenizer import Tokenizer, build_vocabulary, load_tokenizer, share_vocabulary
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
+from tests import compiled
+from tests.checkpoints import add_checkpoint
 
 VOCABULARY = [PAD_TOKEN, UNKNOWN_TOKEN, "good", "bad", "film", "!"]
 
@@ -159,3 +166,62 @@ def test_load_tokenizer_checks_size_and_version(tiny_model: StoredModel) -> None
     older = tiny_model.config.model_copy(update={"preprocessing": 0})
     with pytest.raises(CheckpointError, match=r"preprocessing version 1, config\.json says 0"):
         load_tokenizer(StoredModel("tiny", 1, tiny_model.path, older, {}))
+
+
+SHARED_TEXTS = ["a good film", "GOOD goood!", "drôle 中 &amp; :) good", "not bad"]
+
+
+def test_processes_share_a_compiled_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one writes it, another one reads no words, and both encode as one that shares nothing."""
+    compiled.require(WORDS)
+    model, file = add_checkpoint(tmp_path, preprocessing=2), tmp_path / "vocabulary"
+    expected = [load_tokenizer(model).encode(text) for text in SHARED_TEXTS]
+    share_vocabulary(model, file)
+    monkeypatch.setattr(Tokenizer, "load", _unreadable)
+    share_vocabulary(model, file)
+    found = load_tokenizer(model, file)
+    assert [found.encode(text) for text in SHARED_TEXTS] == expected
+    assert len(found) == model.config.vocabulary_size
+    monkeypatch.undo()
+    assert found.vocabulary == load_tokenizer(model).vocabulary
+
+
+def test_a_vocabulary_that_is_not_there_as_a_whole_is_written_again(tmp_path: Path) -> None:
+    """Whoever wrote it may have been killed, or had no more room."""
+    compiled.require(WORDS)
+    model, file = add_checkpoint(tmp_path, preprocessing=2), tmp_path / "vocabulary"
+    share_vocabulary(model, file)
+    whole = file.read_bytes()
+    file.write_bytes(b"\0" * 64 + whole[64:-100])
+    assert load_tokenizer(model, file).encode("good").ids == load_tokenizer(model).encode("good").ids
+    assert file.read_bytes() == whole
+
+
+def test_a_vocabulary_that_cannot_be_written_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled.require(WORDS)
+    model, file = add_checkpoint(tmp_path, preprocessing=2), tmp_path / "vocabulary"
+    monkeypatch.setattr(words, "write_at", _full)
+    found = load_tokenizer(model, file)
+    assert found.encode("good").ids == load_tokenizer(model).encode("good").ids
+    assert not any(file.read_bytes())
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_what_python_needs_of_a_text_is_not_shared(
+    compiles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of version 1 that are words in other scripts, and all texts where nothing is compiled."""
+    if not compiles:
+        monkeypatch.setattr(words, "_load", lambda _: None)
+    model, file = add_checkpoint(tmp_path, preprocessing=1 if compiles else 2), tmp_path / "vocabulary"
+    share_vocabulary(model, file)
+    assert load_tokenizer(model, file).encode("good 中").ids == load_tokenizer(model).encode("good 中").ids
+    assert not file.exists()
+
+
+def _unreadable(*_: object) -> None:
+    raise AssertionError("the words were read")
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,7 +8,8 @@ import pytest
 
 from app.sentiment import Scores, TokenIds
 from app.text.preprocessing2 import words
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from app.training.behaviour import (
     NEUTRAL,
     PATTERNS_FILE,

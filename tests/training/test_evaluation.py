@@ -10,7 +10,8 @@ import pytest
 
 from app.errors import DataError
 from app.sentiment import Scores, TokenIds
-from app.text.tokenizer import PAD_TOKEN, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import PAD_TOKEN, UNKNOWN_TOKEN
 from app.training.batches import BATCH_SIZE
 from app.training.calibration import fit_temperature, negative_log_likelihood
 from app.training.card import source_table

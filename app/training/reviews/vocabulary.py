@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from app.text.preprocessing2 import NOT, SPECIAL_TOKENS, words
-from app.text.tokenizer import MAX_PIECE, PAD_TOKEN, PIECE, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import MAX_PIECE, PAD_TOKEN, PIECE, UNKNOWN_TOKEN
 from app.training.reviews import wordlists
 
 _LONGEST_WORD = 32

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from app.text.preprocessing2 import NUMBER
-from app.text.tokenizer import PAD_TOKEN, PIECE, UNKNOWN_TOKEN, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import PAD_TOKEN, PIECE, UNKNOWN_TOKEN
 from app.training.labelled import Examples
 from app.training.reviews import mixture as module
 from app.training.reviews.assembly import film_target, soften

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.sentiment import UNKNOWN_ID
-from app.text.tokenizer import PIECE, Tokenizer
+from app.text.tokenizer import Tokenizer
+from app.text.word_ids import PIECE
 from app.training.reviews import wordlists
 from app.training.reviews.vocabulary import build_pieces, build_tokenizer
 
