@@ -107,7 +107,10 @@ def shared_vocabulary(path: Path, make: Callable[[], CompiledVocabulary | None])
     library = _load(WORDS.path)
     if library is None:
         return None
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return _unshared(make(), error)
     try:
         with alone(file):
             if os.pread(file, len(_MARK), 0) != _MARK:
@@ -115,13 +118,17 @@ def shared_vocabulary(path: Path, make: Callable[[], CompiledVocabulary | None])
                     return None
                 try:
                     write_at(file, 0, memoryview(made.memory))
-                    os.pwrite(file, _MARK, 0)
+                    write_at(file, 0, memoryview(_MARK))
                 except OSError as error:
-                    logger.warning("a vocabulary cannot be shared (%s)", error.strerror)
-                    return made
+                    return _unshared(made, error)
         return CompiledVocabulary(library, mmap.mmap(file, 0, access=mmap.ACCESS_COPY))
     finally:
         os.close(file)
+
+
+def _unshared(made: CompiledVocabulary | None, error: OSError) -> CompiledVocabulary | None:
+    logger.warning("a vocabulary cannot be shared (%s)", error.strerror)
+    return made
 
 
 def _address(memory: mmap.mmap) -> int:

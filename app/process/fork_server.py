@@ -186,7 +186,7 @@ def run_and_end(run: Callable[[], int]) -> NoReturn:
     try:
         status = run()
     except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else status
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads

@@ -197,13 +197,21 @@ def test_a_vocabulary_that_is_not_there_as_a_whole_is_written_again(tmp_path: Pa
     assert file.read_bytes() == whole
 
 
-def test_a_vocabulary_that_cannot_be_written_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_vocabulary_that_cannot_be_written_is_not_shared(
+    opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each process has its own then, and the log says why."""
     compiled.require(WORDS)
     model, file = add_checkpoint(tmp_path, preprocessing=2), tmp_path / "vocabulary"
-    monkeypatch.setattr(words, "write_at", _full)
+    if opens:
+        monkeypatch.setattr(words, "write_at", _full)
+    else:
+        file = tmp_path / "gone" / "vocabulary"
     found = load_tokenizer(model, file)
     assert found.encode("good").ids == load_tokenizer(model).encode("good").ids
-    assert not any(file.read_bytes())
+    assert "cannot be shared" in caplog.text
+    assert not file.exists() or not any(file.read_bytes())
 
 
 @pytest.mark.parametrize("compiles", [True, False])
