@@ -137,7 +137,8 @@ class ForkServer:
         raise SentimentError(f"{order.role} cannot be started: the fork server does not answer")
 
     def close(self) -> None:
-        """End it, but none of those that it became."""
+        """End it, but none of those that it became; whoever loses its parent from now on is this process' no more."""
+        CDLL(None).prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         if self._control is not None:
             self._control.close()
             self._control = None

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from ctypes import CDLL
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -75,8 +74,6 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
     monkeypatch.setattr(fork_server, "PROGRAM", ("-c", CHILD))
     with ForkServer() as server:
         yield server
-    # Or orphans of what other tests kill would be this process', which does not collect them.
-    CDLL(None).prctl(fork_server._SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def told(
@@ -164,6 +161,17 @@ def test_one_that_was_killed_is_started_again_and_its_children_live(forks: ForkS
     assert sleeping in children()
     os.kill(sleeping, signal.SIGKILL)
     assert os.waitpid(sleeping, 0)[1] == signal.SIGKILL
+
+
+def test_orphans_of_others_are_not_collected_afterwards() -> None:
+    """A process that had one, and has closed it, does not become the parent of whatever its children leave behind."""
+    ForkServer().close()
+    read, write = os.pipe()
+    code = f"import os, time\nif os.fork() == 0: time.sleep(0.5); os.write({write}, str(os.getppid()).encode())"
+    subprocess.run([sys.executable, "-c", code], check=True, pass_fds=[write])
+    with os.fdopen(read) as told:
+        os.close(write)
+        assert int(told.read()) != os.getpid()
 
 
 def test_it_ends_with_whoever_started_it() -> None:
