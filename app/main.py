@@ -262,7 +262,7 @@ def run_worker(
         further = FurtherVersions(StoredLabels(settings.model_store), settings.canary_header.lower().encode())
         make = partial(further_version, settings, _share(settings, 1), further)
         patience = min(settings.drain_timeout, HAND_OVER_SECONDS)
-        follower = Follower(control.roster, make, further, patience, settings.shadow_folder)
+        follower = Follower(control.roster, make, further, patience, settings.shadow_folder, settings.workers)
         return create_app(settings, remote, explaining, pulse, rates, opened, control, follower, succeeds=succeeds)
 
     metrics.WORKERS.set(settings.workers)

@@ -36,16 +36,24 @@ class Follower:
         versions: what is kept.
         patience: seconds that requests under way have when their version is gone.
         folder: of the texts on which a shadow differs most; None keeps none.
+        workers: how many do so, each for itself.
     """
 
     def __init__(
-        self, ask: Ask, make: Make, versions: FurtherVersions, patience: float, folder: Path | None = None
+        self,
+        ask: Ask,
+        make: Make,
+        versions: FurtherVersions,
+        patience: float,
+        folder: Path | None = None,
+        workers: int = 1,
     ) -> None:
         self._ask = ask
         self._make = make
         self.versions = versions
         self._patience = patience
         self._folder = folder
+        self._workers = workers
         self._shadow: Shadow | None = None
         self._shadowing: tuple[Version, float] | None = None
         self._entries: dict[str, Mapping[str, Any]] = {}
@@ -122,7 +130,7 @@ class Follower:
         if self._folder is not None:
             name = f"{other.name}-{other.version}.{model.name}-{model.version}.{metrics.process.name}"
             kept = await asyncio.to_thread(DifferentTexts, self._folder, name)
-        self._shadow = served.shadow = Shadow(served, version, share["percent"], comparison, kept)
+        self._shadow = served.shadow = Shadow(served, version, share["percent"], comparison, kept, self._workers)
         self._shadowing = wanted
 
     async def _end_shadow(self) -> None:

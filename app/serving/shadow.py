@@ -40,8 +40,8 @@ QUIET_SECONDS = 0.002
 """Moments are quiet while a text would wait for what is served no longer than that."""
 _PAUSE_SECONDS = 0.01
 """Between a text's answer and the first look whether it is quiet, and between two looks."""
-_REST = 3.0
-"""How many times longer than a group took is rested after it: judging takes a quarter of the time at most."""
+_SHARE = 0.25
+"""Of the time, judging takes so much at most, in all processes together: after a group, rest is taken accordingly."""
 _ANSWER_SECONDS = 5.0
 _WHOLE = 100.0 - 1e-6
 """Percent of a text, but for what sums of fractions lack of it."""
@@ -66,6 +66,7 @@ class Shadow:
         percent: of the texts.
         comparison: of what the two say.
         kept: the most different texts; None keeps none.
+        processes: how many have texts judged side by side.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Shadow:
         percent: float,
         comparison: Comparison,
         kept: DifferentTexts | None = None,
+        processes: int = 1,
     ) -> None:
         self._served = served
         self._version = version
@@ -84,6 +86,7 @@ class Shadow:
         self._together = 1
         self._comparison = comparison
         self._kept = kept
+        self._rest = processes / _SHARE - 1
         self._waiting: deque[_Judged] = deque()
         self._offered = asyncio.Event()
         model = version.classifier.model
@@ -158,7 +161,7 @@ class Shadow:
                     seconds = await self._judge(group)
                     fitting = int(TOGETHER_SECONDS / max(seconds, 1e-6) * len(group))
                     self._together = min(TOGETHER, max(1, fitting))
-                    rest = _REST * seconds
+                    rest = self._rest * seconds
 
     def _drop_late(self) -> None:
         oldest, late = time.monotonic() - PATIENCE_SECONDS, 0

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from prometheus_client import REGISTRY
@@ -46,6 +47,7 @@ class Pair:
         candidate: FakeClassifier | None = None,
         kept: DifferentTexts | None = None,
         memory: MemoryCache | None = None,
+        processes: int = 1,
     ) -> None:
         self.engine = HandEngine()
         self.served = Classifier(model, load_tokenizer(model), self.engine, LIMITS, memory)
@@ -56,7 +58,7 @@ class Pair:
         [self.version] = versions_of(self.candidate).loaded.values()
         comparison = comparison_of(model.config, self.candidate.model.config)
         assert comparison is not None
-        self.shadow = Shadow(self.served, self.version, percent, comparison, kept)
+        self.shadow = Shadow(self.served, self.version, percent, comparison, kept, processes)
         self.served.shadow = self.shadow
 
     def counted(self, outcome: str) -> float:
@@ -216,6 +218,28 @@ async def test_few_are_under_way_at_a_time(
         gate.set()
         await until(lambda: pair.counted("compared") == TOGETHER + 2)
         assert asked == groups
+
+
+@pytest.mark.parametrize(("processes", "times"), [(1, 3), (4, 15)])
+async def test_all_processes_together_judge_a_quarter_of_the_time(
+    pair_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, processes: int, times: int
+) -> None:
+    """After each group, as many times what it took are rested."""
+    rests: list[float] = []
+    sleep = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        await sleep(0)  # for others in the test, too
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    async with pair_of(processes=processes) as pair:
+        monkeypatch.setattr(pair.shadow, "_judge", AsyncMock(return_value=2.0))
+        pair.engine.automatic = True
+        await pair.served.classify(["good", "bad film"])
+        for _ in range(1000):
+            await sleep(0)
+        assert max(rests) == times * 2.0
 
 
 async def test_what_finds_no_room_costs_nothing(pair_of: Callable[..., Any]) -> None:
