@@ -290,12 +290,12 @@ def load_tokenizer(model: StoredModel, shared: Path | None = None) -> Tokenizer:
 
 
 def share_vocabulary(model: StoredModel, shared: Path) -> None:
-    """Write what ``load_tokenizer`` shares, unless it is there: for who has the time, before others look for it.
+    """Write what ``load_tokenizer`` shares, unless all of it is there: for who has the time, before others look for it.
 
     Raises:
         CheckpointError: see ``load_tokenizer``.
     """
-    if _is_shared(model) and not shared.exists():
+    if _is_shared(model):
         _load_shared(model, shared)
 
 

@@ -57,7 +57,6 @@ def end(how, write):
     if how == "raise":
         os.dup2(write, 2)
         raise LookupError("a defect")
-    sys.stdout.write("")
     return 4
 
 arguments = serve_forks(socket.socket(fileno=int(sys.argv[3])), ["limits.storage"])
