@@ -153,14 +153,14 @@ class Classifier:
         if self._refuse(text):
             return None
         self._check_in_flight(1)
-        if key is not None and self._shared is not None and self._shared.in_use:
+        if key is not None and self._shared is not None and self._shared.worth_asking:
             metrics.buffered.count(self._memory_misses)
             return self._admitted(text, self._dispatcher.look_up_or_submit(key, text, self._ask_shared))
         pending = self._dispatcher.submit_one(key, text)
         if pending is not None and key is not None:
             metrics.buffered.count(self._memory_misses)
             if self._shared is not None:
-                self._shared.skip()
+                self._shared.pass_over([key])
         return None if pending is None else self._admitted(text, pending)
 
     def _admitted(self, text: str, pending: PendingText) -> PendingText:
@@ -293,7 +293,11 @@ class Classifier:
             self._memory_misses.inc(len(missing))
         if self._shared is None or not missing:
             return
-        found = await self._shared.get_many([key for _, key in missing])
+        wanted = [key for _, key in missing]
+        if not self._shared.worth_asking:
+            self._shared.pass_over(wanted)
+            return
+        found = await self._shared.get_many(wanted)
         for (index, key), value in zip(missing, found, strict=True):
             if value is not None:
                 outcomes[index] = value

@@ -25,9 +25,16 @@ from app.serving.redis_link import RedisLink, Replies, make_pool
 
 _MAX_UNWRITTEN = 10_000
 _MAX_KEYS_PER_COMMAND = 1_000
+_WORTH_ASKING = 0.1
+"""Share of look-ups that must have a result: below it they cost more than computing what they would find."""
+_MEMORY = 1 / 64
+"""Weight of the newest look-up in that share."""
+_PROBES, _PROBED_OF = 8, 128
+"""Below it so many texts of so many are looked up. They are neighbours, so that one command asks for all."""
 
 Fault = Literal["miss", "error", "skipped"]
-"""Why Redis has no result for a text: it holds none; it failed, or what it holds will not do; it was not asked."""
+"""Why Redis has no result for a text: it holds none; it failed, or what it holds will not do; it was not asked, because
+it is left alone after failures or seldom has one."""
 Answer = Prediction | Fault
 Found = Sequence[Prediction | None]
 """A result for each key that was asked for, None where there is none."""
@@ -48,7 +55,8 @@ class RedisCache:
     """A shared cache.
 
     A look-up costs neither a task nor a timer nor a round trip of its own: all keys that are asked for while an answer
-    is on its way go out together as the next MGET, and one timer watches over all that wait.
+    is on its way go out together as the next MGET, and one timer watches over all that wait. While hardly any look-up
+    has a result, hardly any is made, and no text waits for it (``worth_asking``).
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
@@ -73,14 +81,20 @@ class RedisCache:
         self._unsent: deque[_LookUp] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False
+        self._hits, self._passed_over = 1.0, 0
         self._unwritten: deque[tuple[bytes, Prediction]] = deque()
         self._written = asyncio.Event()
         self._written.set()
 
     @property
     def in_use(self) -> bool:
-        """Whether it is worth asking; not while Redis is left alone after failures."""
+        """Whether it can be asked; not while Redis is left alone after failures."""
         return not self._reads.breaker.rests(time.monotonic())
+
+    @property
+    def worth_asking(self) -> bool:
+        """Whether texts should wait for a look-up; if not, they are ``passed_over``."""
+        return self.in_use and self._hits >= _WORTH_ASKING
 
     async def close(self) -> None:
         """Write what is pending, within the timeout, and close the connections."""
@@ -126,9 +140,13 @@ class RedisCache:
             self._reading = True
             asyncio.get_running_loop().call_soon(self._read)
 
-    def skip(self) -> None:
-        """Count a text that was not looked up, because Redis is not ``in_use``."""
-        self._results["skipped"].inc()
+    def pass_over(self, keys: Sequence[bytes]) -> None:
+        """Texts are computed without asking. A few are looked up all the same, to learn when it is worth it again."""
+        rounds, self._passed_over = divmod(self._passed_over + len(keys), _PROBED_OF)
+        if (rounds or self._passed_over < _PROBES) and self.in_use:
+            self.look_up(keys[:_PROBES], _tell_nobody)
+            keys = keys[_PROBES:]
+        metrics.buffered.count(self._results["skipped"], len(keys))
 
     def put(self, key: bytes, value: Prediction) -> None:
         """Keep a result, later. Dropped, and counted, where too many writes are pending or Redis is left alone."""
@@ -152,9 +170,12 @@ class RedisCache:
             if isinstance(answer, str):
                 found.append(None)
                 metrics.buffered.count(self._results[answer])
+                if answer == "miss":
+                    self._hits -= _MEMORY * self._hits
             else:
                 found.append(answer)
                 metrics.buffered.count(self._results["hit"])
+                self._hits += _MEMORY * (1.0 - self._hits)
         # Those answered leave in the order in which they came, so that the first is always the next to expire.
         while self._asked and self._asked[0].tell is None:
             self._asked.popleft()
@@ -224,6 +245,10 @@ class RedisCache:
         if lost:
             metrics.CACHE_WRITES_DROPPED.labels("error").inc(lost)
         self._write()
+
+
+def _tell_nobody(found: Found) -> None:
+    """What was found has been counted."""
 
 
 def _redis_key(key: bytes) -> str:

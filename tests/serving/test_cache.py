@@ -272,10 +272,40 @@ async def test_each_text_is_counted_once_by_its_result(redis_server: RedisServer
             rest(cache)
             before = counted()
             await cache.get_many([b"key", b"other"])
-            cache.skip()
+            cache.pass_over([b"another"])
+            await asyncio.sleep(0)
             assert counted(before) == {"skipped": 3}
         finally:
             os.kill(redis_server.pid, signal.SIGCONT)
+
+
+async def test_look_ups_that_never_have_a_result_are_not_worth_waiting_for(redis_server: RedisServer) -> None:
+    """Then a few of many texts are looked up, with one command; once these have results it is worth it again."""
+    async with redis_cache(redis_server.url) as cache:
+        cache.put(b"key", VALUE)
+        assert await eventually(cache, b"key")
+        assert cache.worth_asking
+        await cache.get_many([b"other"] * 200)
+        assert not cache.worth_asking
+        with redis.Redis.from_url(redis_server.url) as client:
+            for _ in range(2):
+                before, commands = counted(), client.info("commandstats")["cmdstat_mget"]["calls"]
+                for _ in range(128):
+                    cache.pass_over([b"key"])
+                await until(lambda before=before: counted(before).get("hit") == 8)
+                assert counted(before) == {"hit": 8, "skipped": 120}
+                assert client.info("commandstats")["cmdstat_mget"]["calls"] == commands + 1
+        assert cache.worth_asking
+
+
+async def test_of_many_texts_together_a_few_are_looked_up(redis_server: RedisServer) -> None:
+    """A list counts as so many texts, and each text of it is counted."""
+    async with redis_cache(redis_server.url) as cache:
+        before = counted()
+        for texts in (64, 64, 500):
+            cache.pass_over([b"%d" % number for number in range(texts)])
+        await until(lambda: sum(counted(before).values()) == 628)
+        assert counted(before) == {"miss": 16, "skipped": 612}
 
 
 async def test_writes_that_fail_are_counted_as_such() -> None:

@@ -189,7 +189,7 @@ async def test_texts_for_which_redis_is_not_asked_are_counted(tiny_model: Stored
         rest(cache)
         pending = classifier.start("good film")
         assert isinstance(pending, PendingText)
-        assert skipped() == before + 1
+        await until(lambda: skipped() == before + 1)
         classifier.leave(pending)
 
 
@@ -217,6 +217,26 @@ async def test_one_text_asks_redis_without_waiting(tiny_model: StoredModel, redi
         assert await outcome_begun(other, "good film") == computed._replace(cached=True)
         assert other.start("good film") == computed._replace(cached=True)
     assert not engines[1].texts
+
+
+async def test_no_text_waits_for_a_redis_that_never_has_one(tiny_model: StoredModel, redis_server: RedisServer) -> None:
+    """One text and several go to the engine at once, and what is computed is kept for others all the same."""
+    engine = HandEngine()
+    engine.automatic = True
+    async with redis_cache(redis_server.url) as first, redis_cache(redis_server.url) as second:
+        await first.get_many([b"other"] * 200)
+        classifier = make(tiny_model, engine, shared=first)
+        computed = await outcome_begun(classifier, "good film")
+        assert isinstance(computed, Prediction)
+        assert not computed.cached
+        [of_list] = await classifier.classify(["bad film"])
+        await asyncio.wait_for(first._written.wait(), LIMIT)
+        other = make(tiny_model, HandEngine(), shared=second)
+        assert isinstance(of_list, Prediction)
+        assert await other.classify(["good film", "bad film"]) == [
+            computed._replace(cached=True),
+            of_list._replace(cached=True),
+        ]
 
 
 async def test_what_stands_against_a_text_that_redis_lacks_is_its_outcome(
