@@ -1,16 +1,18 @@
-"""What production costs: requests/s with keys, web origins and Redis, of this tree and of an earlier one, side by side.
+"""What production costs: requests/s with keys, web origins, Redis and traces, of this tree and of an earlier one.
 
 ``python -m benchmarks.deployed --corpus CORPUS [--tree old=FOLDER] [--rounds 15] [--seconds 1]``
 
 A service of each tree and configuration runs as ``python -m app serve`` in its tree. wrk loads one at a time, with
 film reviews that no cache knows; the others rest. Every interval stands right beside one of the same tree's bare
 service and one of the other tree: the ratios in the table are medians of those of such neighbours, with their middle
-half, so that a machine whose speed changes tells against nobody. Needs wrk and, for Redis, redis-server.
+half, so that a machine whose speed changes tells against nobody. What Redis answers is compared with what the memory of
+the workers answers. Needs wrk and, for Redis, redis-server.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.server
 import json
 import os
 import random
@@ -37,7 +39,10 @@ from benchmarks import load
 _START_SECONDS = 60.0
 _ORIGIN = "https://shop.example"
 _REDIS_PORT = 16_399
+_COLLECTOR_PORT = 16_398
 _SCRAPE_SECONDS = 1.0
+_KNOWN_TEXTS = 2_000
+"""Texts that are asked for again and again where every text is a hit."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,11 @@ class Configuration:
         name: in the table.
         keys: whether every request has an API key.
         cors: whether every request comes from a page of another origin.
-        redis: whether results are cached, in the process and in Redis; every text is a miss.
+        redis: whether results are cached, in the process and in Redis.
         scraped: whether metrics are read every second.
+        traced: whether one trace in ten is recorded and sent.
+        known: whether the same texts are asked for again and again; with Redis, one result is kept in the process.
+        beside: name of the row that it is compared with.
     """
 
     name: str
@@ -57,6 +65,9 @@ class Configuration:
     cors: bool = False
     redis: bool = False
     scraped: bool = False
+    traced: bool = False
+    known: bool = False
+    beside: str = "bare"
 
 
 BARE = {"bare, 1 connection": 1, "bare": 32, "bare, 128 connections": 128}
@@ -66,7 +77,11 @@ PRODUCTION = (
     Configuration("API keys", keys=True),
     Configuration("CORS", cors=True),
     Configuration("Redis, every text a miss", redis=True),
+    Configuration("keys, CORS, Redis", keys=True, cors=True, redis=True),
     Configuration("keys, CORS, Redis, scraped", keys=True, cors=True, redis=True, scraped=True),
+    Configuration("traces, one in ten recorded", traced=True),
+    Configuration("memory, every text a hit", known=True),
+    Configuration("Redis, every text a hit", redis=True, known=True, beside="memory, every text a hit"),
 )
 """Rows over 32 connections."""
 
@@ -74,9 +89,14 @@ PRODUCTION = (
 def settings(configuration: Configuration, model: str, folder: Path, key: str) -> dict[str, str]:
     """Environment variables of the service; writes the key file."""
     found = {"SENTIMENT_MODEL": model, "SENTIMENT_PORT": "0", "SENTIMENT_SHUTDOWN_GRACE": "0"}
-    found["SENTIMENT_CACHE"] = "true" if configuration.redis else "false"
+    found["SENTIMENT_CACHE"] = "true" if configuration.redis or configuration.known else "false"
     if configuration.redis:
-        found["SENTIMENT_REDIS_URL"] = f"redis://127.0.0.1:{_REDIS_PORT}/0"
+        found["SENTIMENT_REDIS_URL"] = f"redis://127.0.0.1:{_REDIS_PORT}/{int(configuration.known)}"
+        if configuration.known:
+            found["SENTIMENT_CACHE_SIZE"] = "1"
+    if configuration.traced:
+        found["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{_COLLECTOR_PORT}"
+        found["OTEL_TRACES_SAMPLER"], found["OTEL_TRACES_SAMPLER_ARG"] = "parentbased_traceidratio", "0.1"
     if configuration.keys:
         keys = folder / "keys.txt"
         lines = (f"{scope} {scope} {sha256((key + scope).encode()).hexdigest()}\n" for scope in ("classify", "admin"))
@@ -138,6 +158,32 @@ def redis_server() -> Iterator[None]:
         process.wait(30)
 
 
+class _Collector(http.server.BaseHTTPRequestHandler):
+    """Takes spans and forgets them."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def collector() -> Iterator[None]:
+    """Somebody collects spans."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", _COLLECTOR_PORT), _Collector) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @contextmanager
 def scraping(url: str, key: str) -> Iterator[None]:
     """Somebody reads the metrics every second."""
@@ -175,13 +221,13 @@ class Running:
     key: str
 
     def load(self, bodies: Path, seconds: float, skip: int, connections: int) -> load.Load:
-        """One interval of load. What Redis holds is forgotten before.
+        """One interval of load. What Redis holds is forgotten before, but for known texts.
 
         Raises:
             RuntimeError: not all requests were answered well.
         """
-        if self.configuration.redis:
-            command = ["redis-cli", "-p", str(_REDIS_PORT), "flushall"]
+        if self.configuration.redis and not self.configuration.known:
+            command = ["redis-cli", "-p", str(_REDIS_PORT), "flushdb"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         with scraping(self.url, self.key) if self.configuration.scraped else nullcontext():
             found = load.run(f"{self.url}/classify", bodies, connections, seconds, skip, self.headers)
@@ -210,7 +256,7 @@ class Figures:
 
     Attributes:
         rates: requests/s by tree and row of the table.
-        of_bare: of an interval of the same tree's bare service right beside it, likewise.
+        of_bare: of an interval right beside it of the same tree's bare service, or of the row's own, likewise.
         of_other: of an interval of the other tree right beside it, by row.
     """
 
@@ -240,12 +286,15 @@ def _middle(found: Sequence[float], form: str) -> str:
     return f"{median:{form}} ({low:{form}} to {high:{form}})"
 
 
-def measure(trees: Mapping[str, Sequence[Running]], bodies: Path, rounds: int, seconds: float) -> Figures:
+def measure(
+    trees: Mapping[str, Mapping[str, Running]], bodies: Path, known: Path, rounds: int, seconds: float
+) -> Figures:
     """Load all services in turn.
 
     Args:
-        trees: services of one tree or two: the bare one, then those of ``PRODUCTION``.
+        trees: services of one tree or two by name: the bare one, then those of ``PRODUCTION``.
         bodies: see ``load.run``.
+        known: those of texts that are asked for again and again.
         rounds: intervals of each, in another order each time.
         seconds: of each.
     """
@@ -253,28 +302,31 @@ def measure(trees: Mapping[str, Sequence[Running]], bodies: Path, rounds: int, s
 
     def loaded(service: Running, connections: int) -> float:
         nonlocal skip
+        if service.configuration.known:
+            return service.load(known, seconds, 0, connections).rate
         found = service.load(bodies, seconds, skip, connections)
         skip = (skip + found.requests) % texts
         return found.rate
 
-    for services in trees.values():
-        for service in services:
+    for service in (service for services in trees.values() for service in services.values()):
+        # Each worker must have had every known text.
+        for _ in range(5 if service.configuration.known else 1):
             loaded(service, 32)
+    rows = [(name, "bare", connections, "") for name, connections in BARE.items()]
+    rows += [(configuration.name, configuration.name, 32, configuration.beside) for configuration in PRODUCTION]
     for number in range(rounds):
         chance = random.Random(number)
-        rows: list[tuple[str, int, int]] = [(name, 0, connections) for name, connections in BARE.items()]
-        rows += [(configuration.name, place, 32) for place, configuration in enumerate(PRODUCTION, 1)]
-        for name, place, connections in chance.sample(rows, len(rows)):
+        for name, served, connections, beside in chance.sample(rows, len(rows)):
             rates = {}
             for tree in chance.sample(list(trees), len(trees)):
                 # What is compared is measured back to back: the machine's own speed changes within seconds.
-                sides = chance.sample((0, place), 2) if place else [0]
+                sides = chance.sample((beside, served), 2) if beside else [served]
                 found = {side: loaded(trees[tree][side], connections) for side in sides}
-                rates[tree] = found[place]
-                figures.rates[tree, name].append(found[place])
-                if place:
-                    figures.of_bare[tree, name].append(found[place] / found[0])
-                print(f"round {number + 1}: {name}, {tree}: {found[place]:,.0f}/s", file=sys.stderr, flush=True)
+                rates[tree] = found[served]
+                figures.rates[tree, name].append(found[served])
+                if beside:
+                    figures.of_bare[tree, name].append(found[served] / found[beside])
+                print(f"round {number + 1}: {name}, {tree}: {found[served]:,.0f}/s", file=sys.stderr, flush=True)
             if len(rates) == 2:
                 this, other = (rates[tree] for tree in trees)
                 figures.of_other[name].append(this / other)
@@ -296,19 +348,22 @@ def main() -> None:
     if options.tree:
         name, _, other = options.tree.partition("=")
         trees[name] = Path(other)
-    with tempfile.TemporaryDirectory() as folder, redis_server(), ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder, redis_server(), collector(), ExitStack() as stack:
         corpus = load_corpus(options.corpus)
         bodies = Path(folder) / "bodies.jsonl"
         texts = [review.text for review in (*corpus.test, *corpus.train, *corpus.unsup)]
-        bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        lines = [json.dumps({"text": text}) + "\n" for text in texts]
+        bodies.write_text("".join(lines), encoding="utf-8")
+        known = Path(folder) / "known.jsonl"
+        known.write_text("".join(lines[:_KNOWN_TEXTS]), encoding="utf-8")
         services = {
-            name: [
-                stack.enter_context(running(tree, configuration, options.model))
+            name: {
+                configuration.name: stack.enter_context(running(tree, configuration, options.model))
                 for configuration in (Configuration("bare"), *PRODUCTION)
-            ]
+            }
             for name, tree in trees.items()
         }
-        print(measure(services, bodies, options.rounds, options.seconds).table(list(trees)))
+        print(measure(services, bodies, known, options.rounds, options.seconds).table(list(trees)))
 
 
 if __name__ == "__main__":
