@@ -25,8 +25,8 @@ from app.serving.redis_link import RedisLink, Replies, make_pool
 
 _MAX_UNWRITTEN = 10_000
 _MAX_KEYS_PER_COMMAND = 1_000
-_WORTH_ASKING = 0.1
-"""Share of look-ups that must have a result: below it they cost more than computing what they would find."""
+_WORTH_ASKING = 0.05
+"""Share of look-ups that must have a result: below it, waiting for them costs more than they save. See decision 20."""
 _MEMORY = 1 / 64
 """Weight of the newest look-up in that share."""
 _PROBES, _PROBED_OF = 8, 128
