@@ -25,16 +25,14 @@ from app.serving.redis_link import RedisLink, Replies, make_pool
 
 _MAX_UNWRITTEN = 10_000
 _MAX_KEYS_PER_COMMAND = 1_000
-_WORTH_ASKING = 0.05
-"""Share of look-ups that must have a result: below it, waiting for them costs more than they save. See decision 20."""
-_MEMORY = 1 / 64
-"""Weight of the newest look-up in that share."""
+_HOPELESS = 1_000
+"""After so many look-ups in a row without a result, texts wait for none until one has a result again."""
 _PROBES, _PROBED_OF = 8, 128
-"""Below it so many texts of so many are looked up. They are neighbours, so that one command asks for all."""
+"""Meanwhile so many texts of so many are looked up. They are neighbours, so that one command asks for all."""
 
 Fault = Literal["miss", "error", "skipped"]
 """Why Redis has no result for a text: it holds none; it failed, or what it holds will not do; it was not asked, because
-it is left alone after failures or seldom has one."""
+it is left alone after failures or never has one."""
 Answer = Prediction | Fault
 Found = Sequence[Prediction | None]
 """A result for each key that was asked for, None where there is none."""
@@ -55,8 +53,8 @@ class RedisCache:
     """A shared cache.
 
     A look-up costs neither a task nor a timer nor a round trip of its own: all keys that are asked for while an answer
-    is on its way go out together as the next MGET, and one timer watches over all that wait. While hardly any look-up
-    has a result, hardly any is made, and no text waits for it (``worth_asking``).
+    is on its way go out together as the next MGET, and one timer watches over all that wait. While no look-up
+    has a result, few are made, and no text waits for them (``worth_asking``).
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
@@ -81,7 +79,7 @@ class RedisCache:
         self._unsent: deque[_LookUp] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False
-        self._hits, self._passed_over = 1.0, 0
+        self._misses = self._passed_over = 0
         self._unwritten: deque[tuple[bytes, Prediction]] = deque()
         self._written = asyncio.Event()
         self._written.set()
@@ -94,7 +92,7 @@ class RedisCache:
     @property
     def worth_asking(self) -> bool:
         """Whether texts should wait for a look-up; if not, they are ``passed_over``."""
-        return self.in_use and self._hits >= _WORTH_ASKING
+        return self.in_use and self._misses < _HOPELESS
 
     async def close(self) -> None:
         """Write what is pending, within the timeout, and close the connections."""
@@ -170,12 +168,11 @@ class RedisCache:
             if isinstance(answer, str):
                 found.append(None)
                 metrics.buffered.count(self._results[answer])
-                if answer == "miss":
-                    self._hits -= _MEMORY * self._hits
+                self._misses += answer == "miss"
             else:
                 found.append(answer)
                 metrics.buffered.count(self._results["hit"])
-                self._hits += _MEMORY * (1.0 - self._hits)
+                self._misses = 0
         # Those answered leave in the order in which they came, so that the first is always the next to expire.
         while self._asked and self._asked[0].tell is None:
             self._asked.popleft()

@@ -224,7 +224,7 @@ async def test_no_text_waits_for_a_redis_that_never_has_one(tiny_model: StoredMo
     engine = HandEngine()
     engine.automatic = True
     async with redis_cache(redis_server.url) as first, redis_cache(redis_server.url) as second:
-        await first.get_many([b"other"] * 200)
+        await first.get_many([b"other"] * 1_000)
         classifier = make(tiny_model, engine, shared=first)
         computed = await outcome_begun(classifier, "good film")
         assert isinstance(computed, Prediction)
