@@ -256,12 +256,12 @@ class Figures:
 
     Attributes:
         rates: requests/s by tree and row of the table.
-        of_bare: of an interval right beside it of the same tree's bare service, or of the row's own, likewise.
+        of_beside: of an interval right beside it of the same tree's bare service, or of the row's own, likewise.
         of_other: of an interval of the other tree right beside it, by row.
     """
 
     rates: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
-    of_bare: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    of_beside: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     of_other: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def table(self, trees: Sequence[str]) -> str:
@@ -272,7 +272,7 @@ class Figures:
         for name in (*BARE, *(configuration.name for configuration in PRODUCTION)):
             cells = [name]
             for tree in trees:
-                cells += [_middle(self.rates[tree, name], ",.0f"), _middle(self.of_bare.get((tree, name), ()), ".2f")]
+                cells += [_middle(self.rates[tree, name], ",.0f"), _middle(self.of_beside.get((tree, name), ()), ".2f")]
             if len(trees) == 2:
                 cells.append(_middle(self.of_other[name], ".2f"))
             lines.append(f"| {' | '.join(cells)} |")
@@ -325,7 +325,7 @@ def measure(
                 rates[tree] = found[served]
                 figures.rates[tree, name].append(found[served])
                 if beside:
-                    figures.of_bare[tree, name].append(found[served] / found[beside])
+                    figures.of_beside[tree, name].append(found[served] / found[beside])
                 print(f"round {number + 1}: {name}, {tree}: {found[served]:,.0f}/s", file=sys.stderr, flush=True)
             if len(rates) == 2:
                 this, other = (rates[tree] for tree in trees)
